@@ -126,6 +126,8 @@ pub struct Mutation {
     /// Who an anonymous caller proved to be, or for whom a service acts.
     proven: Option<String>,
     target: Option<String>,
+    /// Where else it takes effect, and on what.
+    elsewhere: Option<(OwnerId, String)>,
     /// The caller's own; the key of a single-use token is not told.
     request_id: Option<RequestId>,
     /// The scope and the id that are claimed by this transaction.
@@ -184,6 +186,7 @@ impl<P: Publish> Mutations<P> {
             owner: None,
             proven: None,
             target: None,
+            elsewhere: None,
             request_id: asked.key().filter(|_| !asked.by_token).and_then(|key| key.id().cloned()),
             claimed: None,
             before: None,
@@ -226,11 +229,11 @@ impl<P: Publish> Mutations<P> {
             let answer = outcome.to_message().encode_to_vec();
             idempotency::settle(&mut m.tx, scope, id.as_str(), &answer).await?;
         }
-        let row = match m.told {
-            Told::Done => self.row(&m, Outcome::Done, None),
-            Told::Nothing => None,
+        let rows = match m.told {
+            Told::Done => self.rows(&m),
+            Told::Nothing => Vec::new(),
         };
-        if let Some(row) = row {
+        for row in rows {
             audit::record(&mut m.tx, &row).await?;
             events.extend(self.tells.then(|| self.outbox.audited(&row)));
         }
@@ -278,11 +281,29 @@ impl<P: Publish> Mutations<P> {
         self.outbox.commit(tx, events.into_iter().collect()).await
     }
 
+    /// The audit rows of a call that takes effect: where it does, and where else.
+    fn rows(&self, m: &Mutation) -> Vec<AuditRow> {
+        let Some(row) = self.row(m, Outcome::Done, None) else {
+            return Vec::new();
+        };
+        let elsewhere = m.elsewhere.as_ref().map(|(owner, target)| AuditRow {
+            id: self.row_id(m),
+            owner: Some(*owner),
+            target: Some(target.clone()),
+            ..row.clone()
+        });
+        [Some(row), elsewhere].into_iter().flatten().collect()
+    }
+
+    fn row_id(&self, m: &Mutation) -> AuditId {
+        AuditId::from_parts(m.now.as_millis(), self.entropy.bytes())
+    }
+
     /// The call's audit row; `None` for a caller of whom nothing is known.
     fn row(&self, m: &Mutation, outcome: Outcome, reason: Option<&'static str>) -> Option<AuditRow> {
         let (actor, on_behalf_of) = m.actor()?;
         Some(AuditRow {
-            id: AuditId::from_parts(m.now.as_millis(), self.entropy.bytes()),
+            id: self.row_id(m),
             at: m.now,
             owner: m.owner,
             actor,
@@ -323,6 +344,11 @@ impl Mutation {
     /// What it is done to, for the audit log: an id.
     pub fn about(&mut self, target: &impl fmt::Display) {
         self.target = Some(target.to_string());
+    }
+
+    /// It takes effect in the context of another owner as well, on this: whoever looks there finds a row, too.
+    pub fn also_in(&mut self, owner: OwnerId, target: &impl fmt::Display) {
+        self.elsewhere = Some((owner, target.to_string()));
     }
 
     /// It is refused for good: what is committed is the refusal, which the outcome says, and a repetition under its id is

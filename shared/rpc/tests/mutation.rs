@@ -5,7 +5,7 @@
 
 use bursar_db::audit::AuditRow;
 use bursar_db::{Db, DbError, Migrations, PoolOptions, StoreUrl, Tx, idempotency, on};
-use bursar_id::{OwnerId, RequestId, ServiceAccountId};
+use bursar_id::{OwnerId, RequestId, ServiceAccountId, UserId};
 use bursar_proto::testing::v1::{AdvanceResponse, SetRequest};
 use bursar_rpc::convert::to_timestamp;
 use bursar_rpc::{
@@ -88,7 +88,7 @@ impl World {
         self.mutations.end(m, done).await
     }
 
-    /// Opens what was asked and ends it as `how` says: as an outcome that the audit log is not told of.
+    /// Opens what was asked and ends it as `how` says: as an outcome of which the audit log is told less, or more.
     async fn quietly<X>(
         &self,
         asked: &Asked<i64>,
@@ -200,6 +200,22 @@ async fn a_refusal_that_is_to_stand_is_committed_and_repeated_and_told_nowhere()
     assert_eq!(again.message().expect("a message"), first.message().expect("a message"));
     refused(world.set(&asked("a", 2)).await, "REQUEST_ID_REUSED");
     assert_eq!(world.count("audit WHERE outcome = 'DONE'").await, 0);
+}
+
+#[tokio::test]
+async fn what_takes_effect_in_two_contexts_leaves_a_row_in_each_and_none_again() {
+    let world = World::new().await;
+    let there = OwnerId::User(UserId::from_parts(1, [0; 10]));
+    for _ in 0..2 {
+        let (answer, _) = world.quietly(&asked("a", 1), |m| m.also_in(there, &7)).await;
+        answer.expect("done, and replayed");
+        assert_eq!(world.count("audit").await, 2);
+    }
+    assert_eq!(world.count("audit WHERE target = '1' AND owner IS NULL AND request_id = 'a'").await, 1);
+    assert_eq!(world.count("audit WHERE target = '7' AND owner IS NOT NULL AND request_id = 'a'").await, 1);
+    // What is refused takes effect nowhere.
+    refused(world.quietly(&asked("b", -1), |m| m.also_in(there, &7)).await.0, "TOO_EARLY");
+    assert_eq!(world.count("audit").await, 3, "the refusal's own row");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn mask(path: &str) -> FieldMask {
     FieldMask { paths: vec![path.to_owned()] }
 }
 
-/// What needs streams or two contexts, and is called by the library's own tests.
+/// What needs streams or two contexts; what rows they leave is tested beside copying and uploading.
 const ELSEWHERE: [&str; 2] = ["CopyItem", "UploadContent"];
 
 /// The RPCs of organization that fit, by their short names.

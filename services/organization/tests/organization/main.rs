@@ -6,6 +6,7 @@
 mod across;
 mod alerting;
 mod audit_listing;
+mod audit_of_items;
 mod audit_rows;
 mod auditing;
 mod avatars;

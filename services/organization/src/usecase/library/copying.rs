@@ -92,6 +92,10 @@ impl Organization {
         let answer =
             merged.or_else(|| copied.ids.get(&row.id).copied()).ok_or(Error::Internal("nothing was copied"))?;
         let answer = items::by_id(m.tx(), to, answer).await?.ok_or(Refusal::ItemNotFound)?;
+        if to != found.owner {
+            // Something was taken from there and came here: whoever looks after either learns of it.
+            m.also_in(to, &answer.id);
+        }
         Ok(Done::New(self.shown(answer)?, Vec::new()))
     }
 
