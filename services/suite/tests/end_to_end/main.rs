@@ -15,6 +15,7 @@ mod input;
 mod limiting;
 mod members;
 mod operations;
+mod policies;
 mod pool;
 mod production;
 mod reloading;
@@ -55,7 +56,8 @@ behaviours! {
     members::billing_is_for_who_may_manage_it,
     limiting::a_project_is_limited_as_soon_as_it_is_made,
     exporting::an_owner_exports_what_all_services_know,
-    members::a_policy_holds_within_two_seconds,
+    policies::an_owners_policy_holds_within_two_seconds,
+    policies::a_deployments_policy_holds_within_two_seconds,
     pool::many_callers_never_spend_more_than_there_is,
     pool::racers_on_the_last_credits_get_exactly_what_is_left,
     pool::racers_on_one_request_get_one_charge_and_equal_answers,

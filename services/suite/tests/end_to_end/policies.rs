@@ -1,0 +1,211 @@
+//! What an organization's owner decides, and what the deployment's settings say, holds in every service within two seconds.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use bursar_proto::{
+    billing::v1::{
+        GetBalanceRequest, GroupBy, ListInvoicesRequest, ListLotsRequest, PurchasePackRequest, QueryUsageRequest,
+    },
+    identity::v1::SwitchContextRequest,
+    organization::v1::{
+        AdminBilling, BalanceVisibility, Policy, Role, SecondFactor, UpdateMemberRoleRequest, UpdatePolicyRequest,
+        UsageVisibility,
+    },
+};
+use bursar_runtime::Service;
+use bursar_testkit::{Deployment, Person, Refusal, refused};
+use prost_types::FieldMask;
+use tonic::{Code, Response, Status};
+
+use crate::support::{
+    given, spend,
+    waiting::{PATIENCE, eventually},
+    world::{self, World},
+};
+
+/// How soon a policy holds in every service.
+const HOLDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What somebody does, whose outcome a policy decides.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// Looks at the balance.
+    Balance,
+    /// Looks at what was bought and granted.
+    Lots,
+    /// Buys with what is declined: money is never taken.
+    Buying,
+    /// Looks at what each member has used.
+    UsageByMember,
+    /// Spends with a token of one's own.
+    Charging,
+    /// Goes into the organization.
+    Entering,
+    /// Buys a pack; what comes of it is what the invoice calls it.
+    Invoiced,
+}
+
+/// What was answered: `OK`, or the reason of the refusal.
+fn reason<T>(outcome: Result<Response<T>, Status>) -> String {
+    outcome.map_or_else(|status| Refusal::of(&status).reason, |_| "OK".to_owned())
+}
+
+async fn comes_of(act: Act, who: &Person, team: &str) -> String {
+    let (client, owner) = (who.client(), team.to_owned());
+    let buy = |payment_method: &str| PurchasePackRequest {
+        owner: owner.clone(),
+        pack_id: "starter".to_owned(),
+        payment_method: payment_method.to_owned(),
+        ..PurchasePackRequest::default()
+    };
+    match act {
+        Act::Balance => {
+            reason(client.accounts().get_balance(GetBalanceRequest { owner, ..GetBalanceRequest::default() }).await)
+        }
+        Act::Lots => reason(client.accounts().list_lots(ListLotsRequest { owner, ..ListLotsRequest::default() }).await),
+        Act::Buying => reason(client.purchases().purchase_pack(buy("sandbox_declined")).await),
+        Act::UsageByMember => {
+            let group_by = vec![GroupBy::Member.into()];
+            let query = QueryUsageRequest { owner, group_by, ..QueryUsageRequest::default() };
+            reason(client.usage().query_usage(query).await)
+        }
+        Act::Charging => reason(client.credits().charge(spend(team, "0.01")).await),
+        Act::Entering => reason(client.contexts().switch_context(SwitchContextRequest { owner }).await),
+        Act::Invoiced => {
+            given(client.purchases().purchase_pack(buy("sandbox_ok")).await);
+            let list = ListInvoicesRequest { owner, page_size: 1, ..ListInvoicesRequest::default() };
+            let invoices = given(client.invoices().list_invoices(list).await).invoices;
+            invoices[0].lines[0].description.clone()
+        }
+    }
+}
+
+/// Waits as long as a policy may take for what comes of an act to be what it must become, and for no longer.
+async fn becomes(why: &str, act: Act, who: &Person, team: &str, expected: &str) {
+    let what = format!("{why}: {act:?} comes to {expected}");
+    eventually(&what, HOLDS_WITHIN, async || (comes_of(act, who, team).await == expected).then_some(())).await;
+}
+
+/// Who acts.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Owner,
+    Admin,
+    Member,
+}
+
+/// A field, what the owner sets it to, and of which act what then comes.
+type Decision = (&'static str, Policy, By, Act, &'static str);
+
+/// Each of them changes what came of the act before.
+fn decisions() -> Vec<Decision> {
+    let balance = |value: BalanceVisibility| Policy { balance_visibility: value.into(), ..Policy::default() };
+    let admin = |value: AdminBilling| Policy { admin_billing: value.into(), ..Policy::default() };
+    let usage = |value: UsageVisibility| Policy { usage_visibility: value.into(), ..Policy::default() };
+    let no = "ROLE_NOT_ALLOWED";
+    vec![
+        ("balance_visibility", balance(BalanceVisibility::Managers), By::Member, Act::Balance, no),
+        ("balance_visibility", balance(BalanceVisibility::Unspecified), By::Member, Act::Balance, "OK"),
+        ("admin_billing", admin(AdminBilling::View), By::Admin, Act::Buying, no),
+        ("admin_billing", admin(AdminBilling::None), By::Admin, Act::Lots, no),
+        ("admin_billing", admin(AdminBilling::View), By::Admin, Act::Lots, "OK"),
+        ("admin_billing", admin(AdminBilling::Unspecified), By::Admin, Act::Buying, "PAYMENT_DECLINED"),
+        ("usage_visibility", usage(UsageVisibility::Everyone), By::Member, Act::UsageByMember, "OK"),
+        ("usage_visibility", usage(UsageVisibility::Nobody), By::Owner, Act::UsageByMember, no),
+        ("usage_visibility", usage(UsageVisibility::Unspecified), By::Owner, Act::UsageByMember, "OK"),
+    ]
+}
+
+async fn decide(owner: &Person, team: &str, field: &str, policy: Policy) -> Result<(), Status> {
+    let request = UpdatePolicyRequest {
+        organization_id: team.to_owned(),
+        policy: Some(policy),
+        update_mask: Some(FieldMask { paths: vec![field.to_owned()] }),
+        request_id: String::new(),
+    };
+    owner.client().organizations().update_policy(request).await.map(drop)
+}
+
+pub(crate) async fn an_owners_policy_holds_within_two_seconds(world: World) {
+    let team = world.team().with_members(2).with_credits("10").assemble().await;
+    let [admin, member] = team.members.as_slice() else { panic!("two members") };
+    let promoted = UpdateMemberRoleRequest {
+        organization_id: team.id.clone(),
+        user_id: admin.user.clone(),
+        role: Role::Admin.into(),
+        ..UpdateMemberRoleRequest::default()
+    };
+    given(team.owner.client().members().update_member_role(promoted).await);
+    eventually("billing knows the Admin", PATIENCE, async || {
+        (comes_of(Act::Lots, admin, &team.id).await == "OK").then_some(())
+    })
+    .await;
+    for (field, policy, by, act, expected) in decisions() {
+        let who = match by {
+            By::Owner => &team.owner,
+            By::Admin => admin,
+            By::Member => member,
+        };
+        let before = comes_of(act, who, &team.id).await;
+        assert_ne!(before, expected, "{field}: {by:?}'s {act:?} shows nothing of it");
+        decide(&team.owner, &team.id, field, policy).await.expect("decided");
+        becomes(field, act, who, &team.id, expected).await;
+    }
+    // Whoever could not come in any more does not close the door; what a deployment demands is tried below.
+    let required = Policy { second_factor: SecondFactor::Required.into(), ..Policy::default() };
+    let decided = decide(&team.owner, &team.id, "second_factor", required).await;
+    refused(decided, Code::FailedPrecondition, "SECOND_FACTOR_ENROLLMENT_REQUIRED");
+    assert_eq!(comes_of(Act::Charging, &team.owner, &team.id).await, "OK");
+}
+
+/// What the settings say, and what then comes of what the owner does.
+const SETTINGS: [(&str, &[(Act, &str)]); 4] = [
+    ("", &[(Act::Charging, "OK"), (Act::Entering, "OK"), (Act::Invoiced, "Starter (300 credits)")]),
+    (
+        "[policies]\nspending = 'SERVICES'\ncredit_unit = { singular = 'word', plural = 'words' }\n",
+        &[(Act::Charging, "SPENDING_BY_SERVICES_ONLY"), (Act::Entering, "OK"), (Act::Invoiced, "Starter (300 words)")],
+    ),
+    (
+        "[policies]\nsecond_factor = 'REQUIRED'\n",
+        &[
+            (Act::Charging, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
+            (Act::Balance, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
+            (Act::Entering, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
+        ],
+    ),
+    (
+        "",
+        &[(Act::Charging, "OK"), (Act::Balance, "OK"), (Act::Entering, "OK"), (Act::Invoiced, "Starter (300 credits)")],
+    ),
+];
+
+/// Organization starts again with other settings, of which it tells the others.
+async fn restarts_with(deployment: &mut Deployment, file: &Path, settings: &str) {
+    deployment.process(Service::Organization).kill();
+    fs::write(file, settings).expect("written");
+    deployment.restart(Service::Organization).await;
+}
+
+pub(crate) async fn a_deployments_policy_holds_within_two_seconds(shared: World) {
+    let Some(plan) = world::plan(shared.deployment().topology()).await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bursar.toml");
+    fs::write(&file, "").expect("written");
+    let plan = plan.env("BURSAR_CONFIG", file.display().to_string());
+    let world = World::of(Arc::new(plan.start().await));
+    let team = world.team().with_credits("10").assemble().await;
+    let (owner, id) = (team.owner.clone(), team.id.clone());
+    drop(team);
+    let mut deployment = world.into_deployment();
+    for (n, (settings, outcomes)) in SETTINGS.into_iter().enumerate() {
+        // With the first ones it has started.
+        if n > 0 {
+            restarts_with(&mut deployment, &file, settings).await;
+        }
+        for (act, expected) in outcomes {
+            becomes(settings, *act, &owner, &id, expected).await;
+        }
+    }
+}
