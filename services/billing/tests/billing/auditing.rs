@@ -3,12 +3,13 @@
 use bursar_db::audit::AuditRow;
 use bursar_id::{Role, ServiceAccountId};
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::{audited, engines, id, refused};
+use bursar_runtime::Settings;
+use bursar_testkit::{START, TestDb, at, audited, engines, id, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::words::{Under, spend};
-use crate::world::World;
+use crate::words::{Under, limit, spend};
+use crate::world::{World, until};
 
 /// A row in few words.
 fn told(row: &AuditRow) -> String {
@@ -18,7 +19,40 @@ fn told(row: &AuditRow) -> String {
     format!("{} {rpc} {}: {outcome} {request_id}", row.actor, row.target.clone().unwrap_or_default())
 }
 
+/// What is older than `retention` goes, by the job, more than one transaction takes of it; what is younger stays.
+async fn keeps(db: TestDb, retention: Span, adjust: impl FnOnce(&mut Settings)) {
+    let world = World::with(db, adjust).await;
+    let (team, boss) = world.organization_with(1, "10").await;
+    boss.limited(limit(team, "every", pb::LimitWindow::Day, "50")).await;
+    let first = audited(&world.store).await.remove(0);
+    let mut tx = world.store.begin().await.unwrap();
+    // The last of them two hours later.
+    let ages = (0..1_100_u64).map(Span::from_secs).chain([Span::from_hours(2)]);
+    for (n, age) in (0..).zip(ages) {
+        let row = AuditRow { id: id(n), at: at(START).saturating_add(age), ..first.clone() };
+        bursar_db::audit::record(&mut tx, &row).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    world.passes(retention);
+    boss.limited(limit(team, "every", pb::LimitWindow::Day, "60")).await;
+    world.passes(Span::HOUR);
+    until("the job has taken what is old", async || audited(&world.store).await.len() == 2).await;
+    let left = audited(&world.store).await;
+    assert_eq!((left[0].at, left[0].id), (at(START).saturating_add(Span::from_hours(2)), id(1_100)), "{left:?}");
+    assert!(left[1].method.ends_with("/SetLimit"), "{left:?}");
+    world.passes(Span::from_hours(2));
+    until("and what has become old", async || audited(&world.store).await.len() == 1).await;
+}
+
 engines! {
+    async fn rows_are_kept_for_four_hundred_days(db: TestDb) {
+        keeps(db, Span::from_days(400), |_| ()).await;
+    }
+
+    async fn rows_are_kept_as_long_as_the_setting_says(db: TestDb) {
+        keeps(db, Span::from_days(2), |settings| settings.audit.retention = std::time::Duration::from_hours(48)).await;
+    }
+
     async fn what_is_bought_and_refused_gets_a_row(db: TestDb) {
         let world = World::on(db).await;
         let (team, boss) = world.organization_with(1, "10").await;

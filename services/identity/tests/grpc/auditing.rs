@@ -7,10 +7,12 @@ use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{AuditRecorded, SnapshotRequest, WatchRequest};
 use bursar_proto::event_type::AUDIT_RECORDED;
 use bursar_proto::identity::v1 as proto;
-use bursar_testkit::{Client, PASSWORD, audited, id, refused};
+use bursar_runtime::Settings;
+use bursar_testkit::{Client, PASSWORD, Person, START, TestDb, at, audited, id, refused};
+use bursar_time::Span;
 use tonic::Code;
 
-use crate::world::World;
+use crate::world::{World, becomes};
 
 /// A row in few words.
 fn told(row: &AuditRow) -> String {
@@ -35,7 +37,39 @@ async fn events(service: &Client, count: usize) -> Vec<AuditRecorded> {
     seen
 }
 
+/// What is older than `retention` goes, by the job, more than one transaction takes of it; what is younger stays.
+async fn keeps(db: TestDb, retention: Span, adjust: impl FnOnce(&mut Settings)) {
+    let world = World::start_with(&db, adjust).await;
+    let ada = world.join("Ada").await;
+    let first = audited(&world.db).await.remove(0);
+    let mut tx = world.db.begin().await.unwrap();
+    // The last of them two hours later.
+    let ages = (0..1_100_u64).map(Span::from_secs).chain([Span::from_hours(2)]);
+    for (n, age) in (0..).zip(ages) {
+        let row = AuditRow { id: id(n), at: at(START).saturating_add(age), ..first.clone() };
+        bursar_db::audit::record(&mut tx, &row).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    world.clock.advance(retention).unwrap();
+    Person::sign_in(&world.anybody, &ada.email).await;
+    world.pass(3_600);
+    becomes(2, async || audited(&world.db).await.len()).await;
+    let left = audited(&world.db).await;
+    assert_eq!((left[0].at, left[0].id), (at(START).saturating_add(Span::from_hours(2)), id(1_100)), "{left:?}");
+    assert!(left[1].method.ends_with("/SignIn"), "{left:?}");
+    world.pass(7_200);
+    becomes(1, async || audited(&world.db).await.len()).await;
+}
+
 bursar_testkit::engines! {
+    async fn rows_are_kept_for_four_hundred_days(db: TestDb) {
+        keeps(db, Span::from_days(400), |_| ()).await;
+    }
+
+    async fn rows_are_kept_as_long_as_the_setting_says(db: TestDb) {
+        keeps(db, Span::from_days(2), |settings| settings.audit.retention = std::time::Duration::from_hours(48)).await;
+    }
+
     async fn what_people_and_operators_do_gets_a_row_and_is_told(db: TestDb) {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;
