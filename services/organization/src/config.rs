@@ -38,6 +38,8 @@ pub struct LibraryBounds {
     pub upload: i64,
     /// How long whoever uploads may send nothing, and whoever downloads take nothing.
     pub idle: Duration,
+    /// Items with content that one export may have.
+    pub exported: i64,
 }
 
 impl Config {
@@ -61,6 +63,7 @@ impl Config {
                 quota: i64::try_from(settings.library.quota_bytes).unwrap_or(i64::MAX),
                 upload: i64::try_from(settings.library.upload_bytes).unwrap_or(i64::MAX),
                 idle: settings.library.idle_timeout,
+                exported: settings.library.export_contents.into(),
             },
             audit_retention: settings.audit.retention.into(),
         }

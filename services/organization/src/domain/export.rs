@@ -1,9 +1,6 @@
-//! What an export may have, and how much of it.
+//! What an export may have.
 
 use std::collections::BTreeSet;
-
-/// The most items whose content one archive has: of each its directory keeps a line in memory until it is written.
-pub const MAX_CONTENTS: i64 = 100_000;
 
 /// A part of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

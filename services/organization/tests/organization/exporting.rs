@@ -350,4 +350,40 @@ bursar_testkit::engines! {
         until("it is given up", async || begin(&ada.client, &umbra, &[Members]).await.is_ok()).await;
         refused(rest(stream).await.map(drop), Code::DeadlineExceeded, "EXPORT_STALLED");
     }
+
+    async fn an_export_has_as_many_contents_as_the_setting_says_and_not_one_more(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.library.export_contents = 2).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let client = world.acting(&ada, &acme).client;
+        let mut assets = Vec::new();
+        for n in 0..3 {
+            let asset = item(&acme, "brand_asset", &format!("Asset {n}"));
+            assets.push(create(&client, asset).await.expect("made").id);
+        }
+        let give = async |n: usize| upload(&client, start(&assets[n], b"bytes"), b"bytes").await.expect("uploaded");
+        for n in 0..2 {
+            give(n).await;
+        }
+        let archive = export(&ada.client, &acme, &[Content]).await.expect("as many as may be");
+        assert_eq!(archive.one("manifest.json")["counts"]["contents"], 2);
+        // One more comes when it was looked how many there are, and before they are written.
+        let gate = world.usage.hold();
+        let stream = begin(&ada.client, &acme, &[Usage, Content]).await.expect("begun");
+        give(2).await;
+        gate.add_permits(1);
+        let (_, ended) = received(stream).await;
+        let large = refused(ended, Code::FailedPrecondition, "EXPORT_TOO_LARGE");
+        assert_eq!(large.metadata["limit"], "2");
+        // From then on it is known before anything is given.
+        let large = refused(begin(&ada.client, &acme, &[]).await.map(drop), Code::FailedPrecondition, "EXPORT_TOO_LARGE");
+        assert_eq!(large.metadata["limit"], "2");
+        let archive = export(&ada.client, &acme, &[Library]).await.expect("without content");
+        assert_eq!(archive.one("manifest.json")["counts"]["items"], 3);
+        let rows = audited(&world.store).await.into_iter().filter(|row| row.reason.as_deref() == Some("EXPORT_TOO_LARGE"));
+        assert_eq!(rows.count(), 1, "the refused call has its row");
+        let roomy = world.starts_again(|settings| settings.library.export_contents = 3).await;
+        let archive = export(&world.who_at(&roomy, 1, &ada.email).client, &acme, &[Content]).await.expect("exported");
+        assert_eq!(archive.one("manifest.json")["counts"]["contents"], 3);
+    }
 }

@@ -8,6 +8,7 @@ use bursar_proto::billing::v1::{
 };
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::at;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 /// What billing knows of usage, and what it was asked. Two pages of every report.
@@ -18,12 +19,20 @@ pub(crate) struct Usage(Arc<Mutex<State>>);
 struct State {
     fails: Option<Status>,
     asked: Vec<QueryUsageRequest>,
+    gate: Option<Arc<Semaphore>>,
 }
 
 impl Usage {
     /// From now on this is the answer.
     pub(crate) fn fail(&self, status: Status) {
         self.0.lock().expect("not poisoned").fails = Some(status);
+    }
+
+    /// From now on nothing is answered until this has permits.
+    pub(crate) fn hold(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.0.lock().expect("not poisoned").gate = Some(Arc::clone(&gate));
+        gate
     }
 
     /// What was asked since the last time.
@@ -36,6 +45,10 @@ impl Usage {
 impl UsageService for Usage {
     async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {
         let request = request.into_inner();
+        let gate = self.0.lock().expect("not poisoned").gate.clone();
+        if let Some(gate) = gate {
+            let _through = gate.acquire().await.expect("never closed");
+        }
         let mut state = self.0.lock().expect("not poisoned");
         state.asked.push(request.clone());
         if let Some(status) = &state.fails {

@@ -199,6 +199,9 @@ pub struct LibrarySettings {
     /// How long whoever uploads may send nothing, and whoever downloads take nothing.
     #[serde(with = "span")]
     pub idle_timeout: Duration,
+    /// Items with content that one export may have, up to 1,000,000. An archive ends with its directory, so each of them takes
+    /// half a kilobyte of memory until the export has ended; sixteen may be under way.
+    pub export_contents: u32,
 }
 
 /// `[s3]`: how a bucket is reached.
@@ -347,6 +350,7 @@ impl Settings {
                 quota_bytes: 10 << 30,
                 upload_bytes: 5 << 30,
                 idle_timeout: Duration::from_secs(30),
+                export_contents: 100_000,
             },
             audit: AuditSettings { retention: Duration::from_hours(400 * 24) },
             billing: BillingSettings::default(),

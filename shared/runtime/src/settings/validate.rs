@@ -16,6 +16,8 @@ const PRODUCT_MAX: usize = 100;
 /// How many lines may say who sells, and how many characters one of them has at most.
 const ISSUER_LINES_MAX: usize = 8;
 const ISSUER_LINE_MAX: usize = 120;
+/// So many contents of an export take half a gigabyte of memory.
+const EXPORT_CONTENTS_MAX: u32 = 1_000_000;
 /// A program that was told to stop is gone before this.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// A heartbeat comes every five seconds, and one that is missed is no silence yet.
@@ -137,6 +139,11 @@ impl Settings {
             if i64::try_from(bytes).is_err() {
                 problems.push(format!("{key}: {bytes} is out of range"));
             }
+        }
+        let contents = library.export_contents;
+        if !(1..=EXPORT_CONTENTS_MAX).contains(&contents) {
+            problems
+                .push(format!("library.export_contents: {contents} is out of range, use 1 to {EXPORT_CONTENTS_MAX}"));
         }
         if self.limits.drain >= self.limits.shutdown {
             problems.push("limits.drain: must be shorter than limits.shutdown, which includes it".to_owned());

@@ -1,7 +1,8 @@
 //! A zip archive that is written as it is taken: what was written goes to whoever takes it, in chunks, before more is.
 //!
 //! Whatever its size, there are in memory: the chunk under way, and for each file its line of the directory, which comes
-//! last. Nothing here knows what is in it.
+//! last. A line takes some 250 bytes while the archive is written and as much again when it ends: 100,000 files 50 MB, a million
+//! half a gigabyte, which is why whoever writes one bounds their number. Nothing here knows what is in it.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,4 +124,53 @@ impl Archive {
 
 fn broken(_: zip::result::ZipError) -> Error {
     Error::Internal("an archive cannot be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use futures::StreamExt as _;
+
+    use super::*;
+    use crate::domain::Refusal;
+    use crate::usecase::outflow::{self, Patience};
+
+    /// More than sixteen bits count: the directory's end has fields of 64 bits then.
+    const FILES: u32 = 65_536 + 10;
+
+    const READ: &str = "
+import sys, zipfile
+archive = zipfile.ZipFile(sys.argv[1])
+names = archive.namelist()
+assert len(names) == int(sys.argv[2]), len(names)
+for n in (0, 65534, 65535, 65536, len(names) - 1):
+    assert names[n] == f'content/{n}' and archive.read(names[n]) == n.to_bytes(4, 'big'), n
+";
+
+    #[tokio::test]
+    async fn python_reads_an_archive_of_more_files_than_sixteen_bits_count() {
+        let (idle, limit) = (Duration::from_mins(2), Duration::from_mins(10));
+        let patience = Patience { idle, limit, over: Refusal::ExportStalled };
+        let outflow = outflow::begin(patience, |inlet| async move {
+            let mut archive = Archive::new(inlet);
+            for n in 0..FILES {
+                archive.begin_bytes(&format!("content/{n}"), 4)?;
+                archive.write(&n.to_be_bytes()).await?;
+            }
+            archive.finish().await
+        });
+        let (mut stream, mut bytes) = (pin!(outflow.stream()), Vec::new());
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk.expect("a chunk"));
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("export.zip");
+        std::fs::write(&path, bytes).expect("written");
+        let python = Command::new("python3").args(["-c", READ]).arg(&path).arg(FILES.to_string()).output();
+        let python = python.expect("python3 runs");
+        assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    }
 }

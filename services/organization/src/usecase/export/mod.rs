@@ -22,7 +22,7 @@ use super::outflow::{self, Broken, LONGEST, Outflow, Patience};
 use crate::Error;
 use crate::content::Place;
 use crate::domain::Refusal;
-use crate::domain::export::{ExportKind, ExportKinds, MAX_CONTENTS};
+use crate::domain::export::{ExportKind, ExportKinds};
 use crate::store::{avatars, contents, organizations};
 use archive::Archive;
 use sections::Counts;
@@ -71,9 +71,10 @@ impl Organization {
         self.admit_export(m, caller, id).await?;
         let Some(kinds) = m.open(asked).await? else { return Ok(Done::Replay) };
         if kinds.has(ExportKind::Content) {
-            let found = contents::count(m.tx(), OwnerId::Organization(id), MAX_CONTENTS.saturating_add(1)).await?;
-            if found > MAX_CONTENTS {
-                return Err(Refusal::ExportTooLarge { limit: MAX_CONTENTS }.into());
+            let limit = self.0.config.library.exported;
+            let found = contents::count(m.tx(), OwnerId::Organization(id), limit.saturating_add(1)).await?;
+            if found > limit {
+                return Err(Refusal::ExportTooLarge { limit }.into());
             }
         }
         *place = Some(self.0.exports.take(OwnerId::User(caller.user)).ok_or(Error::Overloaded)?);

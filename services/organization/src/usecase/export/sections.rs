@@ -17,7 +17,6 @@ use super::usage::Report;
 use super::{Exporting, lines};
 use crate::Error;
 use crate::domain::Refusal;
-use crate::domain::export::MAX_CONTENTS;
 use crate::store::contents::{self, ContentRow};
 use crate::store::items::{self, By};
 use crate::store::{audit, invitations, memberships, preferences, projects};
@@ -173,7 +172,7 @@ impl Organization {
         exporting: &Exporting,
         counts: &mut Counts,
     ) -> Result<(), Broken> {
-        let owner = OwnerId::Organization(exporting.id);
+        let (owner, limit) = (OwnerId::Organization(exporting.id), self.0.config.library.exported);
         let (mut before, mut count, mut size) = (None, 0_i64, 0_u64);
         loop {
             let mut tx = self.look_for_export(exporting).await?;
@@ -189,8 +188,8 @@ impl Organization {
                 let Some(found) = found else { continue };
                 count += 1;
                 // Others may come while it is written.
-                if count > MAX_CONTENTS {
-                    return Err(Error::from(Refusal::ExportTooLarge { limit: MAX_CONTENTS }).into());
+                if count > limit {
+                    return Err(Error::from(Refusal::ExportTooLarge { limit }).into());
                 }
                 size = size.saturating_add(self.write_content(archive, exporting, item, &found).await?);
             }
