@@ -7,6 +7,12 @@
 //! virama (RFC 5892, appendix A) and the joiner between emoji. [`line()`] is the same for texts whose spaces are kept as they are,
 //! and [`prose`] for texts of several lines.
 //!
+//! Letters that look like others (confusables: the Cyrillic `а` in place of the Latin `a`, `l` of `I`, `０` of `0`) are letters,
+//! and several scripts may be in one text: firms are called `Łódź 株式会社`, and of two alphabets that share most shapes a whole
+//! word can be written in either, so no rule about a text by itself would tell the two words apart. What is kept is what was
+//! written, NFC and no further. A name is therefore no proof of anybody and unique nowhere: who that is, an id, a proven address
+//! or an organization's slug says, which has `a` to `z`, digits and hyphens alone.
+//!
 //! Characters are Unicode's code points, after normalization; nothing here counts bytes.
 
 use unicode_normalization::UnicodeNormalization as _;
@@ -230,6 +236,33 @@ mod tests {
         assert_eq!(named(&"\u{316}".repeat(90)), Err(Marks));
         for empty in ["", "  ", "\u{3000}", "\t"] {
             assert_eq!(named(empty), Err(TextError::Empty), "{empty:?}");
+        }
+    }
+
+    /// Each two are read as one and are two: neither is refused, and neither becomes the other.
+    #[test]
+    fn letters_that_look_like_others_are_letters() {
+        let table = [
+            // One letter of another script, all of them, and letters of one script.
+            ("Acme", "\u{410}cme"),
+            ("admin", "\u{430}dmin"),
+            ("Google", "G\u{43e}\u{43e}gle"),
+            ("Acme", "\u{410}\u{441}\u{43c}\u{435}"),
+            ("Ohm", "\u{39f}hm"),
+            ("Il", "ll"),
+            ("m", "rn"),
+            // Digits, dashes and other shapes of the same letters, which only a compatible form would fold.
+            ("Studio 0", "Studio O"),
+            ("Acme", "\u{ff21}\u{ff43}\u{ff4d}\u{ff45}"),
+            ("Acme", "\u{1d400}cme"),
+            ("A-B", "A\u{2010}B"),
+        ];
+        for (one, other) in table {
+            assert_eq!((named(one).as_deref(), named(other).as_deref()), (Ok(one), Ok(other)));
+            assert_ne!(one, other);
+        }
+        for mixed in ["\u{141}\u{f3}d\u{17a} 株式会社", "IKEA Химки", "Team \u{3a9}"] {
+            assert_eq!(named(mixed).as_deref(), Ok(mixed), "scripts may be mixed");
         }
     }
 

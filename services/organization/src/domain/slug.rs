@@ -271,6 +271,19 @@ mod tests {
     }
 
     #[test]
+    fn letters_that_look_like_others_are_in_no_slug() {
+        for text in
+            ["\u{430}cme", "acm\u{435}", "\u{ff41}cme", "acm\u{e9}", "ac\u{2010}me", "acme\u{200b}", "\u{1d41a}cme"]
+        {
+            assert_eq!(Slug::parse(text), Err(SlugError::Character), "{text:?}");
+        }
+        // A name of such letters is written by what they are, and passes for no reserved word, either.
+        for (name, slug) in [("\u{410}\u{441}\u{43c}\u{435}", "asme"), ("\u{430}dmin", "admin-0000")] {
+            assert_eq!(Slug::generate(name, 0, 0).as_str(), slug, "{name:?}");
+        }
+    }
+
+    #[test]
     fn names_that_cannot_be_written_still_get_a_slug() {
         for (name, slug) in [("株式会社", "team-0000"), ("🚀", "team-0000"), ("ab", "ab-0000"), ("Admin", "admin-0000")]
         {
