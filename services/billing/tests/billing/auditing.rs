@@ -3,8 +3,7 @@
 use bursar_db::audit::AuditRow;
 use bursar_id::{Role, ServiceAccountId};
 use bursar_proto::billing::v1 as pb;
-use bursar_runtime::Settings;
-use bursar_testkit::{START, TestDb, at, audited, engines, id, refused};
+use bursar_testkit::{START, at, audited, engines, id, refused};
 use bursar_time::Span;
 use tonic::Code;
 
@@ -20,8 +19,7 @@ fn told(row: &AuditRow) -> String {
 }
 
 /// What is older than `retention` goes, by the job, more than one transaction takes of it; what is younger stays.
-async fn keeps(db: TestDb, retention: Span, adjust: impl FnOnce(&mut Settings)) {
-    let world = World::with(db, adjust).await;
+async fn keeps(world: World, retention: Span) {
     let (team, boss) = world.organization_with(1, "10").await;
     boss.limited(limit(team, "every", pb::LimitWindow::Day, "50")).await;
     let first = audited(&world.store).await.remove(0);
@@ -46,11 +44,13 @@ async fn keeps(db: TestDb, retention: Span, adjust: impl FnOnce(&mut Settings)) 
 
 engines! {
     async fn rows_are_kept_for_four_hundred_days(db: TestDb) {
-        keeps(db, Span::from_days(400), |_| ()).await;
+        keeps(World::on(db).await, Span::from_days(400)).await;
     }
 
     async fn rows_are_kept_as_long_as_the_setting_says(db: TestDb) {
-        keeps(db, Span::from_days(2), |settings| settings.audit.retention = std::time::Duration::from_hours(48)).await;
+        let two_days = std::time::Duration::from_hours(48);
+        let world = World::with(db, |settings| settings.audit.retention = two_days).await;
+        keeps(world, Span::from_days(2)).await;
     }
 
     async fn what_is_bought_and_refused_gets_a_row(db: TestDb) {

@@ -7,8 +7,7 @@ use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{AuditRecorded, SnapshotRequest, WatchRequest};
 use bursar_proto::event_type::AUDIT_RECORDED;
 use bursar_proto::identity::v1 as proto;
-use bursar_runtime::Settings;
-use bursar_testkit::{Client, PASSWORD, Person, START, TestDb, at, audited, id, refused};
+use bursar_testkit::{Client, PASSWORD, Person, START, at, audited, id, refused};
 use bursar_time::Span;
 use tonic::Code;
 
@@ -38,8 +37,7 @@ async fn events(service: &Client, count: usize) -> Vec<AuditRecorded> {
 }
 
 /// What is older than `retention` goes, by the job, more than one transaction takes of it; what is younger stays.
-async fn keeps(db: TestDb, retention: Span, adjust: impl FnOnce(&mut Settings)) {
-    let world = World::start_with(&db, adjust).await;
+async fn keeps(world: World, retention: Span) {
     let ada = world.join("Ada").await;
     let first = audited(&world.db).await.remove(0);
     let mut tx = world.db.begin().await.unwrap();
@@ -63,11 +61,13 @@ async fn keeps(db: TestDb, retention: Span, adjust: impl FnOnce(&mut Settings)) 
 
 bursar_testkit::engines! {
     async fn rows_are_kept_for_four_hundred_days(db: TestDb) {
-        keeps(db, Span::from_days(400), |_| ()).await;
+        keeps(World::start(&db).await, Span::from_days(400)).await;
     }
 
     async fn rows_are_kept_as_long_as_the_setting_says(db: TestDb) {
-        keeps(db, Span::from_days(2), |settings| settings.audit.retention = std::time::Duration::from_hours(48)).await;
+        let two_days = std::time::Duration::from_hours(48);
+        let world = World::start_with(&db, |settings| settings.audit.retention = two_days).await;
+        keeps(world, Span::from_days(2)).await;
     }
 
     async fn what_people_and_operators_do_gets_a_row_and_is_told(db: TestDb) {

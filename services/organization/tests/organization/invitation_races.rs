@@ -8,7 +8,7 @@ use bursar_organization::store::{invitations, memberships};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::to_role;
-use bursar_testkit::{Client, Message, TestDb, refused, rounds};
+use bursar_testkit::{Client, Message, refused, rounds};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
@@ -249,8 +249,7 @@ async fn on_its_way(db: &Db) -> i64 {
 }
 
 /// The one after the other, the other after the one, and both at once, as often as there are rounds.
-async fn in_every_order(db: TestDb, rival: Rival) {
-    let world = World::generous(db).await;
+async fn in_every_order(world: World, rival: Rival) {
     let checker = Checker::of(&world).await;
     let scene = Scene::set(&world, rival, 0).await;
     let (accepting, rivals) = (vec![scene.accept().await], vec![scene.rival().await]);
@@ -284,23 +283,23 @@ async fn in_every_order(db: TestDb, rival: Rival) {
 
 bursar_testkit::engines! {
     async fn who_accepts_while_it_is_taken_back_is_in_or_it_is_taken_back(db: TestDb) {
-        in_every_order(db, Rival::Revoking).await;
+        in_every_order(World::generous(db).await, Rival::Revoking).await;
     }
 
     async fn who_accepts_while_it_is_sent_again_is_in_or_comes_by_the_new_token_alone(db: TestDb) {
-        in_every_order(db, Rival::Resending).await;
+        in_every_order(World::generous(db).await, Rival::Resending).await;
     }
 
     async fn who_accepts_while_it_is_declined_is_in_or_it_is_declined(db: TestDb) {
-        in_every_order(db, Rival::Declining).await;
+        in_every_order(World::generous(db).await, Rival::Declining).await;
     }
 
     async fn whoever_was_demoted_first_makes_no_admin(db: TestDb) {
-        in_every_order(db, Rival::Demoting).await;
+        in_every_order(World::generous(db).await, Rival::Demoting).await;
     }
 
     async fn whoever_was_removed_first_makes_no_admin(db: TestDb) {
-        in_every_order(db, Rival::Removing).await;
+        in_every_order(World::generous(db).await, Rival::Removing).await;
     }
 
     async fn a_seat_is_kept_by_who_accepts_in_time_or_free_for_one_other(db: TestDb) {
