@@ -274,6 +274,7 @@ fn credits(beside: &SubscriptionUseCases, lanes: &Lanes, rules: &RulesHandle) ->
         entropy: beside.entropy.clone(),
         rules: rules.clone(),
         catalog: beside.catalog.clone(),
+        mutations: beside.mutations.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::billing::v1::credit_service_server::CreditService;
 use bursar_proto::google::rpc;
-use bursar_rpc::{Caller, PageKey, PageRequest, Problem};
+use bursar_rpc::{Call, Caller, PageKey, PageRequest, Problem};
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -207,19 +207,27 @@ impl CreditService for CreditHandler {
         &self,
         request: Request<pb::GrantCreditsRequest>,
     ) -> Result<Response<pb::GrantCreditsResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let request = request.into_inner();
-        let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
-        let granted = Box::pin(self.credits.grant(allowed, parse::grant(&request)?)).await?;
+        let owner = parse::owner(&request.owner)?;
+        let granting = async {
+            let allowed = Access::service(call.caller(), owner)?;
+            Box::pin(self.credits.grant(allowed, parse::grant(&request)?)).await
+        };
+        let granted = self.credits.told(&call, owner, granting.await).await?;
         let lot = answer::lot(&granted.lot);
         Ok(Response::new(pb::GrantCreditsResponse { lot: Some(lot), replayed: granted.replayed }))
     }
 
     async fn void_lot(&self, request: Request<pb::VoidLotRequest>) -> Result<Response<pb::VoidLotResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let request = request.into_inner();
-        let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
-        let (lot, voided) = self.credits.void(allowed, parse::void(&request)?).await?;
+        let owner = parse::owner(&request.owner)?;
+        let voiding = async {
+            let allowed = Access::service(call.caller(), owner)?;
+            self.credits.void(allowed, parse::void(&request)?).await
+        };
+        let (lot, voided) = self.credits.told(&call, owner, voiding.await).await?;
         Ok(Response::new(pb::VoidLotResponse { lot: Some(answer::lot(&lot)), replayed: voided.replayed }))
     }
 }

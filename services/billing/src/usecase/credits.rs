@@ -1,8 +1,12 @@
 //! Spending, reserving, settling, giving back, granting and voiding: one request to the lanes each.
+//!
+//! What is done has its entry in the ledger, which is its row of the audit log. What an operator is refused has none there, and
+//! so has a row of its own ([`CreditUseCases::told`]).
 
 use bursar_db::{Db, Tx};
+use bursar_events::Outbox;
 use bursar_id::{ChargeId, HoldId, OwnerId, RequestId, UserId};
-use bursar_rpc::{Page, PageRequest, Problem};
+use bursar_rpc::{Call, Mutations, Page, PageRequest, Problem, Refusing as _};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
 
@@ -29,6 +33,7 @@ pub(crate) struct CreditUseCases {
     pub(crate) rules: RulesHandle,
     /// What scopes may name.
     pub(crate) catalog: CatalogHandle,
+    pub(crate) mutations: Mutations<Outbox>,
 }
 
 /// What is asked and the caller's own id for it.
@@ -39,6 +44,14 @@ pub(crate) struct Asked<C> {
 }
 
 impl CreditUseCases {
+    /// Has the audit log hear of what an operator was refused about an owner's credits.
+    pub(crate) async fn told<T>(&self, call: &Call, owner: OwnerId, outcome: Result<T, Error>) -> Result<T, Error> {
+        match outcome {
+            Err(error) if error.reason().is_some() => Err(self.mutations.refused(call, owner, error).await),
+            outcome => outcome,
+        }
+    }
+
     /// Makes one charge.
     pub(crate) async fn charge(&self, allowed: Allowed, charge: Asked<ChargeCommand>) -> Result<Charged, Error> {
         let job = self.job(allowed, charge.request_id, Command::Charge(charge.command));

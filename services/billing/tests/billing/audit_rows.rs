@@ -20,8 +20,7 @@ use crate::words::{
 };
 use crate::world::{Person, World};
 
-/// What moves credits: the entry that each books in the ledger, with its actor, is its row. What is refused of it books
-/// nothing.
+/// What moves credits: the entry that each books in the ledger, with its actor, is its row. What is refused of it books none.
 const IN_THE_LEDGER: [&str; 9] =
     ["BatchCharge", "Capture", "Charge", "EraseDetails", "GrantCredits", "Hold", "Refund", "Release", "VoidLot"];
 
@@ -281,23 +280,26 @@ engines! {
         stage.all_are_told().await;
     }
 
-    async fn operators_are_heard_when_they_are_refused_but_for_what_moves_credits(db: TestDb) {
+    async fn operators_are_heard_when_they_are_refused_also_where_the_ledger_tells_what_they_did(db: TestDb) {
         let mut stage = Stage::set(World::on(db).await).await;
         stage.request_id = "x".repeat(129);
         let operating = rpcs(|rule| rule.permission == Permission::Operate);
         assert!(operating.contains("SetContract") && operating.contains("VoidLot"), "{operating:?}");
+        assert!(operating.iter().any(|rpc| IN_THE_LEDGER.contains(rpc)), "{operating:?}");
         let operator = stage.caller(By::Operator);
         for rpc in operating {
             let (reason, rows, entries) = stage.rows_of(&operator, rpc).await;
             assert_eq!((reason.as_str(), entries), ("INVALID_FIELDS", 0), "{rpc}");
-            if IN_THE_LEDGER.contains(&rpc) {
-                assert_eq!(rows, [], "{rpc}");
-                continue;
-            }
             let [row] = rows.as_slice() else { panic!("{rpc}: {rows:?}") };
             assert!(row.method.ends_with(&format!("/{rpc}")), "{row:?}");
             let told = (row.actor.clone(), row.outcome, row.reason.as_deref());
             assert_eq!(told, (ServiceAccountId::OPERATOR.to_string(), Outcome::Refused, Some("INVALID_FIELDS")), "{rpc}");
+            let owner = match rpc {
+                "ReloadCatalog" => None,
+                "SetContract" => Some(stage.other),
+                _ => Some(stage.team),
+            };
+            assert_eq!(row.owner, owner, "{rpc}");
         }
         stage.all_are_told().await;
     }
