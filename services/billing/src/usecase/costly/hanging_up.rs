@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use bursar_db::{Db, DbError, Tx, on};
 use bursar_rpc::{PageKey, PageRequest};
-use bursar_runtime::Heavy;
 use bursar_secret::Secret;
 use bursar_testkit::{TestDb, at, engines, personal};
 use bursar_time::Zone;
 use futures::StreamExt as _;
 
-use super::{Costly, lock};
+use super::{Costly, SIDE_BY_SIDE, lock};
 use crate::document::{Format, Look};
 use crate::domain::EntryKind;
 use crate::store::invoices;
@@ -110,19 +109,22 @@ engines! {
         shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
         let issued = invoices::page(&mut shop.db.read().await.unwrap(), owner, None, 1).await.unwrap();
         let (costly, look) = (Costly::new(), Look::load(None, None).unwrap());
-        let threads = Heavy::start("documents", 1).unwrap();
-        let (finish, finished) = mpsc::channel::<()>();
-        // The one thread has something else to do for now.
-        let busy = threads.run(move || finished.recv().is_ok());
-        let invoices = InvoiceUseCases { db: shop.db.clone(), look, costly: costly.clone(), threads };
+        // The threads have something else to do for now.
+        let busy = [(); SIDE_BY_SIDE].map(|()| {
+            let (finish, finished) = mpsc::channel::<()>();
+            (finish, costly.threads.run(move || finished.recv().is_ok()))
+        });
+        let invoices = InvoiceUseCases { db: shop.db.clone(), look, costly: costly.clone() };
         let caller = manager(owner);
         tokio::select! {
             _ = invoices.render(&caller, owner, issued[0].id, Format::Html) => panic!("it is written without a thread"),
             () = until("it waits for the thread", async || under_way(&costly) == 1) => {}
         }
         assert_eq!(under_way(&costly), 1, "nobody waits for it, but it is still to be written");
-        finish.send(()).unwrap();
-        assert!(busy.await.unwrap());
+        for (finish, busy) in busy {
+            finish.send(()).unwrap();
+            assert!(busy.await.unwrap());
+        }
         until("the place is given back", async || under_way(&costly) == 0).await;
     }
 }
