@@ -229,7 +229,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         erasures: ErasureUseCases { lanes: lanes.clone(), db: db.clone(), entropy: env.entropy.clone() },
         reports: ReportUseCases { db: db.clone(), clock: env.clock.clone(), access: access.clone(), costly },
         access: access.clone(),
-        catalogs: CatalogUseCases { db: db.clone(), present: catalog },
+        catalogs: CatalogUseCases { db: db.clone(), present: catalog.clone() },
         reloading: reloading.clone(),
         pages: PageKey::new(sealer.derive("billing page tokens")),
     };
@@ -241,7 +241,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let (known, first) = (db.clone(), feeds[0].clone());
     let development = settings.mode == Mode::Development && config.stripe.is_none();
-    let routes = grpc::routes(parts, development).add_service(outbox.service(State, env.shutdown.clone()));
+    let routes = grpc::routes(parts, development).add_service(outbox.service(State(catalog), env.shutdown.clone()));
     Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env, people.suspended())))
         .answering(grpc::SERVICES)
         .answering(development.then_some(grpc::SANDBOX))

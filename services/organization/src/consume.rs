@@ -1,6 +1,6 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
-//! Billing's: how many seats a plan has is remembered, what is used of limits and of the allowance is mailed to those who manage
+//! Billing's: what a plan allows is remembered, what is used of limits and of the allowance is mailed to those who manage
 //! billing, that a top-up was switched off to whoever had switched it on, and invoices to whom they are for. Both services':
 //! what they did is written into the audit log, which lists everybody's.
 
@@ -17,7 +17,7 @@ use bursar_time::Clock;
 
 use crate::domain::departure::Departure;
 use crate::store::{seats, users};
-use crate::usecase::seats::has_no_plan;
+use crate::usecase::seats::{has_no_plan, word};
 use crate::usecase::{Organization, departures};
 
 /// Applies identity's events to organization's store.
@@ -92,7 +92,7 @@ pub struct FromBilling {
 
 impl Consumer for FromBilling {
     const NAME: &'static str = "organization's audit log and seats";
-    /// A plan's seats are told whole.
+    /// What a plan allows is told whole.
     const WHOLE: &'static [&'static str] = &[event_type::SUBSCRIPTION_CHANGED];
 
     fn types() -> &'static [&'static str] {
@@ -116,7 +116,8 @@ impl Consumer for FromBilling {
                 if has_no_plan(tx, organization).await? {
                     return Ok(());
                 }
-                Ok(seats::tell(tx, organization, changed.seats, event.incarnation).await?)
+                let told = word(changed).map_err(Unapplied::unreadable)?;
+                Ok(seats::tell(tx, organization, &told, event.incarnation).await?)
             }
             Some(Payload::LimitAlert(alert)) => {
                 let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
@@ -152,8 +153,8 @@ impl Consumer for FromBilling {
         }
     }
 
-    /// What was done stays done, whatever a backup knows of it. Whose plan it does not tell of is on the free one; how many
-    /// seats that has is known again when somebody asks.
+    /// What was done stays done, whatever a backup knows of it. Whose plan it does not tell of is on the free one; what that
+    /// allows is known again when somebody asks.
     async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
         seats::forget_before(tx, incarnation).await
     }

@@ -209,13 +209,19 @@ type Changes = Vec<(Service, String)>;
 
 /// What is changed, and the beginnings of the lines that have to tell of it.
 async fn tamper(deployment: &Deployment, team: &str, [ben, cem]: [&str; 2], gone: &str) -> Vec<String> {
-    let (changes, mut lines) = wrong_about_organizations(deployment, team, [ben, cem]);
-    let (more, told) = wrong_about_people(deployment, [ben, cem], gone);
-    let (most, all) = wrong_about_projects(deployment, team, ben);
-    for (service, sql) in changes.into_iter().chain(more).chain(most) {
-        change(deployment, service, &sql).await;
+    let all = [
+        wrong_about_organizations(deployment, team, [ben, cem]),
+        wrong_about_plans(team),
+        wrong_about_people(deployment, [ben, cem], gone),
+        wrong_about_projects(deployment, team, ben),
+    ];
+    let mut lines = Vec::new();
+    for (changes, told) in all {
+        for (service, sql) in changes {
+            change(deployment, service, &sql).await;
+        }
+        lines.extend(told);
     }
-    lines.extend(told.into_iter().chain(all));
     lines
 }
 
@@ -224,7 +230,6 @@ fn wrong_about_organizations(deployment: &Deployment, team: &str, [ben, cem]: [&
     let [stranger, ghost] = [77, 78].map(|n| id::<bursar_id::kinds::User>(n).to_string());
     let [t, b, c, s] =
         [owner(deployment, team), user(deployment, ben), user(deployment, cem), user(deployment, &stranger)];
-    let planless = id::<bursar_id::kinds::Organization>(79).to_string();
     let (nobodys, odd) = (bytes(deployment, &[]), bytes(deployment, &[0]));
     let nobody = r#"{"usage_visibility":"NOBODY"}"#;
     let changes = vec![
@@ -234,8 +239,6 @@ fn wrong_about_organizations(deployment: &Deployment, team: &str, [ben, cem]: [&
         (Service::Billing, format!("INSERT INTO standings VALUES ({t}, 'SUSPENDED', 1, 3)")),
         (Service::Identity, format!("INSERT INTO policies VALUES ({t}, '{nobody}', 1, 4)")),
         (Service::Billing, format!("UPDATE policies SET version = 7 WHERE owner = {nobodys}")),
-        (Service::Organization, format!("UPDATE organization_seats SET seats = 99 WHERE organization_id = '{team}'")),
-        (Service::Organization, format!("INSERT INTO organization_seats VALUES ('{planless}', 98, 1, 1)")),
         (
             Service::Identity,
             "UPDATE consumer_positions SET cursor = 'nonsense' WHERE source = 'organization'".to_owned(),
@@ -264,8 +267,6 @@ fn wrong_about_organizations(deployment: &Deployment, team: &str, [ben, cem]: [&
         format!("billing {team} account: expected SUSPENDED, found ACTIVE"),
         format!("identity {team} policies: expected nothing, found {nobody} (version 4)"),
         "billing deployment policies: expected {\"admin_billing\":\"MANAGE\",".to_owned(),
-        format!("organization {team} seats of business: expected 10, found 99"),
-        format!("organization {planless} seats of no plan: expected 5, found 98"),
         "identity deployment place in the events of organization: expected a cursor, found \"nonsense\"".to_owned(),
         "organization deployment event evt_odd of billing: expected to be read, found odd".to_owned(),
         format!("organization {team} member {ghost}: expected an account, found none at identity"),
@@ -297,6 +298,39 @@ fn wrong_about_projects(deployment: &Deployment, team: &str, by: &str) -> (Chang
         format!("billing {team} project {gone}: expected a project, found nothing"),
     ];
     (vec![told(never, 0), made(untold), made(gone), told(gone, 1)], lines)
+}
+
+/// What organization has heard of plans.
+fn wrong_about_plans(team: &str) -> (Changes, Vec<String>) {
+    let [planless, lapsed] = [79, 80].map(|n| id::<bursar_id::kinds::Organization>(n).to_string());
+    let changes = vec![
+        (Service::Organization, format!("UPDATE organization_seats SET seats = 99 WHERE organization_id = '{team}'")),
+        (
+            Service::Organization,
+            format!("UPDATE organization_seats SET features = '' WHERE organization_id = '{team}'"),
+        ),
+        (
+            Service::Organization,
+            format!(
+                "INSERT INTO organization_seats (organization_id, seats, incarnation, version) \
+                 VALUES ('{planless}', 98, 1, 1)"
+            ),
+        ),
+        (
+            Service::Organization,
+            format!(
+                "INSERT INTO organization_seats (organization_id, seats, incarnation, version, plan_id, features, \
+                 plan_version) VALUES ('{lapsed}', 5, 1, 1, 'business', 'ORGANIZATIONS', 1)"
+            ),
+        ),
+    ];
+    let lines = vec![
+        format!("organization {team} seats of business: expected 10, found 99"),
+        format!("organization {team} plan: expected business with ORGANIZATIONS, found business"),
+        format!("organization {planless} seats of no plan: expected 5, found 98"),
+        format!("organization {lapsed} plan: expected free, found business with ORGANIZATIONS"),
+    ];
+    (changes, lines)
 }
 
 /// Of what identity tells.
@@ -364,6 +398,7 @@ async fn tamper_with_ends(deployment: &Deployment, others: &Others) -> Vec<Strin
         format!("identity {buried} membership of usr_"),
         format!("billing {buried} membership of usr_"),
         format!("billing {deleted} subscription: expected to have ended with the organization, found business"),
+        format!("organization {deleted} plan: expected business with ORGANIZATIONS, found free"),
         format!("billing {deleted} hold hld_"),
         format!("organization {deleted} purge: expected to have ended by 1970-01-02T00:00:00"),
         format!("identity {buried} standing: expected PURGED (version 2), found DELETED (version 1)"),

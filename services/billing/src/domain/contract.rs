@@ -25,6 +25,31 @@ impl Features {
     pub fn of(plan: &Plan) -> Self {
         Self { organizations: plan.organization, single_sign_on: plan.single_sign_on }
     }
+
+    /// Those that there are, in their order: what is answered and what is told are this list.
+    pub fn list(self) -> impl Iterator<Item = Feature> {
+        let all = [(self.organizations, Feature::Organizations), (self.single_sign_on, Feature::SingleSignOn)];
+        all.into_iter().filter(|(has, _)| *has).map(|(_, feature)| feature)
+    }
+}
+
+/// One of the things that a plan, or a contract, allows besides people and credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// An organization can be run on it.
+    Organizations,
+    /// Single sign-on.
+    SingleSignOn,
+}
+
+impl Feature {
+    /// The name by which others are told of it, which is the API's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Organizations => "ORGANIZATIONS",
+            Self::SingleSignOn => "SINGLE_SIGN_ON",
+        }
+    }
 }
 
 /// What an operator agrees with a customer.

@@ -42,6 +42,7 @@
 //! | `rollover` | what of a month that is over is there for one more |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
 //! | `contract` | what was agreed with one customer instead of what the catalog says of a plan |
+//! | `entitlements` | what an owner's plan allows |
 
 mod account;
 mod actor;
@@ -60,6 +61,7 @@ mod command;
 mod contract;
 mod decide;
 mod details;
+mod entitlements;
 mod entry;
 mod entry_body;
 mod erased;
@@ -115,9 +117,10 @@ pub use codec::Unreadable;
 pub use command::{CaptureCommand, ChargeCommand, Cost, GrantCommand, RefundCommand, VoidCommand};
 pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender};
 pub use command::{RestoreCommand, TakeBackCommand};
-pub use contract::{Contract, ContractError, Features};
+pub use contract::{Contract, ContractError, Feature, Features};
 pub use decide::decide;
 pub use details::{Details, DetailsPage, Fingerprint, NamedRequest, PAGE_ENTRIES, Salt};
+pub use entitlements::Entitlements;
 pub use entry::{CaptureEvent, ChargeEvent, DebtEvent, Entry, EntryKind, Event, HoldEvent};
 pub use entry::{OperationId, Posting, RefundEvent};
 pub use entry_body::{StoredEntry, UnreadableEntry};

@@ -9,7 +9,7 @@ use bursar_rpc::convert::{to_money, to_timestamp};
 use bursar_rpc::{Asked, Call, ListKey, Page, PageKey, PageRequest, Problem, Stored};
 use tonic::{Request, Response, Status};
 
-use crate::domain::{Features, Interval, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
+use crate::domain::{Feature, Features, Interval, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
 use crate::usecase::catalogs::CatalogUseCases;
 use crate::usecase::reloading::{Reloaded, Reloading};
 
@@ -103,8 +103,11 @@ fn page<'a, T>(list: ListKey, all: &'a [T], size: i32, token: &str) -> Result<Pa
 
 /// The features as the API names them.
 pub(super) fn features(of: Features) -> Vec<i32> {
-    let all = [(of.organizations, pb::Feature::Organizations), (of.single_sign_on, pb::Feature::SingleSignOn)];
-    all.into_iter().filter(|(has, _)| *has).map(|(_, feature)| feature.into()).collect()
+    let named = |feature| match feature {
+        Feature::Organizations => pb::Feature::Organizations,
+        Feature::SingleSignOn => pb::Feature::SingleSignOn,
+    };
+    of.list().map(|feature| named(feature).into()).collect()
 }
 
 /// How long one payment lasts, as the API names it.

@@ -11,12 +11,12 @@ use tonic::{Request, Response, Status};
 
 use super::order::order;
 use super::{catalog, change, contract, parse, payment};
-use crate::domain::{Subscription, SubscriptionState, Terms};
+use crate::domain::{Entitlements, Subscription, SubscriptionState, Terms};
 use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::moving::{Move, Moved};
 use crate::usecase::payments::PaymentUseCases;
-use crate::usecase::subscriptions::{Entitlements, SubscriptionUseCases};
+use crate::usecase::subscriptions::SubscriptionUseCases;
 
 /// Answers with the use cases.
 pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases, pub(crate) PaymentUseCases);

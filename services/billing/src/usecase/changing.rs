@@ -304,7 +304,7 @@ impl SubscriptionUseCases {
         self.till.demand_sale_to(m.tx(), owner).await?;
         self.cashier.add_to_month(m.tx(), &new, quote.credits, None, allowed.spender).await?;
         takes_effect(contract, None, m.tx(), owner).await?;
-        let event = changed(&new, &new.plan, new.seats);
+        let event = changed(&new, &self.catalog.current());
         Ok(Done::New(T::from(Changed { subscription: new, payment: None }), vec![event]))
     }
 }

@@ -49,7 +49,7 @@ impl Cashier {
                 }
                 let account = self.till.demand_sale_to(tx, payment.owner).await?;
                 let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
-                (lot, Some(new.paid_period()), vec![changed(&new, &new.plan, new.seats)])
+                (lot, Some(new.paid_period()), vec![changed(&new, &self.catalog.current())])
             }
             Bought::Renewal { .. } => match self.deliver_month(tx, payment, now).await? {
                 Some(delivered) => delivered,
@@ -109,7 +109,7 @@ impl Cashier {
             }
         };
         let tells = renewed.terms() != due.terms();
-        let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
+        let events = tells.then(|| changed(&renewed, &self.catalog.current())).into_iter().collect();
         Ok(Some((lot, Some(renewed.paid_period()), events)))
     }
 
@@ -143,7 +143,7 @@ impl Cashier {
         self.till.demand_sale_to(tx, payment.owner).await?;
         let lot = self.add_to_month(tx, &new, *credits, Some((payment.id, for_month)), spender).await?;
         let paid_for = Month { start: at, ..paid };
-        Ok((lot, Some(paid_for), vec![changed(&new, &new.plan, new.seats)]))
+        Ok((lot, Some(paid_for), vec![changed(&new, &self.catalog.current())]))
     }
 
     /// Grants what a change adds to the month's allowance: once, and until the month ends. With its payment and what of that is

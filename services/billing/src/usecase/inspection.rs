@@ -8,13 +8,13 @@ use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::catalogs;
-use crate::domain::{Catalog, Subscription};
+use crate::domain::{Catalog, Features, Subscription};
 use crate::error::Error;
 use crate::store::{self, accounts, holds, lots, projects, subscriptions};
 
 /// Holds that are looked at of one page of owners.
 const HOLDS: usize = 1_000;
-/// Catalogs whose free plans are looked at: whoever was told of an earlier one's was told of another one since.
+/// Catalogs whose plans are looked at: whoever was told of an earlier one's was told of another one since.
 const CATALOGS: i64 = 100;
 
 /// A plan that holds.
@@ -26,11 +26,59 @@ pub struct LivePlan {
     pub plan: String,
     /// How many seats it has.
     pub seats: u32,
+    /// What its contract includes; `None` where it has none, and includes what the catalog says.
+    contract: Option<Features>,
 }
 
 impl From<Subscription> for LivePlan {
     fn from(live: Subscription) -> Self {
-        Self { owner: live.owner, plan: live.plan.as_str().to_owned(), seats: live.seats }
+        let plan = live.plan.as_str().to_owned();
+        Self { owner: live.owner, plan, seats: live.seats, contract: live.features }
+    }
+}
+
+/// What an owner's plan allows, as the others are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The plan.
+    pub plan: String,
+    /// How many seats it has.
+    pub seats: u32,
+    /// What else it allows, by name, in the order of the letters.
+    pub features: Vec<String>,
+}
+
+impl Allowed {
+    fn of(plan: &str, seats: u32, features: Features) -> Self {
+        let mut features: Vec<String> = features.list().map(|feature| feature.as_str().to_owned()).collect();
+        features.sort_unstable();
+        Self { plan: plan.to_owned(), seats, features }
+    }
+}
+
+/// What plans allow by the catalogs that were used last, the last one first.
+#[derive(Clone, Debug, Default)]
+pub struct Sold(Vec<Vec<Allowed>>);
+
+impl Sold {
+    /// What the free plan allows, and has allowed.
+    pub fn free(&self) -> Vec<Allowed> {
+        self.of(Catalog::FREE).cloned().collect()
+    }
+
+    /// What a plan that holds allows; where no contract says so, whatever the catalogs have said of it.
+    pub fn by(&self, live: &LivePlan) -> Vec<Allowed> {
+        let said = self.of(&live.plan).map(|it| Allowed { seats: live.seats, ..it.clone() });
+        let said: Vec<_> = if live.contract.is_none() { said.collect() } else { Vec::new() };
+        if said.is_empty() {
+            // Of a plan that no catalog has any more, nobody knows what it includes.
+            return vec![Allowed::of(&live.plan, live.seats, live.contract.unwrap_or_default())];
+        }
+        said
+    }
+
+    fn of(&self, plan: &str) -> impl Iterator<Item = &Allowed> {
+        self.0.iter().filter_map(move |plans| plans.iter().find(|it| it.plan == plan))
     }
 }
 
@@ -46,17 +94,18 @@ pub async fn plans_of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<LivePlan>, 
     Ok(subscriptions::live_of(tx, owners).await?.into_iter().map(LivePlan::from).collect())
 }
 
-/// How many seats the free plan has in the catalogs that were used last, the last one first.
-pub async fn free_seats(tx: &mut Tx) -> Result<Vec<u32>, DbError> {
-    let mut seats = Vec::new();
+/// What was sold by the catalogs that were used last.
+pub async fn sold(tx: &mut Tx) -> Result<Sold, DbError> {
+    let mut sold = Vec::new();
     for row in store::catalogs::latest(tx, CATALOGS).await? {
         let kept = catalogs::read(&row).map_err(|error| match error {
             Error::Store(error) => error,
             error => DbError::corrupt(error.to_string()),
         })?;
-        seats.extend(kept.catalog.plan(Catalog::FREE).map(|plan| plan.seats));
+        let plans = kept.catalog.plans().iter();
+        sold.push(plans.map(|plan| Allowed::of(plan.id.as_str(), plan.seats, Features::of(plan))).collect());
     }
-    Ok(seats)
+    Ok(Sold(sold))
 }
 
 /// The owners of accounts that stand otherwise than active, after the given one, in the order of owners: what requests are

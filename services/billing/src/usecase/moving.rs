@@ -33,8 +33,8 @@ use super::rollovers;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, Features, GrantCommand, Lot, Month, Note, Origin, Outcome, Payment, Refusal, Request, RequestName,
-    SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
+    Actor, Command, Entitlements, GrantCommand, Lot, Month, Note, Origin, Outcome, Payment, Refusal, Request,
+    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -133,7 +133,7 @@ impl SubscriptionUseCases {
             let method = self.carry_named(m, (from, &waits.method), to).await?;
             self.carry_contract(m, waits, (from, to, method)).await?;
         }
-        let events = vec![self.ended(&ended)?, changed(&moved, &moved.plan, moved.seats)];
+        let events = vec![self.ended(&ended)?, changed(&moved, &self.catalog.current())];
         Ok(Done::New(Moved::To(Box::new(moved)), events))
     }
 
@@ -202,8 +202,7 @@ impl SubscriptionUseCases {
 
     /// Whether the plan has what creating an organization takes, for sale or not.
     fn includes_organizations(&self, subscription: &Subscription) -> bool {
-        let of_plan = || self.catalog.current().plan_of(subscription.plan.as_str()).map(Features::of);
-        subscription.features.or_else(of_plan).is_some_and(|it| it.organizations)
+        Entitlements::by(&self.catalog.current(), subscription).features.organizations
     }
 
     /// The payment method that goes on paying, as the new owner's own: whatever becomes of the person's, the organization's

@@ -3,21 +3,23 @@
 use bursar_db::{DbError, Tx};
 use bursar_events::{Part, Present};
 
+use super::catalogs::CatalogHandle;
 use super::subscriptions::changed;
 use crate::store::subscriptions;
 
 /// Subscriptions in one part.
 const PART: i64 = 256;
 
-/// Billing's present state, as events.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct State;
+/// Billing's present state, as events; with what is sold, which says what plans include.
+#[derive(Clone, Debug)]
+pub(crate) struct State(pub(crate) CatalogHandle);
 
 #[tonic::async_trait]
 impl Present for State {
     async fn part(&self, tx: &mut Tx, after: &str) -> Result<Option<Part>, DbError> {
         let live = subscriptions::live_after(tx, after, PART).await?;
-        let payloads = live.iter().map(|it| changed(it, &it.plan, it.seats)).collect();
+        let sold = self.0.current();
+        let payloads = live.iter().map(|it| changed(it, &sold)).collect();
         Ok(live.last().map(|last| Part { payloads, next: last.owner.to_string() }))
     }
 

@@ -471,7 +471,7 @@ async fn not_paid(
         return Ok(Step::Taken);
     }
     Box::pin(subscriptions.cashier.grant_in_grace(&mut tx, from)).await?;
-    let event = changed(&past_due, &past_due.plan, past_due.seats);
+    let event = changed(&past_due, &subscriptions.catalog.current());
     subscriptions.outbox.commit(tx, vec![event]).await?;
     tracing::info!(subscription = %past_due.id, failures = past_due.failures, "its next month was not paid");
     Ok(Step::Made(Box::new(past_due)))

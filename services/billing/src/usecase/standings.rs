@@ -116,7 +116,7 @@ async fn resume(subscriptions: &SubscriptionUseCases, owner: OwnerId) -> Result<
     if !subscriptions::revive(&mut tx, &revived).await? {
         return Ok(());
     }
-    let event = changed(&revived, &revived.plan, revived.seats);
+    let event = changed(&revived, &subscriptions.catalog.current());
     subscriptions.outbox.commit(tx, vec![event]).await?;
     tracing::info!(subscription = %revived.id, "its owner is back: the subscription goes on");
     Ok(())

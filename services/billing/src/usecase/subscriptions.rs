@@ -3,8 +3,8 @@
 use bursar_events::Outbox;
 use bursar_id::{Id, OwnerId, SubscriptionId};
 use bursar_money::Price;
-use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{PlanFeatures, SubscriptionChanged};
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Stored};
 use bursar_secret::Entropy;
 
@@ -13,7 +13,7 @@ use super::agreements::{self, Agreement, Which};
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::catalogs::CatalogHandle;
 use super::orders::{self, Order, Till, admit, up_to_date};
-use crate::domain::{Assortment, Bought, Catalog, Features, Payment, Plan, ProductId, Subscription};
+use crate::domain::{Assortment, Bought, Catalog, Entitlements, Payment, Plan, Subscription};
 use crate::error::Error;
 use crate::payment::{Settlement, thing_of_request};
 use crate::store::{contracts, payments, subscriptions};
@@ -28,14 +28,6 @@ pub(crate) struct SubscriptionUseCases {
     pub(crate) catalog: CatalogHandle,
     pub(crate) outbox: Outbox,
     pub(crate) mutations: Mutations<Outbox>,
-}
-
-/// What an owner's plan allows now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entitlements {
-    pub(crate) plan: ProductId,
-    pub(crate) seats: u32,
-    pub(crate) features: Features,
 }
 
 impl SubscriptionUseCases {
@@ -187,23 +179,10 @@ impl SubscriptionUseCases {
 
     /// What the owner's plan allows; without a subscription it is the free plan.
     pub(crate) async fn entitlements(&self, owner: OwnerId) -> Result<Entitlements, Error> {
-        let mut tx = self.till.db.read().await?;
-        let live = subscriptions::live(&mut tx, owner).await?;
-        let (id, seats) = match &live {
-            Some(subscription) => (subscription.plan.as_str(), Some(subscription.seats)),
-            None => (Catalog::FREE, None),
-        };
-        let sold = self.catalog.current();
-        // A plan that is no longer for sale keeps what it includes.
-        let plan = sold.plan_of(id);
-        let free = self.free()?;
-        let agreed = live.as_ref().and_then(|subscription| subscription.features);
-        let features = agreed.or_else(|| plan.map(Features::of)).unwrap_or_default();
-        Ok(Entitlements {
-            plan: live.map_or(free.id, |subscription| subscription.plan),
-            seats: seats.unwrap_or(free.seats),
-            features,
-        })
+        match subscriptions::live(&mut self.till.db.read().await?, owner).await? {
+            Some(live) => Ok(Entitlements::by(&self.catalog.current(), &live)),
+            None => self.free(),
+        }
     }
 
     /// Ends the owner's subscription now, if there is one: who has it is gone. Where that may be taken back (`revivable`), so
@@ -237,13 +216,12 @@ impl SubscriptionUseCases {
 
     /// The event that tells of a subscription that ended: the owner is on the free plan.
     pub(super) fn ended(&self, ended: &Subscription) -> Result<Payload, Error> {
-        let free = self.free()?;
-        Ok(changed(ended, &free.id, free.seats))
+        Ok(told(ended, &self.free()?))
     }
 
-    fn free(&self) -> Result<Plan, Error> {
-        // Every catalog has one: it is not accepted without.
-        self.catalog.current().catalog().plan(Catalog::FREE).cloned().ok_or(Error::Failed)
+    fn free(&self) -> Result<Entitlements, Error> {
+        // Every catalog has such a plan: it is not accepted without.
+        Entitlements::free(self.catalog.current().catalog()).ok_or(Error::Failed)
     }
 }
 
@@ -251,13 +229,19 @@ pub(super) fn already(live: &Subscription) -> Error {
     Error::AlreadySubscribed { plan: live.plan.to_string() }
 }
 
-/// What other services learn: the plan that holds for the owner now.
-pub(super) fn changed(subscription: &Subscription, plan: &ProductId, seats: u32) -> Payload {
+/// What other services learn of a subscription that holds: what its owner's plan allows now, by what is sold.
+pub(super) fn changed(subscription: &Subscription, sold: &Assortment) -> Payload {
+    told(subscription, &Entitlements::by(sold, subscription))
+}
+
+fn told(subscription: &Subscription, allowed: &Entitlements) -> Payload {
+    let names = allowed.features.list().map(|feature| feature.as_str().to_owned()).collect();
     Payload::SubscriptionChanged(SubscriptionChanged {
         owner: subscription.owner.to_string(),
-        plan_id: plan.to_string(),
-        seats,
+        plan_id: allowed.plan.to_string(),
+        seats: allowed.seats,
         state: subscription.state.to_string(),
+        features: Some(PlanFeatures { names }),
     })
 }
 

@@ -203,7 +203,7 @@ impl Cashier {
         }
         let account = self.till.demand_sale_to(tx, payment.owner).await?;
         let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
-        Ok((lot, Some(new.paid_period()), vec![changed(&new, &new.plan, new.seats)]))
+        Ok((lot, Some(new.paid_period()), vec![changed(&new, &self.catalog.current())]))
     }
 }
 

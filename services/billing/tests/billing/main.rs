@@ -19,6 +19,7 @@ mod checkpoints;
 mod clocks;
 mod contracts;
 mod costs;
+mod entitlements;
 mod erasing;
 mod fakes;
 mod finance;

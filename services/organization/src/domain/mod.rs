@@ -4,6 +4,7 @@ pub mod audit;
 pub mod avatar;
 pub mod departure;
 pub mod description;
+pub mod entitlements;
 pub mod etag;
 pub mod export;
 pub mod former_slugs;

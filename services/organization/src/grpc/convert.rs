@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use bursar_email::Email;
 use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_proto::billing::v1::Feature;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{ConvertError, role, to_optional_role, to_role, to_timestamp};
 use bursar_rpc::document::to_struct;
 use bursar_rpc::{Problem, Violations};
 
+use crate::domain::entitlements::Entitlements;
 use crate::domain::etag;
 use crate::domain::invitation::{State, over_limit};
 use crate::domain::kind::Kind;
@@ -126,12 +128,24 @@ mod stored {
 pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
     let OrganizationOfUser { organization: row, role, seating, nominee } = of_user;
     let over_limit = over_limit(seating.taken(), seating.seats());
+    let entitlements = seating.entitlements().map(|it| entitlements(&it));
     proto::Organization {
         role: to_optional_role(role).into(),
         over_limit,
         nominee_user_id: nominee.nominee_user_id.map(|user| user.to_string()).unwrap_or_default(),
         nominated_until: nominee.nominated_until.map(to_timestamp),
+        entitlements,
         ..organization_row(row)
+    }
+}
+
+/// What a plan allows. Features of which a later billing has told have no number here yet.
+fn entitlements(allowed: &Entitlements) -> proto::OrganizationEntitlements {
+    let known = |name: &str| Feature::from_str_name(&format!("FEATURE_{name}")).map(i32::from);
+    proto::OrganizationEntitlements {
+        plan_id: allowed.plan.as_str().to_owned(),
+        seats: allowed.seats,
+        features: allowed.features.names().filter_map(known).collect(),
     }
 }
 

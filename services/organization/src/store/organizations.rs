@@ -5,7 +5,7 @@ use bursar_id::{OrganizationId, Role, UserId};
 use bursar_time::Timestamp;
 
 use super::nominations::{Nominee, nominee_at};
-use super::seats::{Seating, seats_taken};
+use super::seats::{Seating, plan_told, seats_taken};
 use super::standings::{Life, is_owned};
 use crate::domain::name::Name;
 
@@ -86,7 +86,7 @@ pub struct OrganizationOfUser {
     pub organization: OrganizationRow,
     /// The person's role; `None` for a service, which is nobody there.
     pub role: Option<Role>,
-    /// How many of its seats are taken.
+    /// How many of its seats are taken, and what its plan allows.
     #[sqlx(flatten)]
     pub seating: Seating,
     /// Who shall own it.
@@ -114,6 +114,8 @@ pub(super) const OF_USER: &str = concat!(
     columns!(),
     ", m.role, ",
     seats_taken!("$5"),
+    ", ",
+    plan_told!(),
     ", n.nominee_user_id, n.nominated_until FROM memberships m JOIN organizations o ON o.id = m.organization_id \
      LEFT JOIN organization_seats s ON s.organization_id = o.id",
     nominee_at!("$5"),

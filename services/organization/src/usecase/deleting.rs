@@ -119,7 +119,7 @@ impl Organization {
         now: Timestamp,
     ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
         let event = events::standing(&organization);
-        Ok(Done::New(seen(tx, organization, Some(Role::Owner), now).await?, vec![event]))
+        Ok(Done::New(seen(tx, organization, (Some(Role::Owner), None), now).await?, vec![event]))
     }
 }
 

@@ -6,6 +6,7 @@ use bursar_members::Standing;
 use bursar_time::Timestamp;
 
 use super::as_told;
+use crate::domain::entitlements::Entitlements;
 use crate::domain::standing::Standing as Life;
 use crate::store::memberships::{self, PlaceRow};
 use crate::store::organizations::{self, OrganizationRow};
@@ -93,17 +94,34 @@ pub async fn gone_after(tx: &mut Tx, after: Option<UserId>, limit: i64) -> Resul
     users::gone_after(tx, &after, limit).await
 }
 
-/// How many seats the plans of the organizations after the given one have, where that is known, in the order of the ids.
-pub async fn seats_after(
+/// What is known of an organization's plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPlan {
+    /// Its seats.
+    pub seats: u32,
+    /// Its name, and the names of what else it allows; `None` unless both are known.
+    pub allows: Option<(String, Vec<String>)>,
+}
+
+impl KnownPlan {
+    fn of(seats: u32, all: Option<&Entitlements>) -> Self {
+        let names = |it: &Entitlements| it.features.names().map(str::to_owned).collect();
+        Self { seats, allows: all.map(|it| (it.plan.as_str().to_owned(), names(it))) }
+    }
+}
+
+/// What the plans of the organizations after the given one allow, where their seats are known, in the order of the ids.
+pub async fn plans_after(
     tx: &mut Tx,
     after: Option<OrganizationId>,
     limit: i64,
-) -> Result<Vec<(OrganizationId, u32)>, DbError> {
+) -> Result<Vec<(OrganizationId, KnownPlan)>, DbError> {
     let after = after.map(|id| id.to_string()).unwrap_or_default();
-    seats::known_after(tx, &after, limit).await
+    let known = seats::known_after(tx, &after, limit).await?.into_iter();
+    Ok(known.map(|(id, seats, all)| (id, KnownPlan::of(seats, all.as_ref()))).collect())
 }
 
-/// Has any word of billing's hold against what is known of an organization's seats: it is wrong.
+/// Has any word of billing's hold against what is known of an organization's plan: it is wrong.
 pub async fn doubt_seats(tx: &mut Tx, id: OrganizationId) -> Result<(), DbError> {
     seats::doubt(tx, id).await
 }

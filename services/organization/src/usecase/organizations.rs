@@ -1,10 +1,13 @@
 //! Organizations: creating, finding, listing, renaming.
 
+use std::slice;
+
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_members::{Policy, policies};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Caller, Done, Mutation};
+use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Permission, UserCaller};
 use bursar_time::Timestamp;
 
 use super::access::{acting, demand_staying, demand_verified, is_personal};
@@ -170,7 +173,7 @@ impl Organization {
             OrganizationKey::Slug(Some(slug)) => organization.slug != slug.as_str(),
             OrganizationKey::Id(_) | OrganizationKey::Slug(None) => false,
         };
-        Ok((seen(&mut tx, organization, role, self.now()).await?, moved))
+        Ok((seen(&mut tx, organization, (role, user), self.now()).await?, moved))
     }
 
     /// The caller's organizations by name. A service that asks for somebody sees those that can be used; with the personal
@@ -188,7 +191,8 @@ impl Organization {
         };
         let mut tx = self.0.db.read().await?;
         let (after, limit) = (page.after(), page.limit());
-        let rows = organizations::of_user(&mut tx, user.user, listed, after, limit, self.now()).await?;
+        let mut rows = organizations::of_user(&mut tx, user.user, listed, after, limit, self.now()).await?;
+        hide_plans(&mut tx, &mut rows, Some(user)).await?;
         // A stored name is a name: it was read as one before it was written.
         let key = |row: &OrganizationOfUser| (Name::stored(&row.organization.name), row.organization.id);
         Ok(page.page(rows, key)?)
@@ -235,7 +239,7 @@ impl Organization {
             organization.updated_at = now;
             events.push(events::updated(&organization));
         }
-        Ok(Done::New(seen(m.tx(), organization, Some(role), now).await?, events))
+        Ok(Done::New(seen(m.tx(), organization, (Some(role), Some(caller)), now).await?, events))
     }
 
     /// Takes another slug for an organization, which may have had it before. The present one becomes a former one; where
@@ -267,14 +271,37 @@ impl Organization {
     }
 }
 
-/// An organization as somebody with this role sees it; a service has none.
+/// An organization as somebody with this role sees it, by this token; a service has none.
 pub(super) async fn seen(
     tx: &mut Tx,
     organization: OrganizationRow,
-    role: Option<Role>,
+    (role, caller): (Option<Role>, Option<&UserCaller>),
     now: Timestamp,
 ) -> Result<OrganizationOfUser, Error> {
     let seating = seats::seating(tx, organization.id, now).await?;
     let nominee = nominations::at(tx, organization.id, now).await?;
-    Ok(OrganizationOfUser { organization, role, seating, nominee })
+    let mut seen = OrganizationOfUser { organization, role, seating, nominee };
+    hide_plans(tx, slice::from_mut(&mut seen), caller).await?;
+    Ok(seen)
+}
+
+/// Leaves out what the plans allow where the caller may not see billing; of all that are shown together at once. Whoever has
+/// no role there is a service.
+async fn hide_plans(tx: &mut Tx, rows: &mut [OrganizationOfUser], caller: Option<&UserCaller>) -> Result<(), Error> {
+    let owner = |row: &OrganizationOfUser| OwnerId::Organization(row.organization.id);
+    let told: Vec<OwnerId> = rows.iter().filter(|it| it.role.is_some() && it.seating.tells_plan()).map(owner).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let policies = policies::of(tx, &told).await?;
+    let by_token = |policy: &Policy| caller.is_none_or(|caller| policy.admits(caller));
+    let by_key = caller.and_then(|caller| caller.key.as_ref()).is_none_or(|key| key.permits(Permission::ViewBilling));
+    for row in rows {
+        let Some(role) = row.role else { continue };
+        let may = |policy: Policy| by_token(&policy) && by_key && policy.permits(role, Permission::ViewBilling);
+        if !policies.of(owner(row)).is_some_and(may) {
+            row.seating.hide_plan();
+        }
+    }
+    Ok(())
 }

@@ -1,14 +1,17 @@
-//! How many people an organization's plan has seats for: what billing told last, or says when that would not do.
+//! How many people an organization's plan has seats for, and what else it allows: what billing told last, or says when that
+//! would not do.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::OrganizationId;
-use bursar_proto::billing::v1::GetEntitlementsRequest;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
+use bursar_proto::billing::v1::{Feature, GetEntitlementsRequest, GetEntitlementsResponse};
+use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_rpc::peer::retry;
 use tonic::{Code, Request};
 
 use super::Organization;
 use crate::Error;
+use crate::domain::entitlements::{Features, OddWord, PlanName, Told};
 use crate::domain::standing::Standing;
 use crate::store::seats::{self, Known};
 use crate::store::{memberships, standings};
@@ -39,14 +42,14 @@ impl Organization {
         if let Some(seats) = known.seats.filter(|seats| taken < *seats) {
             return Ok(seats);
         }
-        match (self.ask_for_seats(organization, known).await, known.seats) {
+        match (self.ask_for_seats(organization, &known).await, known.seats) {
             (Err(Error::Billing(status)), Some(seats)) if is_away(status.code()) => Ok(seats),
             (answer, _) => answer,
         }
     }
 
     /// What billing says now. What differs from what was known is remembered, unless an event has told something since.
-    async fn ask_for_seats(&self, organization: OrganizationId, known: Known) -> Result<u32, Error> {
+    async fn ask_for_seats(&self, organization: OrganizationId, known: &Known) -> Result<u32, Error> {
         let message = GetEntitlementsRequest { owner: organization.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
@@ -54,16 +57,32 @@ impl Organization {
             async move { client.get_entitlements(request).await }
         });
         let answer = answer.await.map_err(|status| Error::Billing(Box::new(status)))?;
-        let said = answer.into_inner().seats;
-        if known.seats != Some(said) {
+        let said = said(&answer.into_inner())
+            .map_err(|_| Error::Internal("billing says of a plan what it never says of one"))?;
+        if !known.is(&said) {
             let mut tx = self.0.db.begin().await?;
             if !has_no_plan(&mut tx, organization).await? {
-                seats::note(&mut tx, organization, said, known.version).await?;
+                seats::note(&mut tx, organization, &said, known.version).await?;
             }
             tx.commit().await?;
         }
-        Ok(said)
+        Ok(said.seats)
     }
+}
+
+/// What billing's event says of a plan.
+pub(crate) fn word(changed: &SubscriptionChanged) -> Result<Told, OddWord> {
+    let features = changed.features.as_ref();
+    let features = features.map(|it| Features::parse(it.names.iter().map(String::as_str))).transpose()?;
+    Ok(Told { plan: PlanName::parse(&changed.plan_id)?, seats: changed.seats, features })
+}
+
+/// What billing answers about one. Where it knows of features that have no name here it says too little of them.
+fn said(answer: &GetEntitlementsResponse) -> Result<Told, OddWord> {
+    let name = |number: &i32| Feature::try_from(*number).ok()?.as_str_name().strip_prefix("FEATURE_");
+    let names: Option<Vec<&str>> = answer.features.iter().map(name).collect();
+    let features = names.map(Features::parse).transpose()?;
+    Ok(Told { plan: PlanName::parse(&answer.plan_id)?, seats: answer.seats, features })
 }
 
 /// Whether an organization is purged: it has no plan any more, and nothing of one is written. If it is not, that stays so until

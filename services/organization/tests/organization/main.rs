@@ -22,6 +22,7 @@ mod deleting;
 mod departing;
 mod documents;
 mod ending;
+mod entitling;
 mod exporting;
 mod former_slugs;
 mod founding;

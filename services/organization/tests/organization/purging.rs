@@ -212,7 +212,8 @@ bursar_testkit::engines! {
         world.advance(GRACE);
         until("it is purged", async || world.standings_of(&acme.id).await.len() == 2).await;
         let (owner, plan_id, state) = (acme.id.clone(), "free".to_owned(), "ENDED".to_owned());
-        world.billing_tells(Payload::SubscriptionChanged(SubscriptionChanged { owner, plan_id, seats: 1, state })).await;
+        let ended = SubscriptionChanged { owner, plan_id, seats: 1, state, features: None };
+        world.billing_tells(Payload::SubscriptionChanged(ended)).await;
         // What is told later is known now.
         world.tells_seats(&other, 7).await;
         let left = rows_left(&world, &acme.id).await;

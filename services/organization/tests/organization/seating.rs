@@ -3,6 +3,7 @@
 use bursar_events::Consumer as _;
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_organization::consume::FromBilling;
+use bursar_organization::domain::entitlements::{Features, PlanName, Told};
 use bursar_organization::store::seats;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, SubscriptionChanged};
@@ -28,13 +29,13 @@ async fn over(who: &Who, organization: &str) -> bool {
     }
 }
 
-async fn listed(who: &Who, organization: &str) -> proto::Organization {
+pub(crate) async fn listed(who: &Who, organization: &str) -> proto::Organization {
     let listed = who.client.organizations().list_organizations(proto::ListOrganizationsRequest::default()).await;
     let listed = listed.expect("listed").into_inner().organizations;
     listed.into_iter().find(|it| it.id == organization).expect("in the list")
 }
 
-async fn rename(by: &Who, organization: &str, name: &str) -> proto::Organization {
+pub(crate) async fn rename(by: &Who, organization: &str, name: &str) -> proto::Organization {
     let request = proto::UpdateOrganizationRequest {
         organization_id: organization.to_owned(),
         name: name.to_owned(),
@@ -46,7 +47,12 @@ async fn rename(by: &Who, organization: &str, name: &str) -> proto::Organization
 
 fn changed(owner: &impl ToString, seats: u32) -> Payload {
     let (owner, plan_id, state) = (owner.to_string(), "business".to_owned(), "ACTIVE".to_owned());
-    Payload::SubscriptionChanged(SubscriptionChanged { owner, plan_id, seats, state })
+    Payload::SubscriptionChanged(SubscriptionChanged { owner, plan_id, seats, state, features: None })
+}
+
+/// As billing answers.
+fn said(seats: u32) -> Told {
+    Told { plan: PlanName::stored("business"), seats, features: Some(Features::default()) }
 }
 
 /// As billing's store tells it in an incarnation.
@@ -154,15 +160,19 @@ bursar_testkit::engines! {
             let mut tx = world.store.read().await.expect("a snapshot");
             seats::known(&mut tx, organization).await.expect("read")
         };
+        let is = |seats, version| {
+            let Told { plan, seats, features } = said(seats);
+            seats::Known { seats: Some(seats), version, plan: Some(plan), features }
+        };
         world.billing.set_seats(1);
         for _ in 0..2 {
             let full = invite(&ada, &acme, "ben@example.com", Role::Member).await;
             refused(full, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
-            assert_eq!(known().await, seats::Known { seats: Some(1), version: 1 });
+            assert_eq!(known().await, is(1, 1));
         }
         world.billing.set_seats(2);
         invite(&ada, &acme, "ben@example.com", Role::Member).await.expect("the plan has grown");
-        assert_eq!(known().await, seats::Known { seats: Some(2), version: 2 });
+        assert_eq!(known().await, is(2, 2));
     }
 
     async fn a_restored_billing_tells_of_the_plan_anew_or_nothing_is_known(db: TestDb) {
@@ -190,17 +200,17 @@ bursar_testkit::engines! {
             assert_eq!(known.seats, Some(expected), "after {seats} of incarnation {incarnation}");
         }
         // An answer that was on its way while the events came.
-        seats::note(&mut tx, acme, 1, before.version).await.expect("written");
+        seats::note(&mut tx, acme, &said(1), before.version).await.expect("written");
         let known = seats::known(&mut tx, acme).await.expect("read");
         assert_eq!(known.seats, Some(3), "the answer is older than what was told");
-        seats::note(&mut tx, acme, 4, known.version).await.expect("written");
+        seats::note(&mut tx, acme, &said(4), known.version).await.expect("written");
         let noted = seats::known(&mut tx, acme).await.expect("read");
         assert_eq!(noted.seats, Some(4));
         FromBilling::default().apply(&mut tx, &told(&acme, 9, 2)).await.expect("applied");
         FromBilling::default().forget_before(&mut tx, 3).await.expect("kept");
         assert_eq!(seats::known(&mut tx, acme).await.expect("read"), noted, "of incarnation 3");
         FromBilling::default().forget_before(&mut tx, 4).await.expect("forgotten");
-        seats::note(&mut tx, acme, 4, noted.version).await.expect("written");
+        seats::note(&mut tx, acme, &said(4), noted.version).await.expect("written");
         assert_eq!(seats::known(&mut tx, acme).await.expect("read").seats, None, "an answer of before");
         let nobody = FromBilling::default().apply(&mut tx, &Event { payload: Some(changed(&"nobody", 1)), ..told(&acme, 1, 4) }).await;
         nobody.expect_err("unreadable");

@@ -296,7 +296,8 @@ impl World {
     /// Lets billing tell of a plan's seats, and waits until that is known.
     pub(crate) async fn tells_seats(&self, organization: &str, seats: u32) {
         let (owner, plan_id, state) = (organization.to_owned(), "business".to_owned(), "ACTIVE".to_owned());
-        self.billing_tells(Payload::SubscriptionChanged(SubscriptionChanged { owner, plan_id, seats, state })).await;
+        let changed = SubscriptionChanged { owner, plan_id, seats, state, features: None };
+        self.billing_tells(Payload::SubscriptionChanged(changed)).await;
         let organization = organization.parse().expect("an id");
         until("the plan's seats are told", async || {
             let mut tx = self.store.read().await.expect("a snapshot");

@@ -1,10 +1,11 @@
 //! When what one store says and what another knows of it differ: pure. Each gives what was expected and what is found, or
 //! nothing where all is well.
 
+use bursar_billing::inspection::Allowed;
 use bursar_events::inspection::Progress;
 use bursar_id::Role;
 use bursar_members::{OwnPolicy, Policy, Standing, Word};
-use bursar_organization::usecase::inspection::Way;
+use bursar_organization::usecase::inspection::{KnownPlan, Way};
 use bursar_time::{Span, Timestamp};
 use serde::Serialize;
 
@@ -115,6 +116,25 @@ pub(crate) fn seats(plan: Option<u32>, free: &[u32], known: Option<u32>) -> Opti
 pub(crate) fn project(is_there: bool, is_known: bool) -> Option<Unlike> {
     let said = |it: bool| if it { "a project" } else { NOTHING }.to_owned();
     (is_there != is_known).then(|| (said(is_there), said(is_known)))
+}
+
+/// What the plan that holds is and allows (where no contract says so, in any catalog that was ever used: the last first), and
+/// what organization heard of last. It may have heard nothing where no plan holds; then it is the free one. Where it has not
+/// even heard of seats, [`seats`] says so.
+pub(crate) fn plan(holds: Option<&[Allowed]>, free: &[Allowed], known: Option<&KnownPlan>) -> Option<Unlike> {
+    let heard = known?.allows.as_ref();
+    let told = holds.unwrap_or(free);
+    let same = match heard {
+        Some((plan, features)) => told.iter().any(|it| (&it.plan, &it.features) == (plan, features)),
+        None => holds.is_none(),
+    };
+    let said = |it: Option<(&String, &Vec<String>)>| match it {
+        Some((plan, features)) if features.is_empty() => plan.clone(),
+        Some((plan, features)) => format!("{plan} with {}", features.join(", ")),
+        None => NOTHING.to_owned(),
+    };
+    let expected = told.first().map(|it| (&it.plan, &it.features));
+    (!same).then(|| (said(expected), said(heard.map(|it| (&it.0, &it.1)))))
 }
 
 /// Whether somebody has deleted the account, and what another service knows of it. It may know it of whom identity does not
@@ -308,6 +328,40 @@ mod tests {
         );
         assert_eq!(project(true, false), Some(("a project".to_owned(), NOTHING.to_owned())));
         assert_eq!(project(false, true), Some((NOTHING.to_owned(), "a project".to_owned())));
+    }
+
+    #[test]
+    fn plans_differ_by_name_and_by_what_they_allow_in_every_catalog() {
+        let names = |features: &[&str]| features.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let allowed =
+            |plan: &str, features: &[&str]| Allowed { plan: plan.to_owned(), seats: 5, features: names(features) };
+        let heard = |plan: &str, features: &[&str]| {
+            Some(KnownPlan { seats: 5, allows: Some((plan.to_owned(), names(features))) })
+        };
+        let (sso, both) = (["SINGLE_SIGN_ON"], ["ORGANIZATIONS", "SINGLE_SIGN_ON"]);
+        let business = [allowed("business", &both), allowed("business", &sso)];
+        let free = [allowed("free", &[])];
+        let unknown = Some(KnownPlan { seats: 5, allows: None });
+        let as_sold = "business with ORGANIZATIONS, SINGLE_SIGN_ON";
+        let cases = [
+            ("as it is sold", Some(&business[..]), heard("business", &both), None),
+            ("as it was sold", Some(&business[..]), heard("business", &sso), None),
+            ("allows less", Some(&business[..]), heard("business", &[]), unlike(as_sold, "business")),
+            (
+                "another plan",
+                Some(&business[..]),
+                heard("pro", &both),
+                unlike(as_sold, &as_sold.replace("business", "pro")),
+            ),
+            ("only its seats are known", Some(&business[..]), unknown.clone(), unlike(as_sold, "nothing")),
+            ("not even its seats are known", Some(&business[..]), None, None),
+            ("none holds, and the free one is known", None, heard("free", &[]), None),
+            ("none holds, and nothing is known", None, unknown, None),
+            ("it has ended", None, heard("business", &sso), unlike("free", "business with SINGLE_SIGN_ON")),
+        ];
+        for (case, holds, known, expected) in cases {
+            assert_eq!(plan(holds, &free, known.as_ref()), expected, "{case}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) enum Doubt {
     Policies(Option<OwnerId>),
     /// How an organization stands.
     Standing(OwnerId),
-    /// An organization's seats.
+    /// An organization's plan, with its seats.
     Seats(OrganizationId),
     /// A project.
     Project(OwnerId, ProjectId),

@@ -2,7 +2,7 @@
 //!
 //! What one service decides and another knows of it by events is compared, row by row and in both directions: memberships
 //! and policies, how organizations and people stand and whether billing's accounts do, how far each has followed the others,
-//! seats, people who are gone and what is left of them and of organizations that were deleted, and what has stopped on its way
+//! plans and seats, people who are gone and what is left of them and of organizations that were deleted, and what has stopped on its way
 //! to be used or gone. Nothing is locked, and programs may run on the stores meanwhile: what was on its way at the first look
 //! is not there at the second, and only what both find is told.
 //!

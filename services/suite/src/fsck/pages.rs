@@ -109,16 +109,19 @@ pub(super) async fn accounts_inactive(db: &Db, after: Option<OwnerId>) -> Page<O
     Ok(billing::inactive_after(&mut db.read().await?, after, PAGE).await?)
 }
 
-/// Each organization's plan that holds, with its seats.
-pub(super) async fn plans(db: &Db, after: Option<OrganizationId>) -> Page<OrganizationId, (String, u32)> {
+/// Each organization's plan that holds.
+pub(super) async fn plans(db: &Db, after: Option<OrganizationId>) -> Page<OrganizationId, billing::LivePlan> {
     let after = after.map(OwnerId::Organization);
     let rows = billing::plans_after(&mut db.read().await?, after, PAGE).await?;
-    Ok(rows.into_iter().filter_map(|it| Some((it.owner.organization()?, (it.plan, it.seats)))).collect())
+    Ok(rows.into_iter().filter_map(|it| Some((it.owner.organization()?, it))).collect())
 }
 
-/// The seats that organization heard of last, where it has heard of any.
-pub(super) async fn seats_known(db: &Db, after: Option<OrganizationId>) -> Page<OrganizationId, u32> {
-    Ok(organization::seats_after(&mut db.read().await?, after, PAGE).await?)
+/// The plans that organization heard of last, where it has heard of any.
+pub(super) async fn plans_known(
+    db: &Db,
+    after: Option<OrganizationId>,
+) -> Page<OrganizationId, organization::KnownPlan> {
+    Ok(organization::plans_after(&mut db.read().await?, after, PAGE).await?)
 }
 
 /// Who has deleted the account.

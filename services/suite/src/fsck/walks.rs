@@ -53,7 +53,7 @@ impl Walker<'_> {
         self.organizations_stand().await?;
         self.people_stand().await?;
         self.accounts_stand().await?;
-        self.seats().await?;
+        self.plans().await?;
         self.projects().await?;
         self.departed().await?;
         self.left_behind().await?;
@@ -197,18 +197,23 @@ impl Walker<'_> {
         .await
     }
 
-    /// The seats of each organization's plan, of the free one where none holds.
-    async fn seats(&mut self) -> anyhow::Result<()> {
+    /// What each organization's plan is and allows, the free one where none holds.
+    async fn plans(&mut self) -> anyhow::Result<()> {
         let stores = self.stores;
-        let free = billing::free_seats(&mut stores[Service::Billing].read().await?).await?;
+        let sold = billing::sold(&mut stores[Service::Billing].read().await?).await?;
+        let free = sold.free();
+        let free_seats: Vec<u32> = free.iter().map(|it| it.seats).collect();
         let plans = async |after| pages::plans(&stores[Service::Billing], after).await;
-        let known = async |after| pages::seats_known(&stores[Service::Organization], after).await;
-        side_by_side(plans, known, |id, plan: Option<(String, u32)>, known| {
-            let (plan, seats) = plan.map_or((None, None), |(plan, seats)| (Some(plan), Some(seats)));
-            let unlike = compare::seats(seats, &free, known);
-            let what = format_args!("seats of {}", plan.as_deref().unwrap_or("no plan"));
-            let cure = Cure::Told(Service::Billing, Doubt::Seats(id));
-            self.note(Service::Organization, OwnerId::Organization(id), what, unlike, cure)
+        let known = async |after| pages::plans_known(&stores[Service::Organization], after).await;
+        side_by_side(plans, known, |id, live: Option<billing::LivePlan>, known: Option<organization::KnownPlan>| {
+            let (owner, cure) = (OwnerId::Organization(id), || Cure::Told(Service::Billing, Doubt::Seats(id)));
+            let (live, known) = (live.as_ref(), known.as_ref());
+            let seats = compare::seats(live.map(|it| it.seats), &free_seats, known.map(|it| it.seats));
+            let what = format_args!("seats of {}", live.map_or("no plan", |it| it.plan.as_str()));
+            self.note(Service::Organization, owner, what, seats, cure())?;
+            let holds = live.map(|it| sold.by(it));
+            let plan = compare::plan(holds.as_deref(), &free, known);
+            self.note(Service::Organization, owner, "plan", plan, cure())
         })
         .await
     }

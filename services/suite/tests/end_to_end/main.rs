@@ -6,6 +6,7 @@
 mod acting;
 mod checkpoints;
 mod clock;
+mod entitling;
 mod exporting;
 mod feeds;
 mod finance;
@@ -49,6 +50,7 @@ behaviours! {
     story::a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what,
     story::seats_come_from_the_plan,
     story::invoices_are_mailed_to_whom_they_are_for,
+    entitling::what_a_plan_allows_is_read_from_organization_as_it_changes,
     members::a_removed_member_is_refused_within_two_seconds_and_pays_nothing_personally,
     members::who_is_invited_back_spends_again,
     members::nothing_falls_back_from_one_context_to_another,

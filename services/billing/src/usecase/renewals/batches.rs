@@ -362,9 +362,10 @@ async fn write(
     let mut issued = cashier.till.invoices.issue_all(tx, drafts, settings).await?.into_iter();
     let (mut begun, mut events) = (Vec::with_capacity(granted.len()), Vec::new());
     let (mut paid, mut years) = (Vec::new(), Vec::new());
+    let sold = subscriptions.catalog.current();
     for (it, lots) in granted {
         if it.renewed.terms() != it.from.terms() {
-            events.push(changed(&it.renewed, &it.renewed.plan, it.renewed.seats));
+            events.push(changed(&it.renewed, &sold));
         }
         for ((mut payment, _), lot) in it.paid.into_iter().zip(lots) {
             if it.before {
