@@ -58,6 +58,7 @@ impl Config {
                 per_day_at_first: settings.invitations.max_per_day_at_first,
                 by_sender_per_day: settings.invitations.max_per_day_by_sender,
                 to_address_per_day: settings.invitations.max_per_day_to_address,
+                by_origin_per_day: settings.invitations.max_per_day_by_origin,
             },
             library: LibraryBounds {
                 quota: i64::try_from(settings.library.quota_bytes).unwrap_or(i64::MAX),

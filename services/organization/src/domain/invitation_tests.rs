@@ -103,7 +103,14 @@ fn lives_have_bounds() {
 
 #[test]
 fn seats_and_caps_are_never_exceeded() {
-    let caps = Caps { pending: 3, per_day: 10, per_day_at_first: 5, by_sender_per_day: 9, to_address_per_day: 9 };
+    let caps = Caps {
+        pending: 3,
+        per_day: 10,
+        per_day_at_first: 5,
+        by_sender_per_day: 9,
+        to_address_per_day: 9,
+        by_origin_per_day: 9,
+    };
     let table = [
         (1, 0, 5, Ok(())),
         (3, 1, 5, Ok(())),

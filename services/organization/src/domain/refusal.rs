@@ -192,8 +192,8 @@ pub enum Refusal {
         /// When the first of them is not pending any more.
         retry_after: Span,
     },
-    /// As many invitations as may be were sent within 24 hours: by the organization, by the caller, or to the address.
-    /// Which of these is not told, or an address could be asked how often others invite it.
+    /// As many invitations as may be were sent within 24 hours: by the organization, by the caller, to the address, or from
+    /// where the call comes. Which of these is not told, or an address could be asked how often others invite it.
     #[error("too many invitations within a day")]
     TooManyToday {
         /// When one more may be sent, as far as is known.

@@ -11,14 +11,14 @@ use bursar_proto::organization::v1::{
     RevokeInvitationRequest, RevokeInvitationResponse,
 };
 use bursar_rpc::convert::{optional_span, to_role, to_timestamp};
-use bursar_rpc::{Answer, Asked, Call, PageKey, PageRequest, Problem, Violations};
+use bursar_rpc::{Answer, Asked, Call, Origin, PageKey, PageRequest, Problem, Violations};
 use bursar_secret::Secret;
 use bursar_time::Span;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::domain::invitation::lifetime;
-use crate::usecase::{InvitationView, InvitationsWanted, NewInvitation, Preview};
+use crate::usecase::{InvitationView, InvitationsWanted, NewInvitation, Preview, SendAgain};
 
 #[tonic::async_trait]
 impl InvitationService for Handlers {
@@ -26,12 +26,12 @@ impl InvitationService for Handlers {
         &self,
         request: Request<CreateInvitationRequest>,
     ) -> Result<Response<CreateInvitationResponse>, Status> {
-        let call = Call::of(&request)?;
+        let (call, origin) = (Call::of(&request)?, Origin::of(&request));
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
         let default = self.0.parts().config.invitation_ttl;
-        let read = |message: &_, violations: &mut _| new(message, default, violations);
+        let read = |message: &_, violations: &mut _| new(message, (default, origin), violations);
         let asked = Asked::read(call, &request_id, &message, read);
         let created = self.0.create_invitation(id, &asked).await?;
         Ok(Response::new(CreateInvitationResponse { invitation: Some(self.invited(created).await?) }))
@@ -54,11 +54,11 @@ impl InvitationService for Handlers {
         &self,
         request: Request<ResendInvitationRequest>,
     ) -> Result<Response<ResendInvitationResponse>, Status> {
-        let call = Call::of(&request)?;
+        let (call, origin) = (Call::of(&request)?, Origin::of(&request));
         let mut message = request.into_inner();
         let id = convert::field::<InvitationId>("invitation_id", &message.invitation_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(SendAgain { origin }));
         let sent = self.0.resend_invitation(id, &asked).await?;
         Ok(Response::new(ResendInvitationResponse { invitation: Some(self.invited(sent).await?) }))
     }
@@ -138,12 +138,16 @@ impl Handlers {
     }
 }
 
-fn new(message: &CreateInvitationRequest, default: Span, violations: &mut Violations) -> Option<NewInvitation> {
+fn new(
+    message: &CreateInvitationRequest,
+    (default, origin): (Span, Origin),
+    violations: &mut Violations,
+) -> Option<NewInvitation> {
     let email = convert::email(violations, &message.email);
     let role = convert::lesser_role(violations, message.role);
     let asked = violations.check("ttl", optional_span(message.ttl));
     let lifetime = asked.and_then(|span| violations.check("ttl", lifetime(span, default)));
-    Some(NewInvitation { email: email?, role: role?, lifetime: lifetime? })
+    Some(NewInvitation { email: email?, role: role?, lifetime: lifetime?, origin })
 }
 
 fn wanted(message: &ListInvitationsRequest, pages: &PageKey) -> Result<InvitationsWanted, Problem> {

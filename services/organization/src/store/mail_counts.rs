@@ -1,5 +1,5 @@
-//! Rows of `mail_counts`: when what is rationed by the day was done, by a subject. Invitations that a sender mailed, and that
-//! an address got; nominations in an organization, and mails of another owner; alerts of its limits; organizations that
+//! Rows of `mail_counts`: when what is rationed by the day was done, by a subject. Invitations that a sender mailed, that an
+//! address got, and that came from a network address (of addresses a print is kept alone); nominations in an organization, and mails of another owner; alerts of its limits; organizations that
 //! somebody created; invoices, each and all of an organization.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};

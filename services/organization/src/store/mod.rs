@@ -3,11 +3,11 @@
 //! One text serves both engines unless the function shows a `match`. Locks are taken in one order everywhere: the request id,
 //! the person, the organization, then what hangs on it. Of organizations at most one is locked in a transaction; several may
 //! be held by shared locks ([`standings::hold`]), by which nobody waits for another who holds. The lock on the organization's
-//! row covers its members, its invitations and their counts; after it come the counts of a sender's mails and then an
-//! address', and, where a creation is withdrawn ([`foundings`]), its creator's count and then its request id: whoever repeats
-//! that call holds the id and locks no organization that there is already. The lock on a library's row covers its
-//! items and what they take; of two libraries the one with the lesser owner's id is locked first. After it come the objects
-//! that owners share, in the order of their SHA-256.
+//! row covers its members, its invitations and their counts; after it come the counts of a sender's mails, then an address'
+//! and then a network address', and, where a creation is withdrawn ([`foundings`]), its creator's count and then its request
+//! id: whoever repeats that call holds the id and locks no organization that there is already. The lock on a library's row
+//! covers its items and what they take; of two libraries the one with the lesser owner's id is locked first. After it come the
+//! objects that owners share, in the order of their SHA-256.
 
 pub mod audit;
 pub mod avatars;

@@ -5,7 +5,7 @@ use bursar_email::Email;
 use bursar_id::{InvitationId, OrganizationId, Role};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Call, Done, Looked, Mutation, Problem, UserCaller};
+use bursar_rpc::{Answer, Asked, Call, Done, Looked, Mutation, Origin, Problem, UserCaller};
 use bursar_secret::Token;
 use bursar_time::{Span, Timestamp};
 
@@ -34,6 +34,15 @@ pub struct NewInvitation {
     pub role: Role,
     /// How long it can be accepted.
     pub lifetime: Span,
+    /// Where the call comes from.
+    pub origin: Origin,
+}
+
+/// That an invitation is to be mailed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendAgain {
+    /// Where the call comes from.
+    pub origin: Origin,
 }
 
 /// An invitation with its state at the time of the answer.
@@ -118,7 +127,7 @@ impl Organization {
         }
         let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
-        self.count_mail(m.tx(), caller, new.email.key(), now).await?;
+        self.count_mail(m.tx(), (caller, new.origin), new.email.key(), now).await?;
         self.0.config.caps.reserve(counts, seats)?;
         let token = Token::generate(&self.0.entropy);
         let invitation = InvitationRow {
@@ -162,7 +171,7 @@ impl Organization {
     pub async fn resend_invitation(
         &self,
         id: InvitationId,
-        asked: &Asked<()>,
+        asked: &Asked<SendAgain>,
     ) -> Result<Answer<InvitationView>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let looked = self.may_resend(&mut m, id, asked).await;
@@ -182,12 +191,12 @@ impl Organization {
         &self,
         m: &mut Mutation,
         id: InvitationId,
-        asked: &Asked<()>,
+        asked: &Asked<SendAgain>,
     ) -> Result<Option<NeedsSeat>, Error> {
         let caller = asked.user()?;
         let invitation = self.admit_to(m, caller, id).await?;
         demand_verified(caller)?;
-        let Some(()) = m.open(asked).await? else { return Ok(None) };
+        let Some(_) = m.open(asked).await? else { return Ok(None) };
         let keeps_seat = invitation.state_at(m.now())?.resend()?;
         Ok(Some(NeedsSeat((!keeps_seat).then_some(invitation.organization_id))))
     }
@@ -196,20 +205,20 @@ impl Organization {
         &self,
         m: &mut Mutation,
         id: InvitationId,
-        asked: &Asked<()>,
+        asked: &Asked<SendAgain>,
         seats: Option<u32>,
     ) -> Result<Done<InvitationView, Payload>, Error> {
         let caller = asked.user()?;
         let invitation = self.admit_to(m, caller, id).await?;
         demand_verified(caller)?;
-        let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let Some(&SendAgain { origin }) = m.open(asked).await? else { return Ok(Done::Replay) };
         let now = m.now();
         let organization = lock(m.tx(), invitation.organization_id).await?;
         let mut invitation = self.own_invitation(m.tx(), caller, id).await?;
         let keeps_seat = invitation.state_at(now)?.resend()?;
         let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
-        self.count_mail(m.tx(), caller, &invitation.email_key, now).await?;
+        self.count_mail(m.tx(), (caller, origin), &invitation.email_key, now).await?;
         let email_key = &invitation.email_key;
         if memberships::has_address(m.tx(), organization.id, email_key).await? {
             return Err(Refusal::AlreadyAMember.into());
@@ -282,14 +291,28 @@ impl Organization {
         Ok(invitation)
     }
 
-    /// Counts one more mail by its sender and to its address, whatever the organization, unless it is one too many. The rows
-    /// stay locked until the transaction ends, always in this order.
-    async fn count_mail(&self, tx: &mut Tx, caller: &UserCaller, email_key: &str, now: Timestamp) -> Result<(), Error> {
+    /// Counts one more mail by its sender, to its address and from where the call comes, whatever the organization, unless it
+    /// is one too many. The rows stay locked until the transaction ends, always in this order.
+    ///
+    /// Who stands behind a service that does not say so, or in this process, cannot be told apart: that is no place to count by.
+    async fn count_mail(
+        &self,
+        tx: &mut Tx,
+        (caller, origin): (&UserCaller, Origin),
+        email_key: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let caps = &self.0.config.caps;
-        for (subject, most) in [
+        let place = match origin {
+            Origin::Address(_) => Some(bursar_email::digest(&origin.to_string())),
+            Origin::Service(_) | Origin::Local => None,
+        };
+        let subjects = [
             (format!("by:{}", caller.user), caps.by_sender_per_day),
             (format!("to:{}", bursar_email::digest(email_key)), caps.to_address_per_day),
-        ] {
+        ];
+        let place = place.map(|print| (format!("from:{print}"), caps.by_origin_per_day));
+        for (subject, most) in subjects.into_iter().chain(place) {
             if let Some(retry_after) = ration(tx, &subject, most, now).await? {
                 return Err(Refusal::TooManyToday { retry_after }.into());
             }

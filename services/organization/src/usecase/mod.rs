@@ -50,7 +50,7 @@ pub use audit::AuditWanted;
 pub use avatars::{AvatarError, Change as AvatarChange, Easel, Upload};
 pub use deleting::Deletion;
 pub(crate) use events::as_told;
-pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
+pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview, SendAgain};
 pub use library::{
     Children, Content, Download, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem, Revealed, UploadStart,
 };

@@ -13,7 +13,7 @@ use tonic_types::StatusExt as _;
 
 use crate::world::{Who, World, accept, invite, leave, until};
 
-fn invitation(organization: &str, email: &str) -> proto::CreateInvitationRequest {
+pub(crate) fn invitation(organization: &str, email: &str) -> proto::CreateInvitationRequest {
     proto::CreateInvitationRequest {
         organization_id: organization.to_owned(),
         email: email.to_owned(),

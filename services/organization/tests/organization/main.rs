@@ -37,6 +37,7 @@ mod long_reads;
 mod members;
 mod operating;
 mod organizations;
+mod origins;
 mod ownerless;
 mod owning;
 mod policies;

@@ -125,6 +125,7 @@ impl Settings {
             ("invitations.max_per_day_at_first", self.invitations.max_per_day_at_first as usize),
             ("invitations.max_per_day_by_sender", self.invitations.max_per_day_by_sender as usize),
             ("invitations.max_per_day_to_address", self.invitations.max_per_day_to_address as usize),
+            ("invitations.max_per_day_by_origin", self.invitations.max_per_day_by_origin as usize),
             ("billing.batch_max", self.billing.batch_max),
             ("billing.queue_max", self.billing.queue_max),
         ] {
