@@ -22,6 +22,7 @@ use crate::usecase::inbox::{self, Inbox, WEBHOOK, Webhook};
 use crate::usecase::purges::{self, PURGE, Purger};
 use crate::usecase::refunds::{REFUND, Refund};
 use crate::usecase::removals::{REMOVAL, Removal, Removals};
+use crate::usecase::retelling::{self, Edited, PLAN};
 use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::top_ups::TopUps;
@@ -102,6 +103,7 @@ pub(crate) fn runner(
         }
     });
     runner.on(CONTRACT, Terms::PATIENT, Signatory(leaving.clone()));
+    runner.on(PLAN, Terms::PATIENT, Crier(leaving.clone()));
     // Given up, whoever is gone would go on paying, and nothing would clear the account.
     runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
     runner.on(STANDING, Terms::PATIENT, steward);
@@ -223,6 +225,18 @@ impl Work for Signatory {
 
     async fn run(&self, _lease: &Lease, due: contracts::Due) -> Result<Next, Failure> {
         Box::pin(contracts::begin(&self.0, &due)).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Tells what plans allow by another catalog.
+struct Crier(SubscriptionUseCases);
+
+impl Work for Crier {
+    type Payload = Edited;
+
+    async fn run(&self, _lease: &Lease, edited: Edited) -> Result<Next, Failure> {
+        retelling::tell(&self.0, &edited).await?;
         Ok(Next::Finished)
     }
 }

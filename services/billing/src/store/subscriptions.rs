@@ -81,6 +81,8 @@ const CHANGE: &str = "UPDATE subscriptions SET plan_id = $5, credits = $6, seats
      features = $14, payment_method = $15, rollover = $16, grace = $17 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 - 1 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
+const HOLD: &str = "UPDATE subscriptions SET changes = changes WHERE owner = $1 AND id = $2 AND period_number = $3 \
+     AND changes = $4 AND plan_id = $5 AND seats = $6 AND state <> 'ENDED'";
 const ENDED_WITH_OWNER: &str = concat!(
     "SELECT ",
     columns!(),
@@ -119,7 +121,7 @@ pub(super) const RESUMED_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 19] = [
+pub(super) const STATEMENTS: [(&str, &str); 20] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -134,6 +136,7 @@ pub(super) const STATEMENTS: [(&str, &str); 19] = [
     ("END_WITH_OWNER", END_WITH_OWNER),
     ("CANCEL", CANCEL),
     ("CHANGE", CHANGE),
+    ("HOLD", HOLD),
     ("ENDED_WITH_OWNER", ENDED_WITH_OWNER),
     ("REVIVE", REVIVE),
     ("RESUME", RESUME),
@@ -432,6 +435,13 @@ pub(crate) async fn change(tx: &mut Tx, it: &Subscription) -> Result<bool, DbErr
         .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(it)?).bind(prepaid(it)?)
         .bind(features(it)?).bind(&it.payment_method).bind(rollover(it)?).bind(grace(it)?)
         .execute(c).await?.rows_affected()))
+}
+
+/// Keeps a subscription as it was read until the transaction ends. `false`: it is not what it was any more.
+pub(crate) async fn hold(tx: &mut Tx, it: &Subscription) -> Result<bool, DbError> {
+    once(on!(tx, c => sqlx::query(HOLD)
+        .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.changes))
+        .bind(it.plan.as_str()).bind(i64::from(it.seats)).execute(c).await?.rows_affected()))
 }
 
 /// Ends a subscription that is still in this period, as it was read, and still to end with it or not. `false`: somebody else

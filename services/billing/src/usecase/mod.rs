@@ -40,6 +40,7 @@ pub(crate) mod reloading;
 pub(crate) mod removals;
 pub(crate) mod renewals;
 pub(crate) mod reports;
+pub(crate) mod retelling;
 mod rollovers;
 pub(crate) mod rollups;
 pub(crate) mod settings;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bursar_db::{Db, DbError};
 use bursar_events::Outbox;
+use bursar_jobs::Jobs;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations};
 use bursar_time::Clock;
@@ -20,6 +21,7 @@ use tracing::Instrument as _;
 
 use super::catalogs::{CatalogHandle, CatalogSource, keep, keep_in};
 use super::invoices::Taxes;
+use super::retelling;
 use crate::catalog::taxes::{self, TaxError};
 use crate::catalog::{self, CatalogError};
 use crate::domain::{Catalog, CatalogVersion, KeptCatalog, TaxProvider};
@@ -43,6 +45,7 @@ struct Parts {
     files: (Option<PathBuf>, Option<PathBuf>),
     clock: Clock,
     mutations: Mutations<Outbox>,
+    jobs: Jobs,
     db: Db,
     source: CatalogSource,
     taxes: Taxes,
@@ -74,7 +77,7 @@ impl Reloading {
         files: (Option<PathBuf>, Option<PathBuf>),
         (source, taxes): (CatalogSource, Taxes),
         rules: &Arc<RulesSource>,
-        (db, clock, mutations): (&Db, &Clock, &Mutations<Outbox>),
+        (db, clock, mutations, jobs): (&Db, &Clock, &Mutations<Outbox>, &Jobs),
         meter: &Meter,
     ) -> Self {
         let meters = Meters::new(meter);
@@ -83,6 +86,7 @@ impl Reloading {
             files,
             clock: clock.clone(),
             mutations: mutations.clone(),
+            jobs: jobs.clone(),
             db: db.clone(),
             source,
             taxes,
@@ -112,7 +116,7 @@ impl Reloading {
         let done = self.replace(&mut m, asked, read).await;
         let answer = self.0.mutations.end(m, done).await;
         match &answer {
-            Ok(Answer::New(reloaded)) => self.put_to_use(reloaded),
+            Ok(Answer::New(reloaded)) => self.put_to_use(reloaded).await,
             // Nothing was asked for that is not done, or nothing that could be done: the file has no part in it.
             Ok(Answer::Replay(_)) | Err(Error::Problem(_)) => {}
             Err(error) => self.told_of(error),
@@ -140,7 +144,7 @@ impl Reloading {
     pub(crate) async fn told(self) {
         let _turn = self.0.turn.lock().await;
         match self.by_signal().await {
-            Ok(reloaded) => self.put_to_use(&reloaded),
+            Ok(reloaded) => self.put_to_use(&reloaded).await,
             Err(error) => self.told_of(&error),
         }
     }
@@ -171,8 +175,8 @@ impl Reloading {
         }
     }
 
-    /// From here on it is sold and priced by this one.
-    fn put_to_use(&self, reloaded: &Reloaded) {
+    /// From here on it is sold and priced by this one, and the others are told where plans allow something else by it.
+    async fn put_to_use(&self, reloaded: &Reloaded) {
         let Reloaded { kept, before, taxes } = reloaded;
         self.0.meters.loaded(kept.version);
         if self.0.taxes.replace(taxes) {
@@ -182,11 +186,15 @@ impl Reloading {
             tracing::info!(version = %kept.version, "the catalog's file was read again: it says the same");
             return;
         }
-        let present = self.handle().current();
-        let next = Arc::new(present.followed_by(Arc::new(kept.clone()), self.0.clock.now()));
+        let (present, now) = (self.handle().current(), self.0.clock.now());
+        let next = Arc::new(present.followed_by(Arc::new(kept.clone()), now));
         self.0.rules.change(|rules| rules.price_by(&next));
         self.0.source.replace(next);
         tracing::info!(version = %kept.version, %before, "another catalog is in use");
+        let edited = retelling::edited(|id| present.plan_of(id), &kept.catalog);
+        if let Err(error) = retelling::enqueue(&self.0.db, &self.0.jobs, &edited, now).await {
+            tracing::warn!(%error, "what plans allow by it is told when a program starts with it");
+        }
     }
 
     /// It stays as it was.

@@ -16,6 +16,7 @@ use bursar_testkit::engines;
 use bursar_time::Span;
 
 use crate::moving::{moving, plan_of};
+use crate::reloading::{BUILT_IN, edited, reloads, selling, write};
 use crate::words::{cancel, subscribe};
 use crate::world::{World, until};
 
@@ -108,6 +109,33 @@ engines! {
         let free = is("free", 5, &[]);
         assert_eq!((told(&world).await[&team.to_string()].clone(), answered(&world, team).await), (free.clone(), free));
         assert!(!present(&world).await.contains_key(&team.to_string()), "a snapshot tells of what holds");
+    }
+
+    async fn an_edit_of_what_a_plan_includes_is_told_of_everybody_who_has_it(db: TestDb) {
+        let world = selling(db, BUILT_IN).await;
+        let (team, boss) = world.organization_with(1, "1").await;
+        let (other, _) = world.organization_with(2, "1").await;
+        let ana = world.person_with(3, "1").await;
+        boss.subscribe(subscribe(team, "business")).await.unwrap();
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        world.operator().set_contract(contract(other, &[Feature::Organizations])).await.unwrap();
+        let before = told(&world).await;
+        assert_eq!(before[&team.to_string()], is("business", 10, &["ORGANIZATIONS"]));
+        let more = edited(BUILT_IN, "features = [\"organizations\"]", "features = [\"organizations\", \"single_sign_on\"]");
+        write(&world, &more);
+        assert_eq!(reloads(&world.operator()).await, (1, 2));
+        let both = is("business", 10, &["ORGANIZATIONS", "SINGLE_SIGN_ON"]);
+        for owner in [team, ana.owner] {
+            until("it is told", async || told(&world).await[&owner.to_string()] == both).await;
+            assert_eq!(answered(&world, owner).await, both);
+        }
+        assert_eq!(told(&world).await[&other.to_string()], before[&other.to_string()], "a contract is what it was");
+        let subscription = crate::moving::subscription(&world, team).await;
+        assert_eq!((subscription.plan_id.as_str(), subscription.seats), ("business", 10), "nothing else is touched");
+
+        write(&world, BUILT_IN);
+        assert_eq!(reloads(&world.operator()).await, (2, 1));
+        until("it is told", async || told(&world).await[&team.to_string()] == before[&team.to_string()]).await;
     }
 
     async fn a_plan_that_moves_takes_along_what_it_allows(db: TestDb) {

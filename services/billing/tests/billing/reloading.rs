@@ -21,7 +21,7 @@ use crate::races::at_once;
 use crate::words::{Charging, Spending, Under, buy, reserve, settle_all, spend, subscribe, used};
 use crate::world::{Person, World, until};
 
-const BUILT_IN: &str = include_str!("../../catalog.toml");
+pub(crate) const BUILT_IN: &str = include_str!("../../catalog.toml");
 
 /// The built-in catalog and a painter, whose pictures cost so much, and are counted by this meter.
 fn with_painter(meter: &str, credits: &str) -> String {
@@ -30,7 +30,7 @@ fn with_painter(meter: &str, credits: &str) -> String {
 }
 
 /// The same with one thing of it changed.
-fn edited(text: &str, from: &str, to: &str) -> String {
+pub(crate) fn edited(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the catalog has no {from}");
     text.replacen(from, to, 1)
 }
@@ -46,12 +46,12 @@ fn file(world: &World) -> PathBuf {
     world.settings.catalog_file.clone().expect("a file")
 }
 
-fn write(world: &World, text: &str) {
+pub(crate) fn write(world: &World, text: &str) {
     fs::write(file(world), text).expect("written");
 }
 
 /// A billing whose catalog is a file with this text.
-async fn selling(db: TestDb, text: &str) -> World {
+pub(crate) async fn selling(db: TestDb, text: &str) -> World {
     World::with(db, |settings| {
         let path = settings.data_dir.join("catalog.toml");
         fs::write(&path, text).expect("written");
@@ -64,7 +64,7 @@ fn reload() -> pb::ReloadCatalogRequest {
     pb::ReloadCatalogRequest::default()
 }
 
-async fn reloads(operator: &Caller) -> (u32, u32) {
+pub(crate) async fn reloads(operator: &Caller) -> (u32, u32) {
     let reloaded = operator.reload_catalog(reload()).await.expect("reloaded");
     assert!(reloaded.first_used_at.is_some());
     (reloaded.previous_version, reloaded.catalog_version)
