@@ -6,6 +6,3 @@
 ALTER TABLE organization_seats ADD COLUMN plan_id TEXT;
 ALTER TABLE organization_seats ADD COLUMN features TEXT;
 ALTER TABLE organization_seats ADD COLUMN plan_version INTEGER NOT NULL DEFAULT 0;
-
--- Of plans that do not change billing would tell nothing more: its snapshot is loaded once more.
-UPDATE consumer_positions SET cursor = '' WHERE source = 'billing';

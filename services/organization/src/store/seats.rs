@@ -137,6 +137,11 @@ pub(super) const NOTE: &str = concat!(
 );
 pub(super) const FORGET_BEFORE: &str = "UPDATE organization_seats SET seats = NULL, plan_id = NULL, features = NULL, \
     version = version + 1 WHERE incarnation < $1 AND seats IS NOT NULL";
+/// Of which plans only the seats were told, by or to a program that knew no more.
+pub(super) const UNTOLD: &str =
+    "SELECT EXISTS (SELECT 1 FROM organization_seats WHERE seats IS NOT NULL AND plan_version <> version)";
+pub(super) const SETTLE: &str = "UPDATE organization_seats SET plan_id = NULL, features = NULL, plan_version = version \
+    WHERE seats IS NOT NULL AND plan_version <> version";
 pub(super) const FORGET: &str = "DELETE FROM organization_seats WHERE organization_id = $1";
 /// Changes nothing but that whatever billing tells next holds.
 pub(super) const DOUBT: &str = "UPDATE organization_seats SET incarnation = 0, version = version + 1, \
@@ -217,6 +222,17 @@ pub async fn note(tx: &mut Tx, organization: OrganizationId, said: &Told, since:
 pub async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
     let incarnation = i64::try_from(incarnation).map_err(unreadable)?;
     on!(tx, c => sqlx::query(FORGET_BEFORE).bind(incarnation).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Whether there are plans of which only the seats were told, and nobody has settled for that.
+pub async fn any_untold(tx: &mut Tx) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query_scalar(UNTOLD).fetch_one(c).await?))
+}
+
+/// Settles for it: what such a plan is and allows is not known until it is told.
+pub async fn settle_untold(tx: &mut Tx) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(SETTLE).execute(c).await?.rows_affected());
     Ok(())
 }
 

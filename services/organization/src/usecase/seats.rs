@@ -2,11 +2,13 @@
 //! would not do.
 
 use bursar_db::{DbError, Tx};
+use bursar_events::inspection::relearn;
 use bursar_id::OrganizationId;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
 use bursar_proto::billing::v1::{Feature, GetEntitlementsRequest, GetEntitlementsResponse};
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_rpc::peer::retry;
+use bursar_runtime::Service;
 use tonic::{Code, Request};
 
 use super::Organization;
@@ -46,6 +48,19 @@ impl Organization {
             (Err(Error::Billing(status)), Some(seats)) if is_away(status.code()) => Ok(seats),
             (answer, _) => answer,
         }
+    }
+
+    /// Has billing tell anew what plans allow, where a program of before has heard of their seats alone: of plans that do not
+    /// change it would tell no more. Once for what there is, whatever comes of it. Called before events are followed.
+    pub async fn learn_plans(&self) -> Result<(), Error> {
+        if !seats::any_untold(&mut self.0.db.read().await?).await? {
+            return Ok(());
+        }
+        let mut tx = self.0.db.begin().await?;
+        // First, as whoever applies events does: two who want the same do not wait for one another.
+        relearn(&mut tx, Service::Billing.name()).await?;
+        seats::settle_untold(&mut tx).await?;
+        Ok(tx.commit().await?)
     }
 
     /// What billing says now. What differs from what was known is remembered, unless an event has told something since.

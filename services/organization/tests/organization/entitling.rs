@@ -162,6 +162,32 @@ bursar_testkit::engines! {
         assert_eq!(known(&mut tx, acme).await, is(10, Some("business"), Some("SINGLE_SIGN_ON")));
     }
 
+    async fn a_program_that_starts_after_one_of_before_has_plans_told_anew_once(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        world.billing_tells(changed(&acme, "business", 10, Some(SINGLE_SIGN_ON))).await;
+        until("it is told", async || shown(&ada, &acme).await.is_some()).await;
+        let count = async |statement: &'static str| -> i64 {
+            let mut tx = world.store.read().await.expect("a snapshot");
+            on!(&mut tx, c => sqlx::query_scalar(statement).fetch_one(c).await.expect("counted"))
+        };
+        let taken_back = "SELECT COUNT(*) FROM consumer_cursors WHERE source = 'billing'";
+        world.starts_again(|_| ()).await;
+        assert_eq!(count(taken_back).await, 0, "everything was told");
+        let mut tx = world.store.begin().await.expect("a transaction");
+        let older = "UPDATE organization_seats SET seats = 5, version = version + 1";
+        on!(&mut tx, c => sqlx::query(older).execute(c).await.expect("written").rows_affected());
+        tx.commit().await.expect("committed");
+        world.starts_again(|_| ()).await;
+        assert_eq!(count(taken_back).await, 1, "its snapshot is to be loaded");
+        let untold = "SELECT COUNT(*) FROM organization_seats WHERE plan_version <> version OR seats IS NULL";
+        assert_eq!(count(untold).await, 0, "the next one that starts asks for nothing more, and the seats are known");
+        assert_eq!(shown(&ada, &acme).await, None);
+        world.billing_tells(changed(&acme, "business", 10, Some(SINGLE_SIGN_ON))).await;
+        until("it goes on from there", async || shown(&ada, &acme).await.is_some()).await;
+    }
+
     async fn a_word_that_is_none_is_set_aside_and_changes_nothing(db: TestDb) {
         let world = World::start(db).await;
         let acme: OrganizationId = world.create(&world.who(1), "Acme").await.id.parse().expect("an id");
