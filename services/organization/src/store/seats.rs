@@ -139,7 +139,7 @@ pub(super) const FORGET_BEFORE: &str = "UPDATE organization_seats SET seats = NU
     version = version + 1 WHERE incarnation < $1 AND seats IS NOT NULL";
 /// Of which plans only the seats were told, by or to a program that knew no more.
 pub(super) const UNTOLD: &str =
-    "SELECT EXISTS (SELECT 1 FROM organization_seats WHERE seats IS NOT NULL AND plan_version <> version)";
+    "SELECT version FROM organization_seats WHERE seats IS NOT NULL AND plan_version <> version LIMIT 1";
 pub(super) const SETTLE: &str = "UPDATE organization_seats SET plan_id = NULL, features = NULL, plan_version = version \
     WHERE seats IS NOT NULL AND plan_version <> version";
 pub(super) const FORGET: &str = "DELETE FROM organization_seats WHERE organization_id = $1";
@@ -227,7 +227,8 @@ pub async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError>
 
 /// Whether there are plans of which only the seats were told, and nobody has settled for that.
 pub async fn any_untold(tx: &mut Tx) -> Result<bool, DbError> {
-    Ok(on!(tx, c => sqlx::query_scalar(UNTOLD).fetch_one(c).await?))
+    let one: Option<i64> = on!(tx, c => sqlx::query_scalar(UNTOLD).fetch_optional(c).await?);
+    Ok(one.is_some())
 }
 
 /// Settles for it: what such a plan is and allows is not known until it is told.
