@@ -15,7 +15,8 @@ use super::subscriptions::SubscriptionUseCases;
 use crate::domain::{Assortment, Payment, Subscription, Terms};
 use crate::error::Error;
 use crate::payment::{INVOICE, PaymentMethod};
-use crate::store::{contracts, methods};
+use crate::store::contracts::{self, Waiting};
+use crate::store::methods;
 
 /// What a subscription can begin with.
 pub(crate) trait Agreement: Send + Sync {
@@ -58,8 +59,13 @@ pub(crate) trait Aim: Send + Sync {
 pub(crate) enum Which<'a> {
     /// One that is set now: it takes the place of whichever waits.
     New,
-    /// The one that has waited under this id.
-    Waited(&'a str),
+    /// One that has waited.
+    Waited {
+        /// Its id.
+        id: &'a str,
+        /// How often it had been tried in vain when whoever begins it looked.
+        attempts: u32,
+    },
 }
 
 impl Agreement for Order {
@@ -89,11 +95,24 @@ pub(super) async fn payer(
 }
 
 impl<'a> Which<'a> {
+    /// The one that waits, as it is.
+    pub(super) fn of(waits: &'a Waiting) -> Self {
+        Self::Waited { id: &waits.id, attempts: waits.attempts }
+    }
+
     /// The id under which it has waited.
     pub(super) fn waited(self) -> Option<&'a str> {
         match self {
             Self::New => None,
-            Self::Waited(id) => Some(id),
+            Self::Waited { id, .. } => Some(id),
+        }
+    }
+
+    /// How often it had been tried in vain.
+    pub(super) fn attempts(self) -> u32 {
+        match self {
+            Self::New => 0,
+            Self::Waited { attempts, .. } => attempts,
         }
     }
 }
@@ -112,8 +131,8 @@ pub(super) async fn takes_effect(
     match contract {
         None => Ok(()),
         Some(Which::New) => Ok(contracts::forget(tx, owner).await?),
-        Some(Which::Waited(_)) if payment.is_some_and(Payment::is_open) => Err(Error::Unavailable),
-        Some(Which::Waited(id)) => {
+        Some(Which::Waited { .. }) if payment.is_some_and(Payment::is_open) => Err(Error::Unavailable),
+        Some(Which::Waited { id, .. }) => {
             let waited = contracts::begun(tx, owner, id).await?;
             // What is delivered has removed it (`fulfilment.rs`).
             let has_begun = payment.is_some_and(|it| it.fulfilled_at.is_some() && it.bought.contract() == Some(id));

@@ -68,6 +68,8 @@ pub(super) struct Beginning {
     pub(super) method: PaymentMethod,
     /// What is paid for.
     pub(super) thing: Thing,
+    /// Where a contract that has waited begins with it: how often that had been tried in vain before.
+    pub(super) tried_before: u32,
     /// Who begins it.
     pub(super) started_by: String,
 }
@@ -129,6 +131,7 @@ impl Cashier {
             }
             Attempt::Next(attempt) => attempt,
         };
+        self.demand_uncounted(&mut tx, &new).await?;
         let method = self.means(&mut tx, new.owner, &new.method).await?;
         self.supersede(&mut tx, &new).await?;
         let bill = self.bill(&mut tx, new.owner, &new.bought, (new.amount, new.seats.as_ref())).await?;

@@ -224,6 +224,7 @@ impl SubscriptionUseCases {
             seats: quote.seats_part,
             method,
             thing: thing_of(asked, &unique),
+            tried_before: change.contract().map_or(0, |(which, _)| which.attempts()),
             started_by: asked.caller().actor(),
         };
         self.cashier.begin(new).await

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Allowed;
 use super::agreements::{Agreement, Aim, Which, takes_effect};
-use super::cashier::{Cashier, MOST_OPEN, is_certain};
+use super::cashier::{Beginning, Cashier, MOST_OPEN, is_certain};
 use super::changing::{Changed, demand_changeable};
 use super::dues::thing_after;
 use super::orders::{admit, up_to_date};
@@ -74,8 +74,8 @@ pub(crate) struct SetContract {
 pub(crate) enum Deal {
     /// What is set now.
     New(Contract),
-    /// What has waited: the terms that were found good then, and under which id.
-    Waited(Box<Terms>, String),
+    /// What has waited, on the terms that were found good then.
+    Waited(Box<Waiting>),
 }
 
 /// What came of it.
@@ -105,14 +105,14 @@ impl SetContract {
     fn agreed(&self, sold: &Assortment) -> Result<Terms, Error> {
         match &self.deal {
             Deal::New(contract) => Ok(contract.terms(sold.catalog())?),
-            Deal::Waited(terms, _) => Ok(Terms::clone(terms)),
+            Deal::Waited(waits) => Ok(waits.terms.clone()),
         }
     }
 
     fn which(&self) -> Which<'_> {
         match &self.deal {
             Deal::New(_) => Which::New,
-            Deal::Waited(_, id) => Which::Waited(id),
+            Deal::Waited(waits) => Which::of(waits),
         }
     }
 }
@@ -273,7 +273,7 @@ impl Cashier {
     }
 
     /// It was tried in vain: it is tried again tomorrow, or given up. Each attempt is noted once: the job that has made it, or
-    /// makes it still, finds another one.
+    /// makes it still, finds another one, and begins nothing that would count as that ([`Cashier::demand_uncounted`]).
     async fn put_off(&self, tx: &mut Tx, owner: OwnerId, tried: &Waiting, refused: &Error) -> Result<(), Error> {
         if !contracts::note(tx, owner, tried).await? {
             return Ok(());
@@ -287,6 +287,16 @@ impl Cashier {
             tracing::error!(%owner, attempts = next.attempts, %refused, "a contract could not begin and is given up");
         }
         Ok(())
+    }
+
+    /// Nobody is asked for the money of a contract that waits no more, or whose attempt was counted after whoever makes it had
+    /// looked: the next one is due another day. An attempt is counted in the transaction in which its payment comes to nothing, so
+    /// whoever has found that finds it counted.
+    pub(super) async fn demand_uncounted(&self, tx: &mut Tx, new: &Beginning) -> Result<(), Error> {
+        let Some(id) = new.bought.contract() else { return Ok(()) };
+        let waits = contracts::of(tx, new.owner).await?;
+        let is_as_seen = waits.is_some_and(|it| it.id == id && it.attempts == new.tried_before);
+        if is_as_seen { Ok(()) } else { Err(Error::ChangeOvertaken) }
     }
 
     async fn begin_later(&self, tx: &mut Tx, owner: OwnerId, it: &Waiting, at: Timestamp) -> Result<(), Error> {
@@ -321,7 +331,7 @@ fn as_asked(waits: &Waiting) -> Result<Asked<SetContract>, Error> {
         on_behalf_of: None,
         permission: Permission::Operate,
     });
-    let deal = Deal::Waited(Box::new(waits.terms.clone()), waits.id.clone());
+    let deal = Deal::Waited(Box::new(waits.clone()));
     let set = SetContract { deal, method: PaymentMethod::from_stored(&waits.method), starts_at: None };
     let id = format!("contract:{}", waits.id);
     Ok(Asked::read(Call::new(caller, METHOD), &id, &(), |(), _| Some(set)))
@@ -367,7 +377,7 @@ pub(super) async fn plan(
         return Ok(Planned::Overtaken);
     }
     till.demand_sale_to(&mut tx, from.owner).await?;
-    match takes_effect(Some(Which::Waited(&waits.id)), None, &mut tx, from.owner).await {
+    match takes_effect(Some(Which::of(&waits)), None, &mut tx, from.owner).await {
         Err(Error::ChangeOvertaken) => return Ok(Planned::Overtaken),
         done => done?,
     }

@@ -108,6 +108,7 @@ fn beginning(from: &Subscription, thing: Thing) -> Beginning {
         seats,
         method: PaymentMethod::from_stored(from.next_method()),
         thing,
+        tried_before: 0,
         started_by: PROGRAM.to_owned(),
     }
 }

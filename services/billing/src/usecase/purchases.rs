@@ -74,6 +74,7 @@ impl PurchaseUseCases {
             seats: None,
             method: order.method.clone(),
             thing: thing_of_request(asked.key(), &purchase.to_string()),
+            tried_before: 0,
             started_by: asked.caller().actor(),
         };
         self.cashier.begin(new).await

@@ -118,6 +118,7 @@ impl SubscriptionUseCases {
             seats: None,
             method,
             thing: thing_of_request(asked.key(), &subscription.to_string()),
+            tried_before: order.contract().map_or(0, Which::attempts),
             started_by: asked.caller().actor(),
         };
         self.cashier.begin(new).await

@@ -206,6 +206,7 @@ impl TopUps {
             seats: None,
             method: PaymentMethod::from_stored(&method),
             thing: thing_of(owner, crossing),
+            tried_before: 0,
             started_by: ServiceAccountId::BILLING.to_string(),
         };
         let payment = self.cashier.created(new, bill, (method, attempt), now);

@@ -56,6 +56,7 @@ impl Till {
             seats: None,
             method: PaymentMethod::Default,
             thing: [n; 16],
+            tried_before: 0,
             started_by: self.owner.to_string(),
         };
         self.cashier.begin(new).await.unwrap()

@@ -4,6 +4,7 @@ use bursar_id::OwnerId;
 use bursar_testkit::{at, engines, id, personal};
 use bursar_time::Span;
 
+use super::super::as_asked;
 use super::{
     BEGIN, HALF, LATER, NEXT, Wish, begin, change, costing, due, falls_due, months_turn, payment, payments_of, set,
     stands, subscribed, waits,
@@ -118,6 +119,40 @@ engines! {
             shop.assert_sound(owner).await;
         }
         assert_eq!(shop.count("payments").await, asked + 4);
+    }
+
+    async fn what_is_declined_while_its_job_is_at_it_uses_up_one_attempt(db: TestDb) {
+        let [new, present] = [1, 2].map(personal);
+        let shop = subscribed(&db, present).await;
+        for owner in [new, present] {
+            set(&shop, owner, later_paid()).await.unwrap();
+        }
+        shop.set(HALF);
+        for owner in [new, present] {
+            is_asked_for(&shop, owner).await;
+        }
+        let asked = shop.count("payments").await;
+        for owner in [new, present] {
+            // Its job has read what waits when the provider's word comes, and goes on.
+            let read = waits(&shop, owner).await.unwrap();
+            let job = Waiting { method: "sandbox_declined".to_owned(), ..read.clone() };
+            is_told(&shop, owner, News::Declined("no".to_owned())).await;
+            let went_on = Box::pin(shop.subscriptions.take_effect(owner, &as_asked(&job).unwrap())).await.map(drop);
+            assert!(matches!(went_on, Err(Error::ChangeOvertaken)), "{went_on:?}");
+            assert_eq!(waits(&shop, owner).await, Some(Waiting { attempts: 1, ..read }), "one was made, one is counted");
+        }
+        assert_eq!((shop.count("payments").await, due_a_day_after(&shop, HALF).await), (asked, 2));
+        // What was declined is not given up by that: it may yet be paid.
+        is_paid(&shop, new).await;
+        assert_eq!((stands(&shop, new).await.0.as_str(), waits(&shop, new).await), ("enterprise 30 300.00 USD 5500", None));
+        // The next one is made a day after.
+        shop.sql("UPDATE contracts SET payment_method = 'sandbox_ok'").await;
+        shop.set("2026-01-17T12:00:00Z");
+        falls_due(&shop, present).await;
+        assert_eq!((stands(&shop, present).await.0.as_str(), waits(&shop, present).await), ("enterprise 30 300.00 USD 5500", None));
+        for owner in [new, present] {
+            shop.assert_sound(owner).await;
+        }
     }
 
     async fn what_was_declined_and_is_paid_after_all_begins_and_is_asked_for_no_more(db: TestDb) {
