@@ -235,8 +235,7 @@ impl Due {
         let till = &self.subscriptions.till;
         let now = till.clock.now();
         let mut tx = till.db.read().await?;
-        let renews_at = accounts::find(&mut tx, owner).await?.and_then(|account| account.renews_at);
-        if renews_at.is_none_or(|renewal| now < renewal) {
+        if is_there(&mut tx, owner, now).await? {
             // Somebody else has seen to it meanwhile.
             return Ok(Looked::Settled);
         }
@@ -250,6 +249,10 @@ impl Due {
             let fresh = is_fresh(&due, now);
             if let Err(error) = Box::pin(renewals::catch_up(&self.subscriptions, due)).await {
                 tracing::warn!(%owner, %error, "a renewal that somebody waits for failed");
+                // Somebody else may have renewed it, or it was granted before its payment, which nobody waits for.
+                if is_there(&mut till.db.read().await?, owner, now).await? {
+                    return Ok(Looked::Settled);
+                }
                 return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(Looked::StaysDue) };
             }
         }
@@ -290,6 +293,12 @@ impl Due {
     }
 }
 
+/// Whether an account has what was due, or nothing is.
+async fn is_there(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<bool, Error> {
+    let renews_at = accounts::find(tx, owner).await?.and_then(|account| account.renews_at);
+    Ok(renews_at.is_none_or(|renewal| now < renewal))
+}
+
 /// Whether a subscription's month has ended only just now.
 fn is_fresh(from: &Subscription, now: Timestamp) -> bool {
     (from.month.end..from.month.end.saturating_add(PATIENCE)).contains(&now)
@@ -317,11 +326,14 @@ fn settled(job: Job) -> Job {
 
 #[cfg(test)]
 mod tests {
+    use bursar_secret::Secret;
     use bursar_testkit::{credits, engines, personal};
     use bursar_time::Clock;
 
     use super::*;
     use crate::domain::{News, SubscriptionState};
+    use crate::payment::Payments;
+    use crate::payment::stripe::{Account, Stripe};
     use crate::usecase::shop::Shop;
 
     const LENIENT: &str = r#"
@@ -333,6 +345,17 @@ credits = "100"
 grant_in_grace = true
 seats = 1
 "#;
+
+    /// Whatever is due, of owners whose provider can be asked for nothing.
+    fn failing(shop: &Shop) -> Due {
+        let (url, key, timeout) = ("http://127.0.0.1:1".to_owned(), Secret::from("sk_test_none"), WAIT);
+        let account = Account { url, key, timeout, return_url: "https://example.com/back".to_owned() };
+        let payments = Payments::Stripe(Arc::new(Stripe::new(account).unwrap()));
+        let mut subscriptions = shop.subscriptions.clone();
+        subscriptions.till.payments = payments.clone();
+        subscriptions.cashier.till.payments = payments;
+        Due { subscriptions, looks: Arc::default() }
+    }
 
     engines! {
         /// What waits for an operator may do so for weeks, and its owner spends all the while.
@@ -405,6 +428,25 @@ seats = 1
                 assert_eq!(shop.available(owner).await, credits("100"));
             }
             assert_eq!(shop.subscriptions.get(owner).await.unwrap().state, SubscriptionState::PastDue);
+        }
+
+        async fn what_was_granted_when_its_provider_failed_is_spent_at_once(db: TestDb) {
+            let shop = Shop::selling(&db, "2026-01-01T00:00:00Z", LENIENT).await;
+            let [lenient, strict] = [1, 2].map(personal);
+            shop.subscribe(lenient, "lenient", "sandbox_ok", "").await.unwrap();
+            shop.subscribe(strict, "business", "sandbox_ok", "").await.unwrap();
+            shop.set("2026-02-01T00:00:00Z");
+            let due = failing(&shop);
+            due.renew(lenient).await.expect("its month is there");
+            assert_eq!(shop.available(lenient).await, credits("100"));
+            let waits = due.renew(strict).await;
+            assert!(matches!(waits, Err(Error::Refused(Refusal::RenewalDue))), "{waits:?}");
+            shop.clock.advance(PATIENCE).unwrap();
+            due.renew(strict).await.expect("what it has pays");
+            for owner in [lenient, strict] {
+                assert_eq!(shop.subscriptions.get(owner).await.unwrap().month.number, 0, "nobody has paid for it");
+                shop.assert_sound(owner).await;
+            }
         }
     }
 
