@@ -1,4 +1,5 @@
-//! An organization that passes on to another owner: what its former owner had set to pay by itself pays no more.
+//! An organization that passes on to another owner: what its former owner had set to pay by itself pays no more. An event tells
+//! of it, or a snapshot, which may also leave the former owner out ([`follow_omitted`]).
 //!
 //! The top-up is switched off at once. The payment methods that the former owner had added serve until what is paid for at the
 //! transfer ends, and from the transfer on where nothing is: whatever is paid later is paid with another one, or not at all
@@ -7,11 +8,15 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, Role, UserId};
+use bursar_members::words;
 use bursar_time::Timestamp;
 
 use super::top_ups;
 use crate::domain::{Stop, Subscription, SubscriptionState};
-use crate::store::{accounts, methods, subscriptions};
+use crate::store::{accounts, methods, settings, subscriptions};
+
+/// How many owners are looked at together.
+const PAGE: i64 = 500;
 
 /// What somebody was in an organization, and is now.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +47,27 @@ pub(crate) async fn follow(
             methods::serve_until(tx, name, since, until).await
         }
         _ => Ok(()),
+    }
+}
+
+/// Before what a snapshot of this incarnation leaves out ends: who was an organization's owner by an earlier one is that no more.
+/// What they had set to top it up is off, also where nobody becomes the owner there. Doing it again changes nothing.
+pub(crate) async fn follow_omitted(tx: &mut Tx, incarnation: u64, now: Timestamp) -> Result<(), DbError> {
+    let mut after = None;
+    loop {
+        let omitted = words::held_before(tx, (Role::Owner, incarnation), after, PAGE).await?;
+        let Some(last) = omitted.last() else { return Ok(()) };
+        after = Some(*last);
+        // In the order in which whoever locks several does.
+        let owners: Vec<OwnerId> = omitted.iter().map(|(owner, _)| *owner).collect();
+        accounts::lock(tx, &owners).await?;
+        for name in omitted {
+            let top_up = settings::of(tx, name.0).await?.top_up;
+            if top_up.is_some_and(|it| it.enabled && it.set_by == name.1.to_string()) {
+                top_ups::switch_off(tx, name.0, Stop::OwnerChanged, now).await?;
+            }
+            follow(tx, name, Turn { was: Some(Role::Owner), is: None }, (now, now)).await?;
+        }
     }
 }
 

@@ -9,18 +9,21 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, MembershipChanged};
 use bursar_proto::event_type;
 use bursar_rpc::convert::{to_optional_role, to_timestamp};
-use bursar_testkit::{at, engines, id, organization, personal};
+use bursar_testkit::{at, credits, engines, id, personal};
 use bursar_time::{Monotonic, Timestamp};
 
 use crate::consume::FromOrganization;
-use crate::domain::{Card, Payment, PaymentState, SavedMethod, SubscriptionState};
+use crate::domain::{
+    AccountSettings, AutoTopUp, Card, Payment, PaymentState, ProductId, SavedMethod, Stop, SubscriptionState,
+};
 use crate::error::Error;
 use crate::payment::PaymentMethod;
-use crate::store::{methods, payments};
+use crate::store::{accounts, methods, payments, settings};
 use crate::usecase::changing::tests::change;
 use crate::usecase::moving::Moved;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
+use crate::usecase::top_ups;
 use crate::usecase::years::tests::{BEGIN, MONTHS, PLANS};
 
 const NOON: &str = "2026-01-15T12:00:00Z";
@@ -42,32 +45,77 @@ fn ben() -> UserId {
 
 /// The organization that is Ana's at first.
 fn team() -> OwnerId {
-    organization(9)
+    OwnerId::Organization(id(9))
 }
 
-/// Billing hears at whatever time that somebody has had this role since `since`.
-async fn hears_late(shop: &Shop, user: UserId, (role, version): (Role, u64), since: Timestamp) {
+/// What organization tells billing is taken in by this.
+fn organization(shop: &Shop) -> FromOrganization {
+    let feed = Feed::new("organization", &Monotonic::test(), Duration::from_mins(5));
+    let members = Members::new(shop.db.clone(), feed);
+    let jobs = shop.subscriptions.cashier.jobs.clone();
+    FromOrganization { clock: shop.clock.clone(), jobs, members }
+}
+
+/// That somebody has this role, by this incarnation of organization, since `since`.
+fn told(user: UserId, (role, version): (Role, u64), incarnation: u64, since: Timestamp) -> Event {
     let changed = MembershipChanged {
         organization_id: team().to_string(),
         user_id: user.to_string(),
         role: to_optional_role(Some(role)).into(),
         version,
     };
-    let event = Event {
+    Event {
         r#type: event_type::MEMBERSHIP_CHANGED.to_owned(),
         owner: team().to_string(),
-        incarnation: 1,
+        incarnation,
         occurred_at: Some(to_timestamp(since)),
         payload: Some(Payload::MembershipChanged(changed)),
         ..Event::default()
-    };
-    let feed = Feed::new("organization", &Monotonic::test(), Duration::from_mins(5));
-    let members = Members::new(shop.db.clone(), feed);
-    let jobs = shop.subscriptions.cashier.jobs.clone();
-    let organization = FromOrganization { clock: shop.clock.clone(), jobs, members };
+    }
+}
+
+/// Billing hears at whatever time that somebody has had this role since `since`.
+async fn hears_late(shop: &Shop, user: UserId, said: (Role, u64), since: Timestamp) {
     let mut tx = shop.db.begin().await.unwrap();
-    organization.apply(&mut tx, &event).await.unwrap();
+    organization(shop).apply(&mut tx, &told(user, said, 1, since)).await.unwrap();
     tx.commit().await.unwrap();
+}
+
+/// Organization begins anew as this incarnation, and its snapshot tells of these members.
+async fn begins_anew(shop: &Shop, incarnation: u64, members: &[(UserId, Role)]) {
+    let (organization, now) = (organization(shop), shop.clock.now());
+    let mut tx = shop.db.begin().await.unwrap();
+    for (user, role) in members {
+        organization.apply(&mut tx, &told(*user, (*role, 1), incarnation, now)).await.unwrap();
+    }
+    organization.forget_before(&mut tx, incarnation).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Somebody has the organization topped up.
+async fn tops_up(shop: &Shop, by: &str) {
+    let (mut tx, now) = (shop.db.begin().await.unwrap(), shop.clock.now());
+    accounts::lock(&mut tx, &[team()]).await.unwrap();
+    let before = settings::of(&mut tx, team()).await.unwrap();
+    let top_up = AutoTopUp {
+        enabled: true,
+        threshold: credits("100"),
+        pack: ProductId::parse("starter").unwrap(),
+        ceiling: "100.00 USD".parse().unwrap(),
+        method: String::new(),
+        set_by: by.to_owned(),
+        stopped: None,
+    };
+    let after = AccountSettings { version: before.version + 1, top_up: Some(top_up), ..before };
+    settings::put(&mut tx, team(), &after, now).await.unwrap();
+    top_ups::set(&mut tx, &shop.payments.cashier.jobs, team(), after.top_up_below(), now).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Why the organization is topped up no more; `None` while it is.
+async fn stopped(shop: &Shop) -> Option<Stop> {
+    let settings = settings::of(&mut shop.db.read().await.unwrap(), team()).await.unwrap();
+    settings.top_up.unwrap().stopped
 }
 
 /// The same at once.
@@ -237,6 +285,40 @@ engines! {
         passes_on(&shop).await;
         assert_eq!(until(&shop, &hers).await, Some(at(NEXT)));
         assert_eq!(becomes(&shop, RETRY).await, (SubscriptionState::PastDue, 0), "what pays is hers");
+    }
+
+    async fn whom_a_snapshot_leaves_out_is_a_former_owner_as_after_an_event(db: TestDb) {
+        let shop = Shop::open(&db, NOON).await;
+        let hers = begins(&shop, "business").await;
+        let his = saves(&shop, team(), &ben().to_string(), "sandbox_declined").await;
+        shop.set(HALF);
+        begins_anew(&shop, 2, &[(ana(), Role::Owner), (ben(), Role::Admin)]).await;
+        assert_eq!([until(&shop, &hers).await, until(&shop, &his).await], [None, None], "nothing has passed on");
+        begins_anew(&shop, 3, &[(ben(), Role::Owner)]).await;
+        assert_eq!([until(&shop, &hers).await, until(&shop, &his).await], [Some(at(NEXT)), None]);
+        assert_eq!(means(&shop, Some(hers.id)).await.unwrap(), hers.id.to_string(), "it serves as before");
+        // Only one who does not pay is left, and she is not asked.
+        assert_eq!(becomes(&shop, NEXT).await, (SubscriptionState::PastDue, 0));
+        assert_eq!(latest(&shop).await.decline_code.as_deref(), Some("card_declined"));
+        begins_anew(&shop, 4, &[(ben(), Role::Owner)]).await;
+        assert_eq!([until(&shop, &hers).await, until(&shop, &his).await], [Some(at(NEXT)), None]);
+        // As it was before that: she is the owner again, and he was it.
+        begins_anew(&shop, 5, &[(ana(), Role::Owner)]).await;
+        assert_eq!([until(&shop, &hers).await, until(&shop, &his).await], [None, Some(at(NEXT))]);
+        shop.assert_sound(team()).await;
+    }
+
+    async fn what_a_former_owner_had_topped_up_is_off_though_nobody_is_told_of(db: TestDb) {
+        let shop = Shop::open(&db, NOON).await;
+        let hers = begins(&shop, "business").await;
+        tops_up(&shop, &ben().to_string()).await;
+        begins_anew(&shop, 2, &[]).await;
+        assert_eq!((until(&shop, &hers).await, stopped(&shop).await), (Some(at(NEXT)), None), "it is not hers");
+        begins_anew(&shop, 3, &[(ana(), Role::Owner)]).await;
+        assert_eq!((until(&shop, &hers).await, stopped(&shop).await), (None, Some(Stop::OwnerChanged)));
+        tops_up(&shop, &ana().to_string()).await;
+        begins_anew(&shop, 4, &[]).await;
+        assert_eq!((until(&shop, &hers).await, stopped(&shop).await), (Some(at(NEXT)), Some(Stop::OwnerChanged)));
     }
 
     async fn it_serves_again_once_its_owner_is_back_or_adds_it_anew(db: TestDb) {
