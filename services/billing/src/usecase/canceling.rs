@@ -20,6 +20,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation};
 use super::access::{self, Allowed};
 use super::allowances;
 use super::cashier::{Cashier, MOST_OPEN};
+use super::contracts::Superseded;
 use super::orders::{admit, up_to_date};
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::{Actor, Command, Note, Payment, Refusal, Request, Subscription, SubscriptionState, VoidCommand};
@@ -55,9 +56,24 @@ impl SubscriptionUseCases {
         standing: Result<Allowed, Error>,
     ) -> Result<Done<Subscription, Payload>, Error> {
         let Some(at) = open(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
-        // A payment's row is locked first, then the subscription's, then the account's.
-        let waited = self.cashier.give_up_starts(m.tx(), owner).await?;
-        self.cashier.give_up_changes(m.tx(), owner).await?;
+        // A payment's row is locked first, then the subscription's, then the account's, then a contract's.
+        let mut superseded = Superseded::default();
+        let waited = self.cashier.give_up_starts(m.tx(), owner, &mut superseded).await?;
+        self.cashier.give_up_changes(m.tx(), owner, &mut superseded).await?;
+        let actor = access::actor(asked.caller())?;
+        let canceled = self.end_or_mark(m, owner, (*at, waited), actor).await?;
+        self.cashier.put_off_superseded(m.tx(), owner, &superseded).await?;
+        Ok(canceled)
+    }
+
+    /// Ends the owner's subscription, or marks it; `waited` was to be one.
+    async fn end_or_mark(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        (at, waited): (CancelAt, Option<Subscription>),
+        actor: Actor,
+    ) -> Result<Done<Subscription, Payload>, Error> {
         let Some(live) = subscriptions::live(m.tx(), owner).await? else {
             let never_begun = waited.ok_or(Error::NoSubscription)?.ended(m.now());
             m.about(&never_begun.id);
@@ -65,7 +81,7 @@ impl SubscriptionUseCases {
         };
         m.about(&live.id);
         let goes_on = live.state == SubscriptionState::Active && (live.is_next_paid() || !live.is_due(m.now()));
-        if *at == CancelAt::PeriodEnd && goes_on {
+        if at == CancelAt::PeriodEnd && goes_on {
             return mark(m, live.canceling(true)).await;
         }
         let ended = live.ended(m.now());
@@ -73,7 +89,7 @@ impl SubscriptionUseCases {
         if !subscriptions::end(m.tx(), &ended).await? {
             return Err(overtaken(m, owner).await?);
         }
-        self.void_allowance(m, &live, access::actor(asked.caller())?).await?;
+        self.void_allowance(m, &live, actor).await?;
         let event = self.ended(&ended)?;
         Ok(Done::New(ended, vec![event]))
     }
@@ -151,11 +167,17 @@ async fn overtaken(m: &mut Mutation, owner: OwnerId) -> Result<Error, Error> {
 impl Cashier {
     /// Nobody waits for the first payment of a subscription any more: what is paid of it goes back. Gives the latest of those
     /// that were waited for.
-    async fn give_up_starts(&self, tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscription>, Error> {
+    async fn give_up_starts(
+        &self,
+        tx: &mut Tx,
+        owner: OwnerId,
+        superseded: &mut Superseded,
+    ) -> Result<Option<Subscription>, Error> {
         let mut latest = None;
         for waiting in payments::waiting_starts(tx, owner, i64::from(MOST_OPEN)).await? {
             if let Some(mut open) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {
                 self.give_up(tx, &mut open, None).await?;
+                superseded.note(&open);
                 latest = latest.or_else(|| Subscription::incomplete(&open));
             }
         }
@@ -163,10 +185,16 @@ impl Cashier {
     }
 
     /// Nobody waits for a change that is not paid any more: what is paid of it goes back.
-    pub(super) async fn give_up_changes(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+    pub(super) async fn give_up_changes(
+        &self,
+        tx: &mut Tx,
+        owner: OwnerId,
+        superseded: &mut Superseded,
+    ) -> Result<(), Error> {
         for waiting in payments::waiting_changes(tx, owner, i64::from(MOST_OPEN)).await? {
             if let Some(mut open) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {
                 self.give_up(tx, &mut open, None).await?;
+                superseded.note(&open);
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bills::issued;
 use super::catalogs::CatalogHandle;
+use super::contracts::Superseded;
 use super::orders::Till;
 use super::removals::Removals;
 use super::rollovers;
@@ -133,10 +134,11 @@ impl Cashier {
         };
         self.demand_uncounted(&mut tx, &new).await?;
         let method = self.means(&mut tx, new.owner, &new.method).await?;
-        self.supersede(&mut tx, &new).await?;
+        let superseded = self.supersede(&mut tx, &new).await?;
         let bill = self.bill(&mut tx, new.owner, &new.bought, (new.amount, new.seats.as_ref())).await?;
         // One at a time: only so many may be open.
         self.till.demand_sale_to(&mut tx, new.owner).await?;
+        self.put_off_superseded(&mut tx, new.owner, &superseded).await?;
         if payments::open(&mut tx, new.owner).await? >= i64::from(MOST_OPEN) {
             return Err(Error::TooManyOpenPayments(MOST_OPEN));
         }
@@ -218,11 +220,12 @@ impl Cashier {
 
     /// Whoever subscribes anew does not wait for the subscription that was not paid, and who changes one not for another change:
     /// if that is paid after all, the money goes back.
-    async fn supersede(&self, tx: &mut Tx, new: &Beginning) -> Result<(), Error> {
+    async fn supersede(&self, tx: &mut Tx, new: &Beginning) -> Result<Superseded, Error> {
+        let mut superseded = Superseded::default();
         let waiting = match new.bought.purpose() {
             Purpose::Subscription => payments::waiting_starts(tx, new.owner, i64::from(MOST_OPEN)).await?,
             Purpose::Change => payments::waiting_changes(tx, new.owner, i64::from(MOST_OPEN)).await?,
-            Purpose::Purchase | Purpose::Renewal => return Ok(()),
+            Purpose::Purchase | Purpose::Renewal => return Ok(superseded),
         };
         for waiting in waiting {
             if waiting.state == PaymentState::Created {
@@ -230,9 +233,10 @@ impl Cashier {
             }
             if let Some(mut old) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {
                 self.give_up(tx, &mut old, None).await?;
+                superseded.note(&old);
             }
         }
-        Ok(())
+        Ok(superseded)
     }
 
     /// Learns what was heard of a payment and does what follows from it, in the caller's transaction: what was bought is

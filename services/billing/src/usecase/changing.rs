@@ -21,9 +21,12 @@ use super::access::Allowed;
 use super::agreements::{Aim, takes_effect};
 use super::asking::payer;
 use super::cashier::{Beginning, Cashier, is_certain};
+use super::contracts::Superseded;
 use super::orders::{self, admit, up_to_date};
 use super::subscriptions::{SubscriptionUseCases, changed};
-use crate::domain::{Assortment, Bill, Bought, Payment, Quote, Refusal, Subscription, SubscriptionState, Terms};
+use crate::domain::{
+    Assortment, Bill, Bought, Payment, Quote, Refusal, Spender, Subscription, SubscriptionState, Terms,
+};
 use crate::error::Error;
 use crate::payment::{PaymentMethod, Settlement, Thing, thing, thing_of_request};
 use crate::store::{payments, subscriptions};
@@ -279,8 +282,22 @@ impl SubscriptionUseCases {
         let allowed = admit(m, owner, standing)?;
         let Some(aim) = m.open(asked).await? else { return Ok(Done::Replay) };
         up_to_date(&allowed)?;
-        // A payment's row is locked first, then the subscription's, then the account's.
-        self.cashier.give_up_changes(m.tx(), owner).await?;
+        // A payment's row is locked first, then the subscription's, then the account's, then a contract's.
+        let mut superseded = Superseded::default();
+        self.cashier.give_up_changes(m.tx(), owner, &mut superseded).await?;
+        let (changed, events) = self.written(m, owner, aim, allowed.spender).await?;
+        self.cashier.put_off_superseded(m.tx(), owner, &superseded).await?;
+        Ok(Done::New(T::from(changed), events))
+    }
+
+    /// What is written down, and what is told of it.
+    async fn written<C: Aim>(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        aim: &C,
+        spender: Option<Spender>,
+    ) -> Result<(Changed, Vec<Payload>), Error> {
         let now = m.now();
         let (live, quote) = self.quote(m.tx(), owner, aim, now).await?;
         let contract = aim.contract().map(|it| it.0);
@@ -293,20 +310,20 @@ impl SubscriptionUseCases {
             let planned = live.planning(quote.pending(&present));
             if planned.pending == live.pending {
                 takes_effect(contract, None, m.tx(), owner).await?;
-                return Ok(Done::New(T::from(Changed { subscription: live, payment: None }), Vec::new()));
+                return Ok((Changed { subscription: live, payment: None }, Vec::new()));
             }
             write_down(&self.cashier, m, &planned).await?;
             self.till.demand_sale_to(m.tx(), owner).await?;
             takes_effect(contract, None, m.tx(), owner).await?;
-            return Ok(Done::New(T::from(Changed { subscription: planned, payment: None }), Vec::new()));
+            return Ok((Changed { subscription: planned, payment: None }, Vec::new()));
         }
         let new = live.changed(&quote.to);
         write_down(&self.cashier, m, &new).await?;
         self.till.demand_sale_to(m.tx(), owner).await?;
-        self.cashier.add_to_month(m.tx(), &new, quote.credits, None, allowed.spender).await?;
+        self.cashier.add_to_month(m.tx(), &new, quote.credits, None, spender).await?;
         takes_effect(contract, None, m.tx(), owner).await?;
         let event = changed(&new, &self.catalog.current());
-        Ok(Done::New(T::from(Changed { subscription: new, payment: None }), vec![event]))
+        Ok((Changed { subscription: new, payment: None }, vec![event]))
     }
 }
 

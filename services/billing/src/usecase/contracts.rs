@@ -11,8 +11,10 @@
 //! meanwhile nothing comes. Its payment knows which one it is for: where that is delivered, whoever hears of the money, the
 //! contract waits no more, and the payment of one that has been replaced goes back. What is refused, or declined, is tried
 //! again once a day, and given up after [`MOST_ATTEMPTS`] times; so is what was open, from when it is declined or canceled
-//! ([`Cashier::follow_contract`]). An owner who is gone loses what waits; with a subscription moves what it has, and what
+//! ([`Cashier::follow_contract`]), or the owner's own order takes its place ([`Superseded`]). An owner who is gone loses what waits; with a subscription moves what it has, and what
 //! waits for it.
+
+use std::collections::BTreeSet;
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, PaymentId};
@@ -76,6 +78,17 @@ pub(crate) enum Deal {
     New(Contract),
     /// What has waited, on the terms that were found good then.
     Waited(Box<Waiting>),
+}
+
+/// Which contracts were to begin with payments that an order of their owner's takes the place of.
+#[derive(Debug, Default)]
+pub(super) struct Superseded(BTreeSet<String>);
+
+impl Superseded {
+    /// This payment is given up for it.
+    pub(super) fn note(&mut self, given_up: &Payment) {
+        self.0.extend(given_up.bought.contract().map(str::to_owned));
+    }
 }
 
 /// What came of it.
@@ -268,6 +281,23 @@ impl Cashier {
         }
         match contracts::of(tx, payment.owner).await?.filter(|it| it.id == id) {
             Some(tried) => self.put_off(tx, payment.owner, &tried, why).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What waits still of contracts whose payments were given up for an order of their owner's is asked for again tomorrow: asked
+    /// for at once it would take that order's place in turn. Once that order is booked; a contract's row comes last.
+    pub(super) async fn put_off_superseded(
+        &self,
+        tx: &mut Tx,
+        owner: OwnerId,
+        Superseded(given_up): &Superseded,
+    ) -> Result<(), Error> {
+        if given_up.is_empty() {
+            return Ok(());
+        }
+        match contracts::of(tx, owner).await?.filter(|it| given_up.contains(&it.id)) {
+            Some(tried) => self.put_off(tx, owner, &tried, &Error::ChangeOvertaken).await,
             None => Ok(()),
         }
     }

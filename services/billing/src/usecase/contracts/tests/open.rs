@@ -13,6 +13,8 @@ use crate::domain::{Features, News, PaymentState, Rules};
 use crate::error::Error;
 use crate::payment::Settlement;
 use crate::store::contracts::Waiting;
+use crate::usecase::canceling::CancelAt;
+use crate::usecase::canceling::tests::cancel;
 use crate::usecase::cashier;
 use crate::usecase::moving::Moved;
 use crate::usecase::shop::Shop;
@@ -153,6 +155,47 @@ engines! {
         for owner in [new, present] {
             shop.assert_sound(owner).await;
         }
+    }
+
+    async fn what_an_order_of_its_owners_takes_the_place_of_is_asked_for_again_the_day_after(db: TestDb) {
+        let owners @ [starts, changes, plans, cancels] = [1, 2, 3, 4].map(personal);
+        let shop = subscribed(&db, changes).await;
+        for owner in [plans, cancels] {
+            shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        }
+        change(&shop, plans, "", 12).await.unwrap();
+        for owner in owners {
+            set(&shop, owner, later_paid()).await.unwrap();
+        }
+        shop.set(HALF);
+        let mut open = Vec::new();
+        for owner in owners {
+            is_asked_for(&shop, owner).await;
+            open.push((owner, waits(&shop, owner).await.unwrap(), payments_of(&shop, owner).await[0]));
+        }
+        shop.subscribe(starts, "business", "sandbox_ok", "").await.unwrap();
+        change(&shop, changes, "", 12).await.unwrap();
+        change(&shop, plans, "", 11).await.unwrap();
+        cancel(&shop, cancels, CancelAt::PeriodEnd).await.unwrap();
+        let asked = shop.count("payments").await;
+        for (owner, it, payment_id) in open {
+            let given_up = payment(&shop, &payment_id.to_string()).await;
+            assert_eq!((given_up.state, given_up.returned), (PaymentState::Canceled, true), "{owner}");
+            // The job that has asked for it looks again, and does not take the order's place in turn.
+            Box::pin(begin(&shop.subscriptions, &due(owner, &it))).await.unwrap();
+            assert_eq!(waits(&shop, owner).await, Some(Waiting { attempts: 1, ..it }), "{owner}");
+        }
+        assert_eq!((shop.count("payments").await, due_a_day_after(&shop, HALF).await), (asked, 4));
+        shop.sql("UPDATE contracts SET payment_method = 'sandbox_ok'").await;
+        shop.set("2026-01-17T12:00:00Z");
+        for owner in owners {
+            falls_due(&shop, owner).await;
+        }
+        for owner in [starts, changes, plans] {
+            assert_eq!((stands(&shop, owner).await.0.as_str(), waits(&shop, owner).await), ("enterprise 30 300.00 USD 5500", None));
+            shop.assert_sound(owner).await;
+        }
+        assert_eq!(waits(&shop, cancels).await.unwrap().attempts, 2, "what is to end is not changed");
     }
 
     async fn what_was_declined_and_is_paid_after_all_begins_and_is_asked_for_no_more(db: TestDb) {
