@@ -12,8 +12,11 @@ use crate::error::Error;
 /// How soon a caller that found no room should try again.
 const RETRY_SOON: Duration = Duration::from_millis(50);
 
-/// The payment provider did not do what it was asked, or did not say what became of it.
+/// The payment provider did not say what became of what it was asked.
 const PROVIDER: &str = "PAYMENT_PROVIDER_UNAVAILABLE";
+
+/// What it was asked can never be done.
+const CANNOT_COMPLETE: &str = "PAYMENT_CANNOT_COMPLETE";
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -61,11 +64,11 @@ impl Refusing for Error {
             Self::DueChanged { .. } => Some("DUE_CHANGED"),
             Self::ChangeOvertaken => Some("CHANGE_OVERTAKEN"),
             Self::TooManyLimits { .. } => Some("TOO_MANY_LIMITS"),
+            Self::Hopeless(_) => Some(CANNOT_COMPLETE),
             Self::PoliciesUnknown
             | Self::Overloaded
             | Self::Unavailable
             | Self::Provider
-            | Self::Hopeless(_)
             | Self::NewerFormat
             | Self::Failed
             | Self::Store(_) => None,
@@ -136,7 +139,7 @@ impl From<Error> for Problem {
             // Whatever it was asked, the same request finds out what became of it.
             Error::Provider => away(PROVIDER, said, Duration::from_secs(2)),
             // Nobody is told to ask again for what can never be done.
-            Error::Hopeless(_) => Self::new(Code::Unavailable, PROVIDER, said),
+            Error::Hopeless(_) => Self::failed_precondition(CANNOT_COMPLETE, said),
             Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),
@@ -401,11 +404,15 @@ mod tests {
 
     #[test]
     fn nobody_is_told_to_ask_again_for_what_can_never_be_done() {
-        for (error, again) in [(Error::Provider, true), (Error::Hopeless("another amount was paid"), false)] {
+        let never = || Error::Hopeless("another amount was paid");
+        for (error, code, reason, again) in [
+            (Error::Provider, Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE", true),
+            (never(), FailedPrecondition, "PAYMENT_CANNOT_COMPLETE", false),
+        ] {
             let told = bursar_testkit::Refusal::of(&Status::from(error));
-            assert_eq!((told.code, &*told.reason), (Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE"));
-            assert_eq!(told.retryable, again, "{}", told.message);
+            assert_eq!((told.code, &*told.reason, told.retryable), (code, reason, again), "{}", told.message);
         }
+        assert_eq!((never().reason(), Error::Provider.reason()), (Some("PAYMENT_CANNOT_COMPLETE"), None));
     }
 
     fn check(cases: impl IntoIterator<Item = (Error, Code, &'static str)>) {

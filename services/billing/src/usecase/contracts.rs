@@ -345,8 +345,9 @@ pub(crate) async fn begin(subscriptions: &SubscriptionUseCases, due: &Due) -> Re
     let Some(waits) = waits else { return Ok(()) };
     match subscriptions.take_effect(*owner, &as_asked(&waits)?).await {
         Ok(_) => Ok(()),
-        // Something else happens to the subscription at this moment.
-        Err(passing @ (Error::ChangeOvertaken | Error::Refused(Refusal::RenewalDue))) => Err(passing),
+        // Something else happens to the subscription at this moment; or nobody can ever say what became of its payment, and
+        // whoever looks after that gives it up, and counts it.
+        Err(other @ (Error::ChangeOvertaken | Error::Refused(Refusal::RenewalDue) | Error::Hopeless(_))) => Err(other),
         Err(refused) if refused.reason().is_some() => subscriptions.try_again(*owner, &waits, &refused).await,
         Err(error) => Err(error),
     }

@@ -153,6 +153,22 @@ engines! {
         world.audit(ana.owner).await;
     }
 
+    async fn nobody_who_buys_is_told_to_ask_again_for_what_can_never_be_done(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        // Its intent is made and looked at; whether it is confirmed, nobody hears. Then another amount is paid than was asked for.
+        desk.fake.fails([None, None, Some(Mishap::Down), Some(Mishap::Down)]);
+        let lost = ana.purchase_pack(buy(ana.owner).under("r1")).await;
+        assert!(refused(lost, Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE").retryable);
+        desk.fake.arrives(&desk.intent(), true);
+        assert_eq!(desk.world.by_hand("UPDATE payments SET amount = amount + 1000000").await.unwrap(), 1);
+        for _ in 0..2 {
+            let never = ana.purchase_pack(buy(ana.owner).under("r1")).await;
+            assert!(!refused(never, Code::FailedPrecondition, "PAYMENT_CANNOT_COMPLETE").retryable);
+        }
+        assert_eq!((payments(&ana, ana.owner).await.len(), &*desk.world.available(ana.owner).await), (1, "0"));
+    }
+
     async fn what_can_never_be_given_back_is_shown_at_once(db: TestDb) {
         let desk = Desk::open(db).await;
         let (ana, _) = desk.person_with(1, Card::Good).await;
