@@ -121,10 +121,10 @@ impl Display for CatalogError {
 impl std::error::Error for CatalogError {}
 
 /// The catalog of a file's text, or every flaw in its form, its values and what they are together, so that nobody starts anew
-/// for each. A text that is no TOML has that flaw alone, and an entry that cannot be read that of its form.
+/// for each. A text that is no TOML has that flaw alone, and an entry that nobody can name those of its form.
 fn parse(text: &str) -> Result<Catalog, Vec<String>> {
     let mut flaws = Flaws::default();
-    let Some((mut file, left_out)) = form::read(text, &mut flaws) else { return Err(flaws.0) };
+    let Some((mut file, left_out)) = form::read(text, &mut flaws) else { return Err(flaws.said) };
     spelling::spell(&mut file, &mut flaws);
     let catalog = read(&file, left_out, flaws)?;
     let kept = canonical(&catalog).map_err(|error| vec![error.to_string()])?;
@@ -137,21 +137,22 @@ fn parse(text: &str) -> Result<Catalog, Vec<String>> {
 /// The catalog of a file without flaws, if none was `told` before; else all of them. In a place whose value cannot be read stands
 /// one that is no flaw, so that everything else is looked at.
 fn read(file: &File, mut left_out: LeftOut, told: Flaws) -> Result<Catalog, Vec<String>> {
-    let (currency, mut flaws) = (currency(file), Flaws::default());
+    let (currency, has_stand_ins) = (currency(file), told.has_stand_ins);
+    let mut flaws = Flaws { has_stand_ins, ..Flaws::default() };
     let plans: Vec<_> = file.plans.iter().filter_map(|entry| plan(entry, currency, &mut flaws)).collect();
     let packs = file.packs.iter().filter_map(|entry| pack(entry, currency, &mut flaws)).collect();
     let models: Vec<_> = file.models.iter().filter_map(|entry| model(entry, &mut flaws)).collect();
     left_out.plans |= plans.len() < file.plans.len();
     left_out.models |= models.len() < file.models.len();
     match Catalog::new(plans, packs, models) {
-        Ok(catalog) if told.0.is_empty() && flaws.0.is_empty() => return Ok(catalog),
+        Ok(catalog) if told.said.is_empty() && flaws.said.is_empty() => return Ok(catalog),
         Ok(_) => {}
-        Err(more) => flaws.0.extend(more.iter().filter(|flaw| is_certain(flaw, left_out)).map(ToString::to_string)),
+        Err(more) => flaws.said.extend(more.iter().filter(|flaw| is_certain(flaw, left_out)).map(ToString::to_string)),
     }
     // A name with a flaw is looked at twice: as it is spelled, and as one of a catalog.
-    let before: BTreeSet<String> = told.0.iter().cloned().collect();
-    flaws.0.retain(|flaw| !before.contains(flaw));
-    Err(told.0.into_iter().chain(flaws.0).collect())
+    let before: BTreeSet<String> = told.said.iter().cloned().collect();
+    flaws.said.retain(|flaw| !before.contains(flaw));
+    Err(told.said.into_iter().chain(flaws.said).collect())
 }
 
 /// Whether a flaw would be one whatever the entries say that were left out.
@@ -286,15 +287,27 @@ fn product_id(name: &str, text: &str, flaws: &mut Flaws) -> Option<ProductId> {
 
 /// What is wrong so far, each with the place where it is.
 #[derive(Default)]
-struct Flaws(Vec<String>);
+struct Flaws {
+    said: Vec<String>,
+    /// Whether some texts of the file stand for others that cannot be read ([`form::UNREAD`]).
+    has_stand_ins: bool,
+}
 
 impl Flaws {
     fn add(&mut self, name: &str, field: &str, flaw: impl Display) {
-        self.0.push(format!("{name}: {field} {flaw}"));
+        self.said.push(format!("{name}: {field} {flaw}"));
     }
 
     fn value<T: FromStr<Err: Display>>(&mut self, name: &str, field: &str, text: &str) -> Option<T> {
+        if self.is_told(text) {
+            return None;
+        }
         text.parse().map_err(|error| self.add(name, field, error)).ok()
+    }
+
+    /// Whether a text stands for one whose flaw is told already.
+    fn is_told(&self, text: &str) -> bool {
+        self.has_stand_ins && text == form::UNREAD
     }
 
     /// Those of the values that can be read.
@@ -305,6 +318,14 @@ impl Flaws {
         texts: &[String],
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        texts.iter().filter_map(|text| parse(text).map_err(|error| self.add(name, field, error)).ok()).collect()
+        let mut read = Vec::with_capacity(texts.len());
+        for text in texts {
+            match parse(text) {
+                Ok(value) => read.push(value),
+                Err(_) if self.is_told(text) => {}
+                Err(error) => self.add(name, field, error),
+            }
+        }
+        read
     }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod form;
+
 fn flaws(text: &str) -> Vec<String> {
     match parse(text) {
         Ok(_) => Vec::new(),
@@ -190,14 +192,21 @@ fn flaws_of_every_kind_are_told_in_one_go() {
         "pack starter is listed twice",
         "pack premium is priced in another currency",
         "pack premium: scope.projects must be 1 to 128",
+        "pack premium is scoped to the model sora",
     ];
-    for said in told {
-        assert!(found.iter().any(|flaw| flaw.contains(said)), "wanted {said:?}, found {found:#?}");
-    }
-    // Whether the model of the scope is listed is not known: one could not be read.
-    assert_eq!(found.len(), told.len(), "each once, and nothing else: {found:#?}");
+    assert_told(&found, &told);
     let lines = found.iter().filter(|flaw| flaw.contains("TOML parse error at line ")).count();
     assert_eq!(lines, 3, "flaws of the form say where they are: {found:#?}");
+}
+
+/// These are told, each once, and nothing else.
+fn assert_told(found: &[String], told: &[&str]) {
+    for said in told {
+        let times = told.iter().filter(|it| *it == said).count();
+        let heard = found.iter().filter(|flaw| flaw.contains(said)).count();
+        assert!(heard >= times, "wanted {said:?}, found {found:#?}");
+    }
+    assert_eq!(found.len(), told.len(), "each once, and nothing else: {found:#?}");
 }
 
 #[test]
