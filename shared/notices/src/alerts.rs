@@ -38,6 +38,28 @@ fn is_over(ends_at: Option<Timestamp>, now: Timestamp) -> bool {
     ends_at.is_some_and(|ends_at| ends_at <= now)
 }
 
+/// Whether more alerts like one are mailed on the same day: each service bounds them in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// They are.
+    Mailed,
+    /// Not all of them.
+    Fewer,
+    /// None of them.
+    Stopped,
+}
+
+impl More {
+    /// What their reader is told of that, after another sentence.
+    fn said(self) -> &'static str {
+        match self {
+            Self::Mailed => "",
+            Self::Fewer => " Of more alerts like this one not all are mailed today.",
+            Self::Stopped => " More alerts like this one are not mailed today.",
+        }
+    }
+}
+
 /// What the mail about a limit says.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitMail<'a> {
@@ -45,8 +67,8 @@ pub struct LimitMail<'a> {
     pub alert: &'a LimitAlert,
     /// The name of the member whose use it is, if it is a member's.
     pub member: Option<&'a str>,
-    /// No more like this is mailed today.
-    pub is_last: bool,
+    /// Whether more like it are mailed today.
+    pub more: More,
 }
 
 /// The words of a letter about a limit.
@@ -81,7 +103,7 @@ struct LimitAlertHtml<'a> {
 /// Tells somebody that so much of a limit is used.
 pub fn limit_alert(reader: Reader<'_>, about: &LimitMail<'_>) -> Mail {
     let Reader { addressee, product, unit } = reader;
-    let LimitMail { alert, member, is_last } = *about;
+    let LimitMail { alert, member, more } = *about;
     let account = addressee.whose.called();
     let (whose, user) = match whose_use(&addressee.whose, alert, member) {
         Some(whose) => (format!("{whose} of "), account.clone()),
@@ -104,7 +126,7 @@ pub fn limit_alert(reader: Reader<'_>, about: &LimitMail<'_>) -> Mail {
             "Nothing is refused."
         },
         resets_at: &resets_at,
-        more: if is_last { " More alerts like this one are not mailed today." } else { "" },
+        more: more.said(),
     };
     Mail::of(&addressee.to, &LimitAlertText { product, it: &it }, &LimitAlertHtml { product, it: &it })
 }
@@ -144,6 +166,7 @@ struct AllowanceWords<'a> {
     unit: &'a str,
     percent: u32,
     ends_at: &'a str,
+    more: &'a str,
 }
 
 #[derive(Template)]
@@ -160,8 +183,8 @@ struct AllowanceAlertHtml<'a> {
     it: &'a AllowanceWords<'a>,
 }
 
-/// Tells somebody that so much of the period's allowance is used.
-pub fn allowance_alert(reader: Reader<'_>, alert: &AllowanceAlert) -> Mail {
+/// Tells somebody that so much of the period's allowance is used, and whether more like it are mailed today.
+pub fn allowance_alert(reader: Reader<'_>, alert: &AllowanceAlert, more: More) -> Mail {
     let Reader { addressee, product, unit } = reader;
     let (account, user) = (addressee.whose.called(), addressee.whose.called_first());
     let ends_at = in_words(required_timestamp(alert.period_ends_at).ok());
@@ -174,6 +197,7 @@ pub fn allowance_alert(reader: Reader<'_>, alert: &AllowanceAlert) -> Mail {
         unit: unit.as_str(),
         percent: highest(&alert.percents).unwrap_or_default(),
         ends_at: &ends_at,
+        more: more.said(),
     };
     Mail::of(&addressee.to, &AllowanceAlertText { product, it: &it }, &AllowanceAlertHtml { product, it: &it })
 }
@@ -227,9 +251,11 @@ mod tests {
     fn an_alert_says_whose_use_of_which_limit_and_quotes_the_names() {
         let acme = acme();
         let of = |alert: &LimitAlert, member: Option<&str>| {
-            let is_last = member.is_none();
-            let unit = if is_last { CreditUnit::WORDS } else { CreditUnit::CREDITS };
-            limit_alert(reader(&acme, unit), &LimitMail { alert, member, is_last })
+            let (unit, more) = match member {
+                None => (CreditUnit::WORDS, More::Stopped),
+                Some(_) => (CreditUnit::CREDITS, More::Mailed),
+            };
+            limit_alert(reader(&acme, unit), &LimitMail { alert, member, more })
         };
         let mail = of(&limit(), Some("Ben https://evil.example/x"));
         assert_eq!(
@@ -271,12 +297,12 @@ mod tests {
             ("api_key:key_1", "The API key \"key_1\" of your own account has used 8.5 of the 10 credits"),
         ] {
             let alert = LimitAlert { subject: subject.to_owned(), ..limit() };
-            let about = LimitMail { alert: &alert, member: None, is_last: false };
+            let about = LimitMail { alert: &alert, member: None, more: More::Mailed };
             let mail = limit_alert(reader(&ada, CreditUnit::CREDITS), &about);
             assert_eq!(mail.subject, "80 % of a limit is used in your own account");
             assert!(mail.text.starts_with(begins), "{}", mail.text);
         }
-        let mail = allowance_alert(reader(&ada, CreditUnit::CREDITS), &allowance("1500"));
+        let mail = allowance_alert(reader(&ada, CreditUnit::CREDITS), &allowance("1500"), More::Mailed);
         assert_eq!(mail.subject, "80 % of the allowance is used in your own account");
         assert!(mail.text.starts_with("Your own account has used 1200.5 of the 1500 credits"), "{}", mail.text);
     }
@@ -289,13 +315,31 @@ mod tests {
             (CreditUnit::WORDS, "1500", "used 1200.5 of the 1500 words"),
             (CreditUnit::WORDS, "1", "used 1200.5 of the 1 word that"),
         ] {
-            let mail = allowance_alert(reader(&acme, unit), &allowance(granted));
+            let mail = allowance_alert(reader(&acme, unit), &allowance(granted), More::Mailed);
             assert_eq!(mail.subject, "80 % of the allowance is used in \"<b>Acme< b>\"");
             for part in [&mail.text, &mail.html] {
                 assert!(part.contains(says) && part.contains("80 %"), "{part}");
                 assert!(part.contains("1970-01-01T00:00:00Z"), "{part}");
             }
             assert!(mail.html.contains("<strong>&#34;&#60;b&#62;Acme") && !mail.html.contains("<b>"), "{}", mail.html);
+        }
+    }
+
+    #[test]
+    fn every_alert_says_whether_more_like_it_are_mailed_today() {
+        let acme = acme();
+        for (more, says) in [
+            (More::Mailed, None),
+            (More::Fewer, Some(". Of more alerts like this one not all are mailed today.")),
+            (More::Stopped, Some(". More alerts like this one are not mailed today.")),
+        ] {
+            let it = reader(&acme, CreditUnit::CREDITS);
+            let of_limit = limit_alert(it, &LimitMail { alert: &limit(), member: None, more });
+            let of_allowance = allowance_alert(it, &allowance("1500"), more);
+            for part in [of_limit.text, of_limit.html, of_allowance.text, of_allowance.html] {
+                assert!(says.is_none_or(|says| part.contains(says)), "{more:?}: {part}");
+                assert_eq!(part.contains("mailed today"), says.is_some(), "{more:?}: {part}");
+            }
         }
     }
 

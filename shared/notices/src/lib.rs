@@ -11,7 +11,7 @@
 //!
 //! Everything else is in its event, and mailed in the transaction that takes note of that:
 //!
-//! - [`Alert`], [`limit_alert`], [`allowance_alert`]: so much of a limit or of an allowance is used
+//! - [`Alert`], [`limit_alert`], [`allowance_alert`]: so much of a limit or of an allowance is used, and whether there are [`More`]
 //! - [`top_up_stopped`]: an automatic top-up was switched off
 //! - [`Reader`]: who reads such a letter, and what credits are called in it
 //!
@@ -26,7 +26,7 @@ mod owners;
 mod reader;
 mod stopped;
 
-pub use alerts::{Alert, LimitMail, allowance_alert, limit_alert};
+pub use alerts::{Alert, LimitMail, More, allowance_alert, limit_alert};
 pub use biller::Biller;
 pub use issued::{Issued, note};
 pub use owners::{Means, Owners, Subject};

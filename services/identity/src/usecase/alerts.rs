@@ -4,9 +4,9 @@
 use bursar_db::{DbError, Tx};
 use bursar_id::UserId;
 use bursar_members::{CreditUnit, policies};
-use bursar_notices::{Addressee, Alert, LimitMail, Reader, Whose, allowance_alert, limit_alert, top_up_stopped};
+use bursar_notices::{Addressee, Alert, LimitMail, More, Reader, Whose, allowance_alert, limit_alert, top_up_stopped};
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
-use bursar_rpc::convert::required_timestamp;
+use bursar_rpc::convert::{optional_timestamp, required_timestamp};
 use bursar_time::Timestamp;
 
 use super::Identity;
@@ -23,11 +23,9 @@ impl Identity {
         let began = required_timestamp(alert.starts_at).map_or(0, Timestamp::as_micros);
         // A limit that was set anew is another one, as far as its reader cares.
         let crossing = format!("{}:{}:{began}:{}:{percent}", alert.limit_id, alert.member, alert.amount);
-        if !is_due(tx, &crossing, Bucket::LimitAlerts(user), now).await? {
-            return Ok(());
-        }
+        let Some(more) = due(tx, &crossing, Bucket::LimitAlerts(user), now).await? else { return Ok(()) };
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
-        let about = LimitMail { alert, member: None, is_last: false };
+        let about = LimitMail { alert, member: None, more };
         let mail = limit_alert(self.reader(&addressee, unit), &about);
         bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await
     }
@@ -44,26 +42,31 @@ impl Identity {
         let Some(email) = proven(tx, user).await? else { return Ok(()) };
         let ends = required_timestamp(alert.period_ends_at).map_or(0, Timestamp::as_micros);
         let crossing = format!("{user}:{ends}:{}:{percent}", alert.granted);
-        if !is_due(tx, &crossing, Bucket::AllowanceAlerts(user), now).await? {
-            return Ok(());
-        }
+        let Some(more) = due(tx, &crossing, Bucket::AllowanceAlerts(user), now).await? else { return Ok(()) };
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
-        let mail = allowance_alert(self.reader(&addressee, unit), alert);
+        let mail = allowance_alert(self.reader(&addressee, unit), alert, more);
         bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await
     }
 
-    /// Mails that the top-up was switched off, in the transaction that takes note of its event. It is switched on again by hand
-    /// each time, so nobody is told often.
+    /// Mails that the top-up was switched off, in the transaction that takes note of its event, which may be told again. It is
+    /// switched on again by hand each time, so nobody is told often.
     pub(crate) async fn mail_stopped_top_up(
         &self,
         tx: &mut Tx,
         user: UserId,
         stopped: &TopUpStopped,
     ) -> Result<(), DbError> {
+        let now = self.now();
         let Some(email) = proven(tx, user).await? else { return Ok(()) };
+        // One that does not say when it was is taken for another one.
+        if let Some(at) = optional_timestamp(stopped.at).ok().flatten()
+            && !Bucket::StoppedTopUp(user, at).fits(tx, now).await?
+        {
+            return Ok(());
+        }
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
         let mail = top_up_stopped(self.reader(&addressee, unit), stopped);
-        bursar_mail::queue(&self.0.jobs, tx, self.now(), &mail).await
+        bursar_mail::queue(&self.0.jobs, tx, now, &mail).await
     }
 
     fn reader<'a>(&'a self, addressee: &'a Addressee, unit: CreditUnit) -> Reader<'a> {
@@ -87,17 +90,18 @@ async fn credit_unit(tx: &mut Tx) -> Result<CreditUnit, DbError> {
     Ok(policies::of(tx, &[]).await?.deployment().unwrap_or_default().credit_unit)
 }
 
-/// Whether what was reached is to be mailed: not if it was within a day, nor if it would be one too many of these. An event may
-/// be told again, and billing tells anew when less was used meanwhile.
-async fn is_due(tx: &mut Tx, crossing: &str, all: Bucket<'_>, now: Timestamp) -> Result<bool, DbError> {
+/// Whether more is mailed, if what was reached is to be: not if it was within a day, nor if it would be one too many of these. An
+/// event may be told again, and billing tells anew when less was used meanwhile.
+async fn due(tx: &mut Tx, crossing: &str, all: Bucket<'_>, now: Timestamp) -> Result<Option<More>, DbError> {
     let this = Bucket::Alert(crossing);
     if !this.fits(tx, now).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    let fits = all.fits(tx, now).await?;
-    if !fits {
+    if !all.fits(tx, now).await? {
         // It is not mailed, so it is not remembered as if it were.
         this.give_back(tx).await?;
+        return Ok(None);
     }
-    Ok(fits)
+    // From time to time there is room for one.
+    Ok(Some(if all.has_room(tx, now).await? { More::Mailed } else { More::Fewer }))
 }

@@ -51,6 +51,8 @@ pub enum Bucket<'a> {
     LimitAlerts(UserId),
     /// Mails about its allowances.
     AllowanceAlerts(UserId),
+    /// Mails that its top-up was switched off at one instant.
+    StoppedTopUp(UserId, Timestamp),
 }
 
 /// The name in the store.
@@ -71,6 +73,7 @@ impl fmt::Display for Bucket<'_> {
             Self::Alert(crossing) => write!(f, "alert:{crossing}"),
             Self::LimitAlerts(user) => write!(f, "limit_alerts:{user}"),
             Self::AllowanceAlerts(user) => write!(f, "allowance_alerts:{user}"),
+            Self::StoppedTopUp(user, at) => write!(f, "stopped_top_up:{user}:{}", at.as_micros()),
         }
     }
 }
@@ -84,7 +87,7 @@ impl Bucket<'_> {
             Self::SignUps(_) => Throttle::SIGN_UPS,
             Self::SignUpMail(..) | Self::Verification(..) => Throttle::MAIL,
             Self::SignUpMails(_) | Self::Verifications(_) => Throttle::MAILS,
-            Self::Invoice(_) | Self::Alert(_) => Throttle::ONCE,
+            Self::Invoice(_) | Self::Alert(_) | Self::StoppedTopUp(..) => Throttle::ONCE,
             Self::Invoices(_) => Throttle::INVOICES,
             Self::LimitAlerts(_) => Throttle::LIMIT_ALERTS,
             Self::AllowanceAlerts(_) => Throttle::ALLOWANCE_ALERTS,
@@ -108,6 +111,12 @@ impl Bucket<'_> {
             Err(Error::Store(error)) => Err(error),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Whether one more would fit. The row stays locked until the transaction ends.
+    pub async fn has_room(self, tx: &mut Tx, now: Timestamp) -> Result<bool, DbError> {
+        let drained = throttles::drained_at(tx, &self.to_string(), now).await?;
+        Ok(matches!(self.throttle().admit(Some(drained), now), Verdict::Admit(_)))
     }
 
     /// Gives back an attempt that turned out to be none.
@@ -182,6 +191,8 @@ mod tests {
             Bucket::Alert("lim_1::0:10:80"),
             Bucket::LimitAlerts(UserId::from_parts(1, [0; 10])),
             Bucket::AllowanceAlerts(UserId::from_parts(1, [0; 10])),
+            Bucket::StoppedTopUp(UserId::from_parts(1, [0; 10]), Timestamp::EPOCH),
+            Bucket::StoppedTopUp(UserId::from_parts(1, [0; 10]), Timestamp::MAX),
         ];
         let names: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), all.len());

@@ -60,6 +60,15 @@ fn mailed(world: &World, email: &str, used: &str) -> [usize; 2] {
     })
 }
 
+/// How many of them say that not all like them are mailed.
+fn last(world: &World, email: &str) -> [usize; 2] {
+    let mails = world.mailbox.to(email);
+    ["that a limit", "that its plan"].map(|of_what| {
+        let is_last = |text: &str| text.contains(of_what) && text.contains("not all are mailed today");
+        mails.iter().filter(|mail| is_last(&mail.text)).count()
+    })
+}
+
 bursar_testkit::engines! {
     async fn a_person_is_told_of_the_own_limits_and_allowance(db: TestDb) {
         let world = World::start(&db).await;
@@ -144,11 +153,13 @@ bursar_testkit::engines! {
         becomes([100, 30], async || mailed(&world, &ada.email, "8")).await;
         all_mailed(&world).await;
         assert_eq!(mailed(&world, &ada.email, "8"), [100, 30]);
+        assert_eq!([&ada, &ben].map(|who| last(&world, &who.email)), [[1, 1], [0, 0]], "the last ones say so");
         // What was not mailed is not taken for mailed when it is told again and fits.
         let again = nth(104);
         world.pass(15 * 60);
         tells_limit(&world, again).await;
         becomes([101, 30], async || mailed(&world, &ada.email, "8")).await;
+        assert_eq!(last(&world, &ada.email), [2, 1], "there was room for one");
     }
 
     async fn alerts_call_credits_what_the_policy_calls_them(db: TestDb) {

@@ -3,19 +3,27 @@
 use bursar_members::{CreditUnit, Policy, policies};
 use bursar_proto::event::v1::TopUpStopped;
 use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::convert::to_timestamp;
+use bursar_time::{Span, Timestamp};
 
+use crate::invoicing::all_mailed;
 use crate::world::{World, becomes};
 
-/// What billing tells.
-async fn told(world: &World, owner: &str, reason: &str) {
+/// What billing tells, and when that was.
+async fn told_at(world: &World, owner: &str, reason: &str, at: Option<Timestamp>) {
     let stopped = TopUpStopped {
         owner: owner.to_owned(),
         set_by: owner.to_owned(),
         reason: reason.to_owned(),
         pack_id: "starter".to_owned(),
-        at: None,
+        at: at.map(to_timestamp),
     };
     world.billing.tells(Payload::TopUpStopped(stopped)).await;
+}
+
+/// What billing tells, as programs did that said no time.
+async fn told(world: &World, owner: &str, reason: &str) {
+    told_at(world, owner, reason, None).await;
 }
 
 /// Why, as each mail about it says.
@@ -41,6 +49,24 @@ bursar_testkit::engines! {
         let mut is = mailed(&world, &ada.email);
         is.sort_by_key(|why| all.iter().position(|it| it == why));
         assert_eq!((is, mailed(&world, &ben.email)), (all, Vec::new()));
+    }
+
+    async fn what_is_told_again_is_mailed_once(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, ben) = (world.join("Ada").await, world.join("Ben").await);
+        let (now, later) = (world.clock.now(), world.clock.now().saturating_add(Span::SECOND));
+        for _ in 0..3 {
+            told_at(&world, &ada.user, "PAYMENT_DECLINED", Some(now)).await;
+            told_at(&world, &ben.user, "PAYMENT_DECLINED", Some(now)).await;
+        }
+        // Once it has been switched on again, it is another one.
+        told_at(&world, &ada.user, "PACK_NOT_FOUND", Some(later)).await;
+        becomes(true, async || mailed(&world, &ada.email).contains(&"not for sale any more")).await;
+        all_mailed(&world).await;
+        let mut is = mailed(&world, &ada.email);
+        is.sort_unstable();
+        assert_eq!(is, ["Three payments in a row", "not for sale any more"]);
+        assert_eq!(mailed(&world, &ben.email), ["Three payments in a row"]);
     }
 
     async fn credits_are_called_what_the_policy_calls_them(db: TestDb) {

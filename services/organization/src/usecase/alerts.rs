@@ -4,13 +4,14 @@
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_members::policies;
-use bursar_notices::{Addressee, Alert, LimitMail, Reader, Whose, allowance_alert, limit_alert, top_up_stopped};
+use bursar_notices::{Addressee, Alert, LimitMail, More, Reader, Whose, allowance_alert, limit_alert, top_up_stopped};
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
+use bursar_rpc::convert::optional_timestamp;
 use bursar_time::Timestamp;
 
 use super::Organization;
-use super::rationing::{Ration, ration, rationed};
+use super::rationing::{Ration, rationed};
 use crate::store::memberships::MemberRow;
 use crate::store::{memberships, organizations};
 
@@ -50,7 +51,7 @@ impl Organization {
             None => None,
         };
         let member = member.as_ref().map(|member| member.display_name.as_str());
-        let about = LimitMail { alert, member, is_last: left == 0 };
+        let about = LimitMail { alert, member, more: more(left) };
         for addressee in addressees(managers, &organization.name) {
             let mail = limit_alert(self.reader(&addressee), &about);
             bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
@@ -70,13 +71,11 @@ impl Organization {
         let Some(percent) = alert.reached(now) else { return Ok(()) };
         let all = format!("allowance-alerts:{id}");
         let subjects = [(format!("{all}:{percent}"), PER_DAY), (all, ALLOWANCES_PER_DAY)];
-        if matches!(rationed(tx, &subjects, now).await?, Ration::Over(_)) {
-            return Ok(());
-        }
+        let Ration::Left(left) = rationed(tx, &subjects, now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
         let managers = who_manage_billing(tx, id).await?;
         for addressee in addressees(managers, &organization.name) {
-            let mail = allowance_alert(self.reader(&addressee), alert);
+            let mail = allowance_alert(self.reader(&addressee), alert, more(left));
             bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
@@ -91,7 +90,12 @@ impl Organization {
         stopped: &TopUpStopped,
     ) -> Result<(), DbError> {
         let now = self.now();
-        if ration(tx, &format!("top-ups-stopped:{id}"), STOPS_PER_DAY, now).await?.is_some() {
+        // Its event may be told again. One that does not say when it was is taken for another one.
+        let at = optional_timestamp(stopped.at).ok().flatten();
+        let this = at.map(|at| (format!("top-up-stopped:{id}:{}", at.as_micros()), 1));
+        let all = (format!("top-ups-stopped:{id}"), STOPS_PER_DAY);
+        let subjects: Vec<_> = this.into_iter().chain([all]).collect();
+        if matches!(rationed(tx, &subjects, now).await?, Ration::Over(_)) {
             return Ok(());
         }
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
@@ -112,6 +116,11 @@ impl Organization {
         let config = &self.0.config;
         Reader { addressee, product: &config.product, unit: config.policies.credit_unit }
     }
+}
+
+/// Whether more alerts are mailed today of which so many may be.
+fn more(left: u32) -> More {
+    if left == 0 { More::Stopped } else { More::Mailed }
 }
 
 /// Those of these members who can be reached, as readers of what is about their organization.

@@ -6,7 +6,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::id;
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 
 use crate::world::{Who, World, until};
 
@@ -69,12 +69,16 @@ fn told_of_allowance(world: &World, people: &[&Who], used: &str) -> Vec<String> 
 }
 
 fn stopped(organization: &str, set_by: &impl ToString, pack: &str) -> Payload {
+    stopped_at(organization, set_by, pack, None)
+}
+
+fn stopped_at(organization: &str, set_by: &impl ToString, pack: &str, at: Option<Timestamp>) -> Payload {
     Payload::TopUpStopped(TopUpStopped {
         owner: organization.to_owned(),
         set_by: set_by.to_string(),
         reason: "PAYMENT_DECLINED".to_owned(),
         pack_id: pack.to_owned(),
-        at: None,
+        at: at.map(to_timestamp),
     })
 }
 
@@ -106,6 +110,24 @@ bursar_testkit::engines! {
         }
         until("as many as are told a day", async || told_of_top_up(&world, &all, "again").len() == 18).await;
         assert_eq!(told_of_top_up(&world, &all, "premium"), Vec::<String>::new());
+    }
+
+    async fn a_stopped_top_up_that_is_told_again_is_mailed_once(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let (now, later) = (world.clock.now(), world.clock.now().saturating_add(Span::SECOND));
+        for _ in 0..3 {
+            world.billing_tells(stopped_at(&acme, &ada.user, "starter", Some(now))).await;
+        }
+        until("it is told", async || told_of_top_up(&world, &[&ada], "starter") == [ada.email.clone()]).await;
+        // Once it has been switched on again, it is another one; and what was told again has used up nothing.
+        for n in 0..30 {
+            let at = later.saturating_add(Span::from_secs(n));
+            world.billing_tells(stopped_at(&acme, &ada.user, "standard", Some(at))).await;
+        }
+        until("as many as are told a day", async || told_of_top_up(&world, &[&ada], "standard").len() == 19).await;
+        assert_eq!(told_of_top_up(&world, &[&ada], "starter"), [ada.email.clone()]);
     }
 
     async fn an_alert_is_mailed_to_who_manages_billing(db: TestDb) {
@@ -176,6 +198,8 @@ bursar_testkit::engines! {
         world.tells_seats(&acme, 7).await;
         assert_eq!(told_of_allowance(&world, &all, "6"), Vec::<String>::new());
         until("as many as are sent a day", async || told_of_allowance(&world, &all, "9").len() == 19 * managers.len()).await;
+        let last = world.mailbox.to(&ben.email).into_iter().filter(|mail| mail.text.contains("are not mailed today"));
+        assert_eq!(last.count(), 1, "the last one says so");
         // Nor does that use up what another percentage needs.
         world.billing_tells(allowance_at(&world, &acme, "10", 100)).await;
         until("both are told of all of it", async || told_of_allowance(&world, &all, "10") == managers).await;
