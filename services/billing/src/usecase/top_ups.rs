@@ -401,7 +401,9 @@ fn why_failed(payment: &Payment) -> Option<&'static str> {
     }
 }
 
-/// The name under which a payment's method is written down; `None` where there is none any more, or it serves no more.
+/// The name under which a payment's method is written down; `None` where there is none any more, or it serves no more. Not by
+/// [`Cashier::means_at`], by which whoever names a method is refused at once also where its card has expired: nobody names one
+/// here, and such a card is a decline like others, since its bank may replace it. One decline switches nothing off.
 async fn method(tx: &mut Tx, owner: OwnerId, set: &str, now: Timestamp) -> Result<Option<String>, DbError> {
     let saved = match PaymentMethod::from_stored(set) {
         PaymentMethod::Named(name) => return Ok(Some(name)),
