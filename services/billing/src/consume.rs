@@ -58,6 +58,7 @@ impl Consumer for FromOrganization {
         ownership::follow_omitted(tx, incarnation, self.clock.now()).await?;
         projection::forget_before(tx, incarnation).await?;
         projects::forget_before(tx, incarnation).await?;
+        ownership::settle(tx, self.clock.now()).await?;
         standings::follow_all(tx, &self.jobs, self.clock.now()).await?;
         // Anybody's membership may have ended with it.
         accounts::raise_all_terms(tx).await

@@ -26,7 +26,7 @@ use crate::usecase::retelling::{self, Edited, PLAN};
 use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::top_ups::TopUps;
-use crate::usecase::{invoices, policies, renewals, rollups, sweep};
+use crate::usecase::{invoices, ownership, policies, renewals, rollups, sweep};
 
 /// How often due expiries and lapsed holds are booked.
 const SWEEP_EVERY: Span = Span::from_secs(5);
@@ -43,6 +43,9 @@ const RULES_EVERY: Span = Span::SECOND;
 
 /// How often it is looked whether a day is over whose usage can be rolled up.
 const ROLL_UP_EVERY: Span = Span::from_mins(15);
+
+/// How often it is looked whether a program has heard of a former owner that does not know what follows.
+const CATCH_UP_EVERY: Span = Span::MINUTE;
 
 /// How often it is counted how many events are set aside.
 const COUNT_EVERY: Span = Span::MINUTE;
@@ -84,6 +87,14 @@ pub(crate) fn runner(
         async move {
             let booked = sweep::round(&db, &clock, &lanes).await?;
             Ok(if booked > 0 { Next::Again } else { Next::Finished })
+        }
+    });
+    let (owned, clock) = (db.clone(), env.clock.clone());
+    runner.every("billing.former-owners", CATCH_UP_EVERY, move || {
+        let (db, now) = (owned.clone(), clock.now());
+        async move {
+            ownership::catch_up(&db, now).await?;
+            Ok(Next::Finished)
         }
     });
     let leaving = subscriptions.clone();

@@ -1,19 +1,20 @@
 //! An organization that passes on to another owner: what its former owner had set to pay by itself pays no more. An event tells
-//! of it, or a snapshot, which may also leave the former owner out ([`follow_omitted`]).
+//! of it, or a snapshot, which may also leave the former owner out ([`follow_omitted`]). In a rolling upgrade a program may hear of it
+//! that does not know what follows: the database notes who was an owner, and it is made up for ([`catch_up`]).
 //!
 //! The top-up is switched off at once. The payment methods that the former owner had added serve until what is paid for at the
 //! transfer ends, and from the transfer on where nothing is: whatever is paid later is paid with another one, or not at all
 //! (`asking.rs`). They serve again once the same person is the owner again; what is added after the transfer is added anew. What
 //! others have added stays.
 
-use bursar_db::{DbError, Tx};
+use bursar_db::{Db, DbError, Tx};
 use bursar_id::{OwnerId, Role, UserId};
 use bursar_members::words;
 use bursar_time::Timestamp;
 
 use super::top_ups;
 use crate::domain::{Stop, Subscription, SubscriptionState};
-use crate::store::{accounts, methods, settings, subscriptions};
+use crate::store::{accounts, former, methods, settings, subscriptions};
 
 /// How many owners are looked at together.
 const PAGE: i64 = 500;
@@ -44,7 +45,8 @@ pub(crate) async fn follow(
             // Whoever pays at this moment, or saves a card, is waited for.
             accounts::lock(tx, &[name.0]).await?;
             let until = paid_until(subscriptions::live(tx, name.0).await?.as_ref(), since);
-            methods::serve_until(tx, name, since, until).await
+            methods::serve_until(tx, name, since, until).await?;
+            former::done(tx, name).await
         }
         _ => Ok(()),
     }
@@ -67,6 +69,34 @@ pub(crate) async fn follow_omitted(tx: &mut Tx, incarnation: u64, now: Timestamp
                 top_ups::switch_off(tx, name.0, Stop::OwnerChanged, now).await?;
             }
             follow(tx, name, Turn { was: Some(Role::Owner), is: None }, (now, now)).await?;
+        }
+    }
+}
+
+/// Makes up for what programs have heard of that do not know what follows: as if it were heard of now. Doing it again changes
+/// nothing.
+pub(crate) async fn catch_up(db: &Db, now: Timestamp) -> Result<(), DbError> {
+    if former::noted(&mut db.read().await?, 1).await?.is_empty() {
+        return Ok(());
+    }
+    let mut tx = db.begin().await?;
+    settle(&mut tx, now).await?;
+    tx.commit().await
+}
+
+/// The same of everybody who is noted, in the caller's transaction.
+pub(crate) async fn settle(tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
+    loop {
+        let noted = former::noted(tx, PAGE).await?;
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let told = words::named(tx, &noted).await?;
+        for name in noted {
+            // Who owns it again by now is followed as such, or was it all the while.
+            let is = told.get(&name).and_then(|word| word.role);
+            follow(tx, name, Turn { was: Some(Role::Owner), is }, (now, now)).await?;
+            former::done(tx, name).await?;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bursar_events::{Consumer as _, Feed};
 use bursar_id::{OwnerId, PaymentMethodId, Role, UserId};
-use bursar_members::Members;
+use bursar_members::{Members, Word, words};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, MembershipChanged};
 use bursar_proto::event_type;
@@ -21,6 +21,7 @@ use crate::payment::PaymentMethod;
 use crate::store::{accounts, methods, payments, settings};
 use crate::usecase::changing::tests::change;
 use crate::usecase::moving::Moved;
+use crate::usecase::ownership;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 use crate::usecase::top_ups;
@@ -78,6 +79,13 @@ fn told(user: UserId, (role, version): (Role, u64), incarnation: u64, since: Tim
 async fn hears_late(shop: &Shop, user: UserId, said: (Role, u64), since: Timestamp) {
     let mut tx = shop.db.begin().await.unwrap();
     organization(shop).apply(&mut tx, &told(user, said, 1, since)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// The last word about a member is this, and nothing follows from it.
+async fn remembers(shop: &Shop, user: UserId, role: Option<Role>, version: u64) {
+    let mut tx = shop.db.begin().await.unwrap();
+    words::learn(&mut tx, team(), user, Word { role, incarnation: 1, version }).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -319,6 +327,35 @@ engines! {
         tops_up(&shop, &ana().to_string()).await;
         begins_anew(&shop, 4, &[]).await;
         assert_eq!((until(&shop, &hers).await, stopped(&shop).await), (Some(at(NEXT)), Some(Stop::OwnerChanged)));
+    }
+
+    async fn what_a_program_hears_that_ends_nothing_is_made_up_for(db: TestDb) {
+        let shop = Shop::open(&db, NOON).await;
+        let hers = begins(&shop, "business").await;
+        let noted = async || shop.count("former_owners").await;
+        shop.set(HALF);
+        // As a program remembers it that knows of no more: Ana leaves and comes back, and passes it on.
+        for (number, role) in [(2, None), (3, Some(Role::Owner))] {
+            remembers(&shop, ana(), role, number).await;
+        }
+        assert_eq!(noted().await, 1);
+        ownership::catch_up(&shop.db, shop.clock.now()).await.unwrap();
+        assert_eq!((until(&shop, &hers).await, noted().await), (None, 0), "it is hers");
+        remembers(&shop, ana(), Some(Role::Admin), 4).await;
+        remembers(&shop, ben(), Some(Role::Owner), 2).await;
+        assert_eq!((until(&shop, &hers).await, noted().await), (None, 1));
+        for _ in 0..2 {
+            ownership::catch_up(&shop.db, shop.clock.now()).await.unwrap();
+            assert_eq!((until(&shop, &hers).await, noted().await), (Some(at(NEXT)), 0));
+        }
+        assert_eq!(becomes(&shop, NEXT).await, (SubscriptionState::PastDue, 0));
+        // What is heard by one that knows leaves nothing to be made up for, whichever way.
+        hears(&shop, ben(), Role::Admin, 3).await;
+        hears(&shop, ana(), Role::Owner, 5).await;
+        assert_eq!((until(&shop, &hers).await, noted().await), (None, 0));
+        begins_anew(&shop, 2, &[(ben(), Role::Owner)]).await;
+        assert_eq!((until(&shop, &hers).await, noted().await), (Some(at(NEXT)), 0));
+        shop.assert_sound(team()).await;
     }
 
     async fn it_serves_again_once_its_owner_is_back_or_adds_it_anew(db: TestDb) {
