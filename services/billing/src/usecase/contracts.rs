@@ -11,8 +11,8 @@
 //! meanwhile nothing comes. Its payment knows which one it is for: where that is delivered, whoever hears of the money, the
 //! contract waits no more, and the payment of one that has been replaced goes back. What is refused, or declined, is tried
 //! again once a day, and given up after [`MOST_ATTEMPTS`] times; so is what was open, from when it is declined or canceled
-//! ([`Cashier::follow_contract`]), or the owner's own order takes its place ([`Superseded`]). An owner who is gone loses what waits; with a subscription moves what it has, and what
-//! waits for it.
+//! ([`Cashier::follow_contract`]), or the owner's own order takes its place ([`Superseded`]). An owner who is gone loses what
+//! waits; with a subscription moves what it has, and what waits for it.
 
 use std::collections::BTreeSet;
 
