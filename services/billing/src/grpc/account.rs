@@ -5,7 +5,7 @@ use std::mem::take;
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_server::AccountService;
-use bursar_rpc::{Answer, Asked, Call, Caller, PageKey, PageRequest, Violations};
+use bursar_rpc::{Answer, Asked, Call, Caller, Page, PageKey, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse, settings};
@@ -13,6 +13,7 @@ use crate::domain::{BadLedger, Flaw};
 use crate::error::Error;
 use crate::usecase::access::Access;
 use crate::usecase::accounts::AccountUseCases;
+use crate::usecase::entries::Listed;
 use crate::usecase::erasures::ErasureUseCases;
 use crate::usecase::settings::SettingsUseCases;
 
@@ -70,7 +71,8 @@ impl AccountService for AccountHandler {
         let arguments = format!("{filter:?}");
         let arguments = self.pages.list("ListLedgerEntries", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let page = self.accounts.ledger(&caller, owner, &filter, &page).await?.messages(|entry| answer::entry(&entry));
+        let show = |page: Page<Listed>| page.messages(|entry| answer::entry(&entry));
+        let page = self.accounts.ledger((&caller, owner), &filter, &page, show).await?;
         Ok(Response::new(pb::ListLedgerEntriesResponse { entries: page.rows, next_page_token: page.next_page_token }))
     }
 

@@ -127,22 +127,22 @@ impl AccountUseCases {
         }
     }
 
-    /// A page of the ledger. A page may be short, even empty, and still not be the last.
-    pub(crate) async fn ledger(
+    /// A page of the ledger, as `show` shows it. A page may be short, even empty, and still not be the last.
+    pub(crate) async fn ledger<T: Send + 'static>(
         &self,
-        caller: &Caller,
-        owner: OwnerId,
+        (caller, owner): (&Caller, OwnerId),
         filter: &LedgerFilter,
         page: &PageRequest<u64>,
-    ) -> Result<Page<Listed>, Error> {
+        show: fn(Page<Listed>) -> T,
+    ) -> Result<T, Error> {
         // A page that is not filtered costs what it shows; one that is may look at thousands to show nothing.
         if !filter.is_selective() && page.size() <= SHORT {
-            return self.entries(self.db.read().await?, owner, filter, page).await;
+            return self.entries(self.db.read().await?, owner, filter, page).await.map(show);
         }
         let (this, filter, page) = (self.clone(), filter.clone(), page.clone());
         let searched = move |place: Place| async move {
             let tx = this.db.read().await?.keeping(place);
-            this.entries(tx, owner, &filter, &page).await
+            this.entries(tx, owner, &filter, &page).await.map(show)
         };
         self.costly.read(caller, owner, searched).await
     }

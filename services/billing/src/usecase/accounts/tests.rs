@@ -43,7 +43,7 @@ engines! {
         let accounts = AccountUseCases { db, clock, rules, costly };
         for newest_first in [true, false] {
             let filter = LedgerFilter { kinds: vec![EntryKind::Refund], newest_first, ..LedgerFilter::default() };
-            let read = async |token: &str| accounts.ledger(&manager(owner), owner, &filter, &page(100, token)).await.unwrap();
+            let read = async |token: &str| accounts.ledger((&manager(owner), owner), &filter, &page(100, token), std::convert::identity).await.unwrap();
             let first = read("").await;
             assert!(first.rows.is_empty() && !first.next_page_token.is_empty(), "as much as a page looks at, and no more");
             let second = read(&first.next_page_token).await;
