@@ -23,9 +23,14 @@ enum Command {
     Verify(Verify),
     /// Write where every ledger ends, signed, to a file to be kept elsewhere: `verify --against` finds rewritten histories.
     Checkpoint(Checkpoint),
-    /// What every lot has earned, lost, given back and left in a month, as CSV, with what that is worth; the sums, what all
-    /// payments come to, and where they do not agree with invoices, credit notes and lots, on the error stream. Exit with 1 if
-    /// they do not.
+    /// What every lot has earned, lost, given back and left in a month, as CSV, with what that is worth, and what of every
+    /// payment is in no lot (`NOT_GRANTED`): of a year the months that have not begun. Each currency's sums, what all payments
+    /// come to, and where they do not agree with invoices, credit notes and lots, on the error stream. Exit with 1 if they do
+    /// not.
+    ///
+    /// Money is net of tax and in its currency's units, with six digits at most after the point; no currencies are added up.
+    /// What is left of a lot is worth what was paid × left ÷ granted. Shares are rounded down to a millionth from the sums so
+    /// far and not one by one, so that a lot's parts are what was paid for it, and the sums are those of the lines.
     Report(Report),
     /// Subscriptions that are more than one period behind: by itself only one period is made up for, unless the database's
     /// clock says as well how late it is.
@@ -66,7 +71,9 @@ struct Checkpoint {
 
 #[derive(Debug, Args)]
 struct Report {
-    /// The month (UTC). The present one is told as far as it is over.
+    /// The month. It begins and ends at midnight UTC, whatever time zone an account has: whoever compares accounts does so by
+    /// one calendar, and the periods of subscriptions are counted in UTC as well. The present one is told as far as it is
+    /// over; one before the first payment has no lines.
     #[arg(long, value_name = "YYYY-MM", value_parser = month)]
     month: (Timestamp, Timestamp),
     /// Only this owner's lots (`usr_…`, `org_…`).
@@ -214,11 +221,15 @@ async fn report(settings: &Settings, asked: &Report) -> anyhow::Result<ExitCode>
     let now = Clock::system().now();
     anyhow::ensure!(asked.month.0 <= now, "that month has not begun");
     let db = bursar_billing::open_migrated(settings).await?;
-    let written = finance::report(&db, asked.owner, asked.month, BufWriter::new(std::io::stdout().lock())).await;
+    let out = BufWriter::new(std::io::stdout().lock());
+    let written = finance::report_at(&db, asked.owner, (asked.month, now), out).await;
     db.close().await;
     let report = written?;
     for (currency, sums) in &report.sums {
         eprintln!("{currency}: {sums}");
+    }
+    for (currency, sums) in &report.not_granted {
+        eprintln!("{currency} in no lot: {}", sums.of_money());
     }
     for (currency, books) in &report.books {
         eprintln!("{currency} by now: {books}");

@@ -38,6 +38,7 @@
 //! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
 //! | `worth`, `given_back` | what a lot's credits are worth, and what of its money went back |
 //! | `month_part` | what of a year's month each of the payments has paid for that the year and its changes had |
+//! | `not_granted` | what of a payment's money is in no lot, or not yet, and what has become of it |
 //! | `grace` | a month that is granted before its payment |
 //! | `rollover` | what of a month that is over is there for one more |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
@@ -78,6 +79,7 @@ mod limiting;
 mod limits;
 mod lot;
 mod month_part;
+mod not_granted;
 mod operation;
 mod outcome;
 mod paid_lot;
@@ -137,6 +139,7 @@ pub use limit_audit::LimitAudit;
 pub use limits::{LimitAlert, Limits, REACH, Reached, UseKey, Used};
 pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
 pub use month_part::MonthPart;
+pub use not_granted::{Kept, NotGranted, Share};
 pub use operation::OperationKey;
 pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Restored, TakenAway, Voided};
 pub use paid_lot::{PaidLot, Station};

@@ -114,20 +114,27 @@ impl Subscription {
     /// What of a payment's money is for the month that it is in, of one that has paid for that: the same whenever it is asked,
     /// and whatever has become of the others.
     pub fn paid_for_month_with(&self, payment: &Payment) -> Price {
-        let (net, from) = (payment.net(), self.paid_from());
-        let none = Price::zero(net.currency());
+        let none = Price::zero(payment.net().currency());
         let Some(prepaid) = self.prepaid else { return none };
+        prepaid.months_of(payment).take_while(|it| it.month <= prepaid.month).last().map_or(none, |it| it.part)
+    }
+}
+
+impl Prepaid {
+    /// The months of this time that a payment has paid for, from the first of them on, each with its part of the money.
+    pub fn months_of(self, payment: &Payment) -> impl Iterator<Item = Self> {
+        let (net, from) = (payment.net(), self.through.saturating_sub(self.interval.months()));
+        let none = Price::zero(net.currency());
         let begun = match payment.bought {
             // For what was left of the month in which it was made, and for the months after it.
             Bought::Change { period, .. } if period >= from => {
-                let (month, at) = (prepaid.month(period), payment.created_at);
-                let part = Quote::due_for_month(net, &month, &prepaid.period(), at);
-                Prepaid { month: period, part, rest: net.checked_sub(part).unwrap_or(none), ..prepaid }
+                let (month, at) = (self.month(period), payment.created_at);
+                let part = Quote::due_for_month(net, &month, &self.period(), at);
+                Self { month: period, part, rest: net.checked_sub(part).unwrap_or(none), ..self }
             }
-            _ => Prepaid::beginning(prepaid.interval, (prepaid.anchor, prepaid.first), from, net),
+            _ => Self::beginning(self.interval, (self.anchor, self.first), from, net),
         };
-        let months = std::iter::successors(Some(begun), |it| it.next());
-        months.take_while(|it| it.month <= prepaid.month).last().map_or(none, |it| it.part)
+        std::iter::successors(Some(begun), |it| it.next())
     }
 }
 

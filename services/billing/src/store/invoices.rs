@@ -31,8 +31,14 @@ const PAGE: &str =
     concat!("SELECT ", columns!(), " FROM invoices WHERE owner = $1 AND position < $2 ORDER BY position DESC LIMIT $3");
 const CREDITED: &str =
     "SELECT CAST(COALESCE(SUM(total), 0) AS BIGINT) FROM invoices WHERE owner = $1 AND original = $2";
-const CREDITED_BEFORE: &str = "SELECT CAST(COALESCE(SUM(total), 0) AS BIGINT) FROM invoices WHERE owner = $1 AND original = $2 \
-     AND issued_at < $3";
+const OF_PAYMENTS_POSTGRES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM invoices WHERE owner = $1 AND payment_id = ANY ($2::text[]) AND kind = 'INVOICE'"
+);
+const NOTES: &str = "SELECT original, issued_at, total FROM invoices WHERE owner = $1 AND original = $2";
+const NOTES_POSTGRES: &str =
+    "SELECT original, issued_at, total FROM invoices WHERE owner = ANY ($1::text[]) AND original = ANY ($2::text[])";
 const NEXT_NUMBER: &str = "INSERT INTO invoice_series (owner, kind, year, last) VALUES ($1, $2, $3, 1) \
      ON CONFLICT (owner, kind, year) DO UPDATE SET last = invoice_series.last + 1 RETURNING last";
 const NEXT_POSITION: &str =
@@ -56,13 +62,15 @@ const ERASE_PROFILES: &str = "UPDATE invoices SET profile = NULL WHERE (owner, i
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 14] = [
+pub(super) const STATEMENTS: [(&str, &str); 16] = [
     ("INSERT", INSERT),
     ("FIND", FIND),
     ("BY_PAYMENT", BY_PAYMENT),
     ("PAGE", PAGE),
     ("CREDITED", CREDITED),
-    ("CREDITED_BEFORE", CREDITED_BEFORE),
+    ("OF_PAYMENTS_POSTGRES", OF_PAYMENTS_POSTGRES),
+    ("NOTES", NOTES),
+    ("NOTES_POSTGRES", NOTES_POSTGRES),
     ("NEXT_NUMBER", NEXT_NUMBER),
     ("NEXT_POSITION", NEXT_POSITION),
     ("CLAIM_PREFIX", CLAIM_PREFIX),
@@ -195,15 +203,42 @@ pub(crate) async fn credited(tx: &mut Tx, of: &Invoice) -> Result<Price, DbError
     subscriptions::price(of.bill.total.currency().as_str(), micros)
 }
 
-/// What credit notes that were issued before an instant have given back of an invoice, in millionths of its currency's unit.
-pub(crate) async fn credited_before(
+/// The invoices of these payments of the owner's, of those that have one, in any order. On SQLite, to which there is no way, one
+/// after the other.
+pub(crate) async fn of_payments(tx: &mut Tx, owner: OwnerId, payments: &[PaymentId]) -> Result<Vec<Invoice>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut found = Vec::with_capacity(payments.len());
+        for payment in payments {
+            found.extend(by_payment(tx, owner, *payment).await?);
+        }
+        return Ok(found);
+    };
+    let query = sqlx::query_as(OF_PAYMENTS_POSTGRES).bind(owner).bind(column(payments, ToString::to_string));
+    let rows: Vec<Row> = query.fetch_all(&mut **t).await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// The credit notes of these invoices, each with its invoice: when it was issued, and how much it gives back in millionths of its
+/// currency's unit. In any order; on SQLite one invoice after the other.
+pub(crate) async fn notes(
     tx: &mut Tx,
-    (owner, invoice): (OwnerId, InvoiceId),
-    before: Timestamp,
-) -> Result<i64, DbError> {
-    let (micros,): (i64,) = on!(tx, c => sqlx::query_as(CREDITED_BEFORE)
-        .bind(owner).bind(invoice).bind(before).fetch_one(c).await?);
-    Ok(micros)
+    of: &[(OwnerId, InvoiceId)],
+) -> Result<Vec<(InvoiceId, Timestamp, i64)>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut found = Vec::new();
+        for (owner, invoice) in of {
+            let notes: Vec<(InvoiceId, Timestamp, i64)> =
+                on!(tx, c => sqlx::query_as(NOTES).bind(*owner).bind(*invoice).fetch_all(c).await?);
+            found.extend(notes);
+        }
+        return Ok(found);
+    };
+    if of.is_empty() {
+        return Ok(Vec::new());
+    }
+    // An id is there once, whoever the owner is.
+    let (owners, ids) = (column(of, |(owner, _)| owner.to_string()), column(of, |(_, id)| id.to_string()));
+    Ok(sqlx::query_as(NOTES_POSTGRES).bind(owners).bind(ids).fetch_all(&mut **t).await?)
 }
 
 /// Takes the next number of a kind in a year. Whoever else takes one waits until the transaction ends, and nobody gets it

@@ -53,6 +53,11 @@ const LOCK_FREE_POSTGRES: &str =
 const AMONG_POSTGRES: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = ANY ($1::text[])");
 const LAST_ATTEMPT: &str =
     concat!("SELECT ", columns!(), " FROM payments WHERE thing = $1 ORDER BY attempt DESC LIMIT 1");
+const LAST_ATTEMPTS_POSTGRES: &str = concat!(
+    "SELECT DISTINCT ON (thing) ",
+    columns!(),
+    " FROM payments WHERE thing = ANY ($1::bytea[]) ORDER BY thing, attempt DESC"
+);
 const OF_OWNER: &str = concat!("SELECT ", columns!(), " FROM payments WHERE owner = $1 AND id = $2");
 const PAGE: &str = concat!(
     "SELECT ",
@@ -79,10 +84,6 @@ const WAITING_CHANGES: &str = concat!(
     " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
      AND change IS NOT NULL ORDER BY id LIMIT $2"
 );
-/// What they bought is found by the payments and not by their lots, of which nothing may be left.
-const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period >= $3 \
-     AND change IS NOT NULL AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
-
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
 pub(super) const STATEMENTS: [(&str, &str); 22] = [
@@ -100,6 +101,7 @@ pub(super) const STATEMENTS: [(&str, &str); 22] = [
     ("LOCK_FREE_POSTGRES", LOCK_FREE_POSTGRES),
     ("AMONG_POSTGRES", AMONG_POSTGRES),
     ("LAST_ATTEMPT", LAST_ATTEMPT),
+    ("LAST_ATTEMPTS_POSTGRES", LAST_ATTEMPTS_POSTGRES),
     ("OF_OWNER", OF_OWNER),
     ("PAGE", PAGE),
     ("KEPT", KEPT),
@@ -107,7 +109,6 @@ pub(super) const STATEMENTS: [(&str, &str); 22] = [
     ("WAITING", WAITING),
     ("WAITING_STARTS", WAITING_STARTS),
     ("WAITING_CHANGES", WAITING_CHANGES),
-    ("CHANGES_SINCE", CHANGES_SINCE),
 ];
 
 /// Comes after every id.
@@ -437,6 +438,21 @@ pub(crate) async fn last_attempt(tx: &mut Tx, thing: [u8; 16]) -> Result<Option<
     row.map(Row::read).transpose()
 }
 
+/// The last attempts at these things, of those that somebody has begun to pay for, in any order. On SQLite, to which there is no
+/// way, one after the other.
+pub(crate) async fn last_attempts(tx: &mut Tx, things: &[[u8; 16]]) -> Result<Vec<Payment>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut found = Vec::with_capacity(things.len());
+        for thing in things {
+            found.extend(last_attempt(tx, *thing).await?);
+        }
+        return Ok(found);
+    };
+    let things = column(things, |it| it.to_vec());
+    let rows: Vec<Row> = sqlx::query_as(LAST_ATTEMPTS_POSTGRES).bind(things).fetch_all(&mut **t).await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
 /// One of the owner's payments.
 pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: PaymentId) -> Result<Option<Payment>, DbError> {
     let row: Option<Row> = on!(tx, c => sqlx::query_as(OF_OWNER).bind(owner).bind(id).fetch_optional(c).await?);
@@ -465,19 +481,6 @@ pub(crate) async fn waiting_starts(tx: &mut Tx, owner: OwnerId, limit: i64) -> R
 pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING_CHANGES).bind(owner).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
-}
-
-/// Up to `limit` of the payments with which the owner has changed a subscription in a period or after it, whatever is left of
-/// what they bought.
-pub(crate) async fn changes_since(
-    tx: &mut Tx,
-    owner: OwnerId,
-    (subscription, period): (SubscriptionId, u32),
-    limit: i64,
-) -> Result<Vec<PaymentId>, DbError> {
-    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_SINCE)
-        .bind(owner).bind(subscription).bind(i64::from(period)).bind(limit).fetch_all(c).await?);
-    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Up to `limit` of the owner's payments, the latest first, older than `before`. By when they began: a renewal's id has its

@@ -23,10 +23,18 @@ const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \
 const CHANGED_POSTGRES: &str = "SELECT subscription_id, id, period FROM payments WHERE owner = ANY ($1::text[]) \
      AND subscription_id = ANY ($2::text[]) AND change IS NOT NULL AND fulfilled_at IS NOT NULL";
 
+/// What they bought is found by the payments and not by their lots, of which nothing may be left.
+const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period >= $3 \
+     AND change IS NOT NULL AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
+
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 3] =
-    [("ADVANCE", ADVANCE), ("NOTE_MONTHS_POSTGRES", NOTE_MONTHS_POSTGRES), ("CHANGED_POSTGRES", CHANGED_POSTGRES)];
+pub(super) const STATEMENTS: [(&str, &str); 4] = [
+    ("ADVANCE", ADVANCE),
+    ("NOTE_MONTHS_POSTGRES", NOTE_MONTHS_POSTGRES),
+    ("CHANGED_POSTGRES", CHANGED_POSTGRES),
+    ("CHANGES_SINCE", CHANGES_SINCE),
+];
 
 /// Moves a subscription on from what it was read as, to the period and the terms that it has now, and remembers its payment and
 /// until when it is paid for. `false`: somebody else has moved, changed, canceled, resumed or ended it.
@@ -72,7 +80,7 @@ pub(crate) async fn changed(
     let Tx::Postgres(t) = tx else {
         for (it, payer) in of {
             for owner in BTreeSet::from([it.owner, *payer]) {
-                let paid = payments::changes_since(tx, owner, (it.id, it.paid_from()), limit).await?;
+                let paid = changes_since(tx, owner, (it.id, it.paid_from()), limit).await?;
                 if !paid.is_empty() {
                     found.entry(it.id).or_default().extend(paid);
                 }
@@ -96,4 +104,17 @@ pub(crate) async fn changed(
         }
     }
     Ok(found)
+}
+
+/// Up to `limit` of the payments with which the owner has changed a subscription in a period or after it, whatever is left of
+/// what they bought.
+pub(crate) async fn changes_since(
+    tx: &mut Tx,
+    owner: OwnerId,
+    (subscription, period): (SubscriptionId, u32),
+    limit: i64,
+) -> Result<Vec<PaymentId>, DbError> {
+    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_SINCE)
+        .bind(owner).bind(subscription).bind(i64::from(period)).bind(limit).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }

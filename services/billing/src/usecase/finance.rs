@@ -17,16 +17,18 @@
 //! spent before and given back is not any more. What an open dispute is about is kept until it is lost.
 //!
 //! Of every lot with a price, at the end of every month: paid, less rolled over, given back, earned and breakage, is what is left.
+//! A payment's money that is in no lot, or not yet, has a line of its own (`domain/not_granted.rs`): what moves into a lot is paid
+//! less there, and so all lines together are the payments, once, less what went back.
 //!
 //! What was granted before its payment has no worth until that comes. In the month in which it does, what was spent of it until
 //! then is earned.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::Write;
 
 use bursar_db::{Db, Tx};
-use bursar_id::{LotId, OwnerId};
+use bursar_id::{LotId, OwnerId, PaymentId};
 use bursar_money::Currency;
 use bursar_time::Timestamp;
 
@@ -34,13 +36,16 @@ use super::accounts::first_at;
 use super::entries::readable;
 use crate::domain::{Event, Lot, Parts, Total};
 use crate::error::Error;
-use crate::store::{accounts, ledger, lots, payments};
+use crate::store::{accounts, ledger, lots};
 
+mod ahead;
 mod basis;
 mod books;
+mod known;
 
 use basis::{Basis, Money, made_at};
 use books::{Sold, reconcile};
+use known::Known;
 
 pub use books::Books;
 
@@ -48,7 +53,7 @@ pub use books::Books;
 const PAGE: i64 = 500;
 
 /// The first line.
-const HEADER: [&str; 24] = [
+const HEADER: [&str; 25] = [
     "owner",
     "lot",
     "source",
@@ -73,7 +78,11 @@ const HEADER: [&str; 24] = [
     "given_back",
     "earned",
     "breakage",
+    "payment",
 ];
+
+/// The source of what is in no lot.
+const NOT_GRANTED: &str = "NOT_GRANTED";
 
 /// What a month's report says of all lots that were paid for in one currency. Credits and money are in millionths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,6 +102,27 @@ pub struct Sums {
     pub given_back: i64,
 }
 
+impl Sums {
+    /// These with one line more, unless that is beyond what can be counted.
+    fn with(self, credits: i64, (now, month): (&Money, &Money)) -> Option<Self> {
+        Some(Self {
+            left: self.left.checked_add(credits)?,
+            left_value: self.left_value.checked_add(now.left)?,
+            earned: self.earned.checked_add(month.earned)?,
+            breakage: self.breakage.checked_add(month.breakage)?,
+            paid: self.paid.checked_add(month.paid)?.checked_sub(month.rolled_over)?,
+            given_back: self.given_back.checked_add(month.given_back)?,
+        })
+    }
+
+    /// The money alone, in words: of what is in no lot.
+    pub fn of_money(&self) -> String {
+        let Self { left_value, earned, breakage, paid, given_back, .. } = *self;
+        let [left, earned, breakage, paid, back] = [left_value, earned, breakage, paid, given_back].map(Total);
+        format!("paid {paid}, earned {earned}, breakage {breakage}, given back {back}; {left} paid ahead")
+    }
+}
+
 impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { left, left_value, earned, breakage, .. } = *self;
@@ -109,6 +139,8 @@ pub struct MonthReport {
     pub lots: u64,
     /// What they come to, by currency.
     pub sums: BTreeMap<String, Sums>,
+    /// What the lines of payments come to, by currency: what of their money is in no lot.
+    pub not_granted: BTreeMap<String, Sums>,
     /// What all payments of the accounts come to by now, by currency.
     pub books: BTreeMap<String, Books>,
     /// Where lots and sales do not agree, in words: a line for each.
@@ -127,6 +159,9 @@ pub enum FinanceError {
     /// A line cannot be written.
     #[error("the report cannot be written: {0}")]
     Line(#[from] csv::Error),
+    /// A sum is beyond what can be counted.
+    #[error("a sum in {0} is beyond 9,223,372,036,854 units: ask for each owner by itself")]
+    TooMuch(String),
 }
 
 impl From<bursar_db::DbError> for FinanceError {
@@ -136,7 +171,8 @@ impl From<bursar_db::DbError> for FinanceError {
 }
 
 /// Writes the report of the month `[from, to)` as CSV, of one owner or of all: a line for every lot of which something was
-/// left when the month began or that was granted in it.
+/// left when the month began or that was granted in it, and for every payment of which the same is so without a lot. Of a month
+/// that is over: what is for a time until its end is told as if that had passed.
 ///
 /// # Errors
 /// The store or the output fails; what was written until then is not whole.
@@ -146,18 +182,31 @@ pub async fn report(
     month: (Timestamp, Timestamp),
     out: impl Write,
 ) -> Result<MonthReport, FinanceError> {
+    report_at(db, owner, (month, month.1), out).await
+}
+
+/// The same at a time when the month may not be over.
+///
+/// # Errors
+/// The same.
+pub async fn report_at(
+    db: &Db,
+    owner: Option<OwnerId>,
+    (month, now): ((Timestamp, Timestamp), Timestamp),
+    out: impl Write,
+) -> Result<MonthReport, FinanceError> {
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     csv.write_record(HEADER)?;
     let mut report = MonthReport::default();
     if let Some(owner) = owner {
-        account(db, owner, month, &mut report, &mut csv).await?;
+        account(db, owner, (month, now), &mut report, &mut csv).await?;
     } else {
         let mut last = None;
         loop {
             let owners = accounts::after(&mut db.read().await?, last, PAGE).await?;
             let Some(newest) = owners.last().copied() else { break };
             for owner in owners {
-                account(db, owner, month, &mut report, &mut csv).await?;
+                account(db, owner, (month, now), &mut report, &mut csv).await?;
             }
             last = Some(newest);
         }
@@ -181,7 +230,7 @@ struct Moved {
 async fn account<W: Write>(
     db: &Db,
     owner: OwnerId,
-    (from, to): (Timestamp, Timestamp),
+    ((from, to), now): ((Timestamp, Timestamp), Timestamp),
     report: &mut MonthReport,
     csv: &mut csv::Writer<W>,
 ) -> Result<(), FinanceError> {
@@ -193,19 +242,17 @@ async fn account<W: Write>(
         let page = lots::after(&mut tx, owner, last, PAGE).await?;
         let Some(newest) = page.last() else { break };
         last = signed(newest.number);
-        let ids: BTreeSet<_> = page.iter().filter_map(|lot| lot.terms.origin.payment).collect();
-        let paid = payments::among(&mut tx, &Vec::from_iter(ids)).await?;
-        let paid: HashMap<_, _> = paid.into_iter().map(|it| (it.id, it)).collect();
+        let known = Box::pin(Known::of(&mut tx, &page)).await?;
         for lot in page {
+            let basis = Basis::of(&lot, (&moved, &known), (from, to))?;
+            sold.granted(&lot, &basis);
             if lot.number < moved.end {
-                let basis = Box::pin(Basis::of(&mut tx, &lot, (&moved, &paid), (from, to))).await?;
                 line((owner, basis), &lot, &moved, from, report, csv)?;
             }
-            sold.granted(&lot);
         }
     }
-    Box::pin(reconcile(&mut tx, owner, sold, report)).await?;
-    Ok(())
+    let (rests, begun) = Box::pin(reconcile(&mut tx, owner, sold, report)).await?;
+    Box::pin(ahead::tell((&mut tx, owner), (rests, begun), ((from, to), now), report, csv)).await
 }
 
 async fn moved(tx: &mut Tx, owner: OwnerId, head: u64, (from, to): (Timestamp, Timestamp)) -> Result<Moved, Error> {
@@ -264,46 +311,91 @@ fn line<W: Write>(
     }
     let currency = basis.currency();
     let money = now.zip(before).map(|(now, before)| (now, now.since(&before)));
-    if let (Some((now, month)), Some(currency)) = (money, currency) {
-        let sums = report.sums.entry(currency.to_string()).or_default();
-        sums.left += end.left;
-        sums.left_value += now.left;
-        sums.earned += month.earned;
-        sums.breakage += month.breakage;
-        sums.paid += month.paid - month.rolled_over;
-        sums.given_back += month.given_back;
+    if let (Some((now, month)), Some(currency)) = (&money, currency) {
+        report.sums.count(currency, end.left, (now, month))?;
     }
     report.lots += 1;
-    let total = |micros: i64| Total(micros).to_string();
-    let so_far = |of: fn(&Money) -> i64| money.map(|(now, _)| total(of(&now))).unwrap_or_default();
-    let in_month = |of: fn(&Money) -> i64| money.map(|(_, month)| total(of(&month))).unwrap_or_default();
-    csv.write_record([
-        owner.to_string(),
-        lot.id.to_string(),
-        lot.terms.source.to_string(),
-        granted_at.to_rfc3339(),
-        lot.terms.expires_at.map(Timestamp::to_rfc3339).unwrap_or_default(),
-        currency.as_ref().map(Currency::to_string).unwrap_or_default(),
-        so_far(|it| it.paid),
-        total(lot.granted.micro()),
-        total(within.spent),
-        in_month(|it| it.earned),
-        total(within.expired),
-        total(within.voided),
-        in_month(|it| it.breakage),
-        total(end.spent),
-        total(end.expired),
-        total(end.voided),
-        total(end.left),
-        so_far(|it| it.left),
-        in_month(|it| it.paid - it.rolled_over),
-        in_month(|it| it.given_back),
-        so_far(|it| it.rolled_over),
-        so_far(|it| it.given_back),
-        so_far(|it| it.earned),
-        so_far(|it| it.breakage),
-    ])?;
-    Ok(())
+    let line = Line {
+        owner,
+        lot: Some(lot.id),
+        source: lot.terms.source.as_str(),
+        granted_at,
+        expires_at: lot.terms.expires_at,
+        currency,
+        granted: lot.granted.micro(),
+        within,
+        end,
+        money,
+        payment: basis.payment(),
+    };
+    Ok(line.write(csv)?)
+}
+
+/// Sums by currency: what is in one is never added to what is in another.
+trait Count {
+    /// Adds a line.
+    fn count(&mut self, currency: Currency, credits: i64, money: (&Money, &Money)) -> Result<(), FinanceError>;
+}
+
+impl Count for BTreeMap<String, Sums> {
+    fn count(&mut self, currency: Currency, credits: i64, money: (&Money, &Money)) -> Result<(), FinanceError> {
+        let sums = self.entry(currency.to_string()).or_default();
+        *sums = sums.with(credits, money).ok_or_else(|| FinanceError::TooMuch(currency.to_string()))?;
+        Ok(())
+    }
+}
+
+/// One line: a lot, or what of a payment is in none. All of it is numbers, times, ids and the program's own words: whatever a
+/// table's program makes of a name, there is none.
+struct Line {
+    owner: OwnerId,
+    lot: Option<LotId>,
+    source: &'static str,
+    granted_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    currency: Option<Currency>,
+    granted: i64,
+    within: Parts,
+    end: Parts,
+    /// By the month's end, and in the month; `None` where nobody knows what was paid.
+    money: Option<(Money, Money)>,
+    payment: Option<PaymentId>,
+}
+
+impl Line {
+    fn write<W: Write>(&self, csv: &mut csv::Writer<W>) -> Result<(), csv::Error> {
+        let Self { within, end, .. } = self;
+        let total = |micros: i64| Total(micros).to_string();
+        let so_far = |of: fn(&Money) -> i64| self.money.map(|(now, _)| total(of(&now))).unwrap_or_default();
+        let in_month = |of: fn(&Money) -> i64| self.money.map(|(_, month)| total(of(&month))).unwrap_or_default();
+        csv.write_record([
+            self.owner.to_string(),
+            self.lot.map(|lot| lot.to_string()).unwrap_or_default(),
+            self.source.to_owned(),
+            self.granted_at.to_rfc3339(),
+            self.expires_at.map(Timestamp::to_rfc3339).unwrap_or_default(),
+            self.currency.as_ref().map(Currency::to_string).unwrap_or_default(),
+            so_far(|it| it.paid),
+            total(self.granted),
+            total(within.spent),
+            in_month(|it| it.earned),
+            total(within.expired),
+            total(within.voided),
+            in_month(|it| it.breakage),
+            total(end.spent),
+            total(end.expired),
+            total(end.voided),
+            total(end.left),
+            so_far(|it| it.left),
+            in_month(|it| it.paid - it.rolled_over),
+            in_month(|it| it.given_back),
+            so_far(|it| it.rolled_over),
+            so_far(|it| it.given_back),
+            so_far(|it| it.earned),
+            so_far(|it| it.breakage),
+            self.payment.map(|payment| payment.to_string()).unwrap_or_default(),
+        ])
+    }
 }
 
 fn signed(seq: u64) -> i64 {

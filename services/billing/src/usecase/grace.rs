@@ -11,8 +11,10 @@
 //! has the account's lock, and has moved the subscription first or finds it where it was: so it is granted once, and found by
 //! whoever begins or ends the month.
 
+use std::collections::{BTreeSet, HashMap};
+
 use bursar_db::{DbError, Tx};
-use bursar_id::PaymentId;
+use bursar_id::{LotId, PaymentId};
 
 use super::allowances;
 use super::cashier::Cashier;
@@ -33,10 +35,22 @@ pub(super) async fn paid_with(tx: &mut Tx, lot: &Lot) -> Result<Option<PaymentId
 }
 
 /// What has paid for a lot of a month that was granted before its payment, if that has come.
-pub(super) async fn paid_late(tx: &mut Tx, lot: &Lot) -> Result<Option<Payment>, DbError> {
+async fn paid_late(tx: &mut Tx, lot: &Lot) -> Result<Option<Payment>, DbError> {
     let Some((subscription, number)) = lot.terms.origin.subscription else { return Ok(None) };
     let last = payments::last_attempt(tx, thing_of_month(subscription, number)).await?;
     Ok(last.filter(|it| it.lot == Some(lot.id)))
+}
+
+/// The same of those of some lots that were granted before their payment, by the lot: all of them are asked for at once.
+pub(super) async fn paid_late_of(tx: &mut Tx, lots: &[Lot]) -> Result<HashMap<LotId, Payment>, DbError> {
+    let early = lots.iter().filter(|lot| lot.is_granted_early());
+    let months = early.filter_map(|lot| lot.terms.origin.subscription);
+    let things: BTreeSet<_> = months.map(|(subscription, number)| thing_of_month(subscription, number)).collect();
+    if things.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let last = payments::last_attempts(tx, &Vec::from_iter(things)).await?;
+    Ok(last.into_iter().filter_map(|it| Some((it.lot?, it))).collect())
 }
 
 impl Cashier {

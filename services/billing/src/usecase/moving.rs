@@ -39,7 +39,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::PaymentMethod;
-use crate::store::{accounts, contracts, methods, payments, refused_moves, subscriptions};
+use crate::store::{accounts, contracts, methods, payments, refused_moves, subscriptions, years};
 
 /// How many changes of what is paid for are followed. Each has a lot of its own, and an account has no more of these.
 const MOST_CHANGES: i64 = 1_000;
@@ -186,7 +186,7 @@ impl SubscriptionUseCases {
             paid.extend(grace::paid_with(m.tx(), lot).await?);
         }
         paid.extend(rollovers::paid_for_month(m.tx(), live).await?);
-        paid.extend(payments::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
+        paid.extend(years::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
         // All of them at once, in their order: whoever begins a month of the year meanwhile locks some of the same.
         let mut locked = Vec::with_capacity(paid.len());
         for id in paid {

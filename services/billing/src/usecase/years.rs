@@ -90,7 +90,7 @@ async fn lock_payments(
         // One more of each than there may be: then it is known that these are not all.
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
         for owner in BTreeSet::from([payment.owner, of.owner]) {
-            changes.extend(payments::changes_since(tx, owner, (of.id, of.paid_from()), limit).await?);
+            changes.extend(years::changes_since(tx, owner, (of.id, of.paid_from()), limit).await?);
         }
     }
     let all = changes.len() < most;

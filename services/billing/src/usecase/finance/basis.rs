@@ -1,17 +1,13 @@
 //! What was paid for a lot, and what has become of that by the beginning and the end of a month.
 
-use std::collections::HashMap;
-
-use bursar_db::Tx;
 use bursar_id::{LotId, PaymentId};
 use bursar_money::{Currency, Price};
 use bursar_time::Timestamp;
 
-use super::super::grace::paid_late;
 use super::Moved;
+use super::known::{self, Known, net};
 use crate::domain::{GivenBack, Lot, PaidLot, Parts, Payment, Station, Worth};
 use crate::error::Error;
-use crate::store::invoices;
 
 /// What had become of a lot's money by an instant, in millionths of the currency's unit; or by how much that has changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,38 +55,39 @@ struct End {
 pub(super) struct Basis {
     /// For all of its credits, whoever has them now.
     paid: Option<Price>,
-    /// How many micro-credits of it have moved to another owner by the month's end, and when.
+    /// With what.
+    payment: Option<PaymentId>,
+    /// It is the first lot that had these credits, by what the payment says.
+    first: bool,
+    /// How many micro-credits of it have moved to another owner, and when.
     moved: Option<(i64, Timestamp)>,
     /// It was granted for what had rolled over.
     rolled: bool,
     /// Since when it is paid, where it was granted before that.
     paid_since: Option<Timestamp>,
-    /// The month's beginning and its end.
-    ends: [End; 2],
+    /// The month's beginning and its end, and how it is now.
+    ends: [End; 3],
 }
 
 impl Basis {
-    /// As it is at a month's beginning and end, by what paid for it of these `payments`. What moved is known by the payment, however the program that moved it divided the
-    /// money: the first ones did not.
-    pub(super) async fn of(
-        tx: &mut Tx,
+    /// As it is at a month's beginning and end, and now. What moved is known by the payment, however the program that moved it
+    /// divided the money: the first ones did not.
+    pub(super) fn of(
         lot: &Lot,
-        (moved, payments): (&Moved, &HashMap<PaymentId, Payment>),
+        (moved, known): (&Moved, &Known),
         (from, to): (Timestamp, Timestamp),
     ) -> Result<Self, Error> {
         let origin = &lot.terms.origin;
+        let ends = [from, to, Timestamp::MAX].map(|at| End { at, back: GivenBack::default(), taken: 0 });
+        let payment = known.payment_of(lot);
+        let is_early = lot.is_granted_early();
+        let paid_since = payment.and_then(|it| it.fulfilled_at).filter(|_| is_early);
+        // What nobody has paid for yet has no price.
+        let paid = origin.paid.filter(|_| !is_early || paid_since.is_some());
         let rolled = lot.is_rolled_over() && origin.moved_from.is_none();
-        let ends = [from, to].map(|at| End { at, back: GivenBack::default(), taken: 0 });
-        let whole = Self { paid: origin.paid, moved: None, rolled, paid_since: None, ends };
-        let late = if lot.is_granted_early() { paid_late(tx, lot).await? } else { None };
-        let paid_since = late.as_ref().and_then(|it| it.fulfilled_at).filter(|at| *at < to);
-        if lot.is_granted_early() && paid_since.is_none() {
-            // Nobody has paid for it yet.
-            return Ok(Self { paid: None, ..whole });
-        }
-        let whole = Self { paid_since, ..whole };
-        let payment = late.as_ref().or_else(|| origin.payment.and_then(|id| payments.get(&id)));
-        let (Some(payment), Some(paid)) = (payment, origin.paid) else { return Ok(whole) };
+        let id = payment.map(|it| it.id).or(origin.payment);
+        let whole = Self { paid, payment: id, first: false, moved: None, rolled, paid_since, ends };
+        let (Some(payment), Some(paid)) = (payment, paid) else { return Ok(whole) };
         let found = payment.lots().into_iter().find_map(|its| {
             let place = its.stations().iter().position(|it| it.lot == lot.id)?;
             Some((its, place))
@@ -100,39 +97,65 @@ impl Basis {
         let Some(here) = stations.get(place).copied() else { return Ok(whole) };
         let before = place.checked_sub(1).and_then(|it| stations.get(it));
         let gone = stations.get(place + 1).filter(|it| it.owner != here.owner);
-        let gone = gone.map(|it| (it.credits.micro(), made_at(it.lot))).filter(|(_, at)| *at < to);
+        let gone = gone.map(|it| (it.credits.micro(), made_at(it.lot)));
         let rolled = before.is_some_and(|it| it.owner == here.owner);
         // What was not divided has all of the money. A year's later months were divided always, whatever that came to.
         let first_moved = place == 1 && !rolled && payment.lot == Some(its.lot);
         let undivided = first_moved && paid == payment.net();
         let along = Worth::moving_along(paid, its.credits.micro(), here.credits.micro());
         let paid = if undivided { along } else { paid };
-        let mut basis = Self { paid: Some(paid), moved: gone, rolled, paid_since, ends };
+        let mut basis = Self { paid: Some(paid), first: place == 0, moved: gone, rolled, ..whole };
         let [within, after] = [&moved.taken_within, &moved.taken_after].map(|it| it.get(&lot.id).copied());
-        let taken = here.taken_back.voided.micro().saturating_sub(after.unwrap_or(0));
-        let [begin, end] = &mut basis.ends;
-        (begin.taken, end.taken) = (taken.saturating_sub(within.unwrap_or(0)), taken);
-        if !payment.given_back().is_zero() {
-            // Of what earlier programs noted nowhere, the ledger knows when its credits were taken last.
-            let unnoted = [within.is_none() && after.is_none(), after.is_none()];
-            for (end, unnoted) in basis.ends.iter_mut().zip(unnoted) {
-                let gross = gone_back(tx, payment, end.at, unnoted).await?;
+        let now = here.taken_back.voided.micro();
+        let end = now.saturating_sub(after.unwrap_or(0));
+        let taken = [end.saturating_sub(within.unwrap_or(0)), end, now];
+        // Of what earlier programs noted nowhere, the ledger knows when its credits were taken last.
+        let unnoted = [within.is_none() && after.is_none(), after.is_none(), true];
+        for (end, (taken, unnoted)) in basis.ends.iter_mut().zip(taken.into_iter().zip(unnoted)) {
+            end.taken = taken;
+            if !payment.given_back().is_zero() {
+                let gross = gone_back((payment, known.notes_of(payment)), end.at, unnoted)?;
                 end.back = part_of(payment, (&its, place), (paid, gross), end.at);
             }
         }
         Ok(basis)
     }
 
+    /// Whether it is paid since the month only, and was granted before.
+    fn is_paid_later(&self) -> bool {
+        let [_, end, _] = &self.ends;
+        self.paid_since.is_some_and(|since| since >= end.at)
+    }
+
+    /// With what it was paid by the month's end.
+    pub(super) fn payment(&self) -> Option<PaymentId> {
+        self.payment.filter(|_| !self.is_paid_later())
+    }
+
+    /// Whether it is the first lot that had its credits.
+    pub(super) fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// What of its money had gone back at the month's beginning and its end, and has by now.
+    pub(super) fn given_back(&self, lot: &Lot) -> [i64; 3] {
+        let granted_at = made_at(lot.id);
+        self.ends.each_ref().map(|end| {
+            let is_there = granted_at < end.at && self.paid_since.is_none_or(|since| since < end.at);
+            self.paid.filter(|_| is_there).map_or(0, |paid| self.own(paid, lot, end).1)
+        })
+    }
+
     /// In which currency it was paid.
     pub(super) fn currency(&self) -> Option<Currency> {
-        self.paid.map(Price::currency)
+        self.paid.filter(|_| !self.is_paid_later()).map(Price::currency)
     }
 
     /// What had become of the money where these were the lot's parts at the beginning and at the end; `None` where nobody knows
     /// what was paid.
     pub(super) fn money(&self, lot: &Lot, begin: Parts, end: Parts) -> Option<(Money, Money)> {
-        let paid = self.paid?;
-        let [before, now] = &self.ends;
+        let paid = self.paid.filter(|_| !self.is_paid_later())?;
+        let [before, now, _] = &self.ends;
         Some((self.at(paid, lot, begin, before), self.at(paid, lot, end, now)))
     }
 
@@ -142,13 +165,10 @@ impl Basis {
             return Money::default();
         }
         let (granted, none) = (lot.granted.micro(), Price::zero(paid.currency()));
-        let gone = self.moved.filter(|(_, since)| *since < end.at).map(|(credits, _)| credits);
-        let own = gone.map_or(parts, |credits| parts.without_moved(credits));
-        let along = gone.map_or(none, |credits| Worth::moving_along(paid, granted, credits));
-        let own_paid = paid.checked_sub(along).unwrap_or(paid).micros();
+        let own = self.gone(end).map_or(parts, |credits| parts.without_moved(credits));
         let may_come_back =
             lot.terms.expires_at.is_none_or(|it| it >= end.at) && lot.voided_at.is_none_or(|it| it >= end.at);
-        let given_back = end.back.money.clamp(0, own_paid.max(0));
+        let (own_paid, given_back) = self.own(paid, lot, end);
         let worth = if given_back == 0 {
             Worth::of(paid, granted, &own.kept(end.taken, 0, may_come_back))
         } else {
@@ -166,17 +186,25 @@ impl Basis {
             left: worth.left.micros(),
         }
     }
+
+    /// How many of its micro-credits were another owner's by an end of the month.
+    fn gone(&self, end: &End) -> Option<i64> {
+        self.moved.filter(|(_, since)| *since < end.at).map(|(credits, _)| credits)
+    }
+
+    /// What of the money is for the credits that are the owner's by an end of the month, and what of that had gone back.
+    fn own(&self, paid: Price, lot: &Lot, end: &End) -> (i64, i64) {
+        let none = Price::zero(paid.currency());
+        let along = self.gone(end).map_or(none, |credits| Worth::moving_along(paid, lot.granted.micro(), credits));
+        let own_paid = paid.checked_sub(along).unwrap_or(paid).micros();
+        (own_paid, end.back.money.clamp(0, own_paid.max(0)))
+    }
 }
 
 /// How much of a payment had gone back by an instant, gross: what its credit notes said by then, and, if it is `unnoted`, what they
 /// never said.
-async fn gone_back(tx: &mut Tx, payment: &Payment, at: Timestamp, unnoted: bool) -> Result<Price, Error> {
-    let (mut noted, mut by_then) = (0, 0);
-    if let Some(invoice) = payment.invoice {
-        let of = (payment.owner, invoice);
-        noted = invoices::credited_before(tx, of, Timestamp::MAX).await?;
-        by_then = invoices::credited_before(tx, of, at).await?;
-    }
+fn gone_back((payment, notes): (&Payment, &[(Timestamp, i64)]), at: Timestamp, unnoted: bool) -> Result<Price, Error> {
+    let (noted, by_then) = (known::before(notes, Timestamp::MAX), known::before(notes, at));
     let rest = payment.given_back().micros().saturating_sub(noted).max(0);
     let gross = by_then.saturating_add(if unnoted { rest } else { 0 });
     Price::from_micros(payment.amount.currency(), gross).map_err(|_| Error::Failed)
@@ -207,13 +235,6 @@ fn part_of(
         GivenBack::of_later(paid, came, goes_on, credits)
     };
     GivenBack { money, credits }
-}
-
-/// What of so much of a payment is no tax: what all of its credit notes together say that come to that.
-fn net(payment: &Payment, gross: Price) -> Price {
-    let none = Price::zero(gross.currency());
-    let credited = payment.bill.as_ref().and_then(|bill| bill.credit(none, gross, "").ok());
-    credited.map_or(gross, |it| it.subtotal)
 }
 
 fn unsigned(price: Price) -> u64 {

@@ -1,21 +1,28 @@
 //! Whether payments, invoices, credit notes and lots are the same money: payment by payment, and in all.
 //!
 //! Every payment that was delivered has its invoice of as much, credit notes of what went back, and lots whose prices come to what
-//! it is without taxes. Of a year that is so once its last month has begun; until then the rest is paid ahead. Each difference is a
-//! line. Pages are read as the audit reads them, in the report's snapshot.
+//! it is without taxes. Of a year that is so once its last month has begun; until then the rest is paid ahead, and where it has ended
+//! or went back, it never begins. Each difference is a line. Pages are read as the audit reads them, in the report's snapshot, and
+//! what belongs to a page is asked for at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use bursar_db::Tx;
+use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId, PaymentId, PurchaseId};
-use bursar_money::{Credits, Price};
+use bursar_money::{Credits, Currency, Price};
 use bursar_time::Timestamp;
 
-use super::{MonthReport, PAGE};
+use super::ahead::{Begun, Rest, Rests, begins};
+use super::basis::Basis;
+use super::known::{Notes, before};
+use super::{FinanceError, MonthReport, PAGE};
 use crate::domain::{Invoice, Lot, PaidLot, Payment, PaymentState, Purchase, PurchaseState, Total};
 use crate::error::Error;
 use crate::store::{invoices, payments, purchases};
+
+/// How many payments that others have made are asked for at a time.
+const TOGETHER: usize = 500;
 
 /// What all payments in one currency come to, in millionths of its unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +47,8 @@ pub struct Books {
     pub without_lots: i64,
     /// What was paid for a year's months that have not begun.
     pub ahead: i64,
+    /// What was paid for those that never will: it went back, or the year has ended before its time.
+    pub never_begun: i64,
     /// Paid, not delivered, and not gone back yet.
     pub waiting: i64,
 }
@@ -49,22 +58,37 @@ impl Books {
     pub fn difference(&self) -> i64 {
         let billed = self.payments - self.invoices - self.not_invoiced;
         let back = self.given_back - self.credit_notes - self.not_noted;
-        let sold = self.payments - self.taxes - self.lots - self.without_lots - self.ahead;
+        let sold = self.payments - self.taxes - self.lots - self.without_lots - self.ahead - self.never_begun;
         billed.abs() + back.abs() + sold.abs()
     }
 
-    fn add(&mut self, other: &Self) {
-        self.payments += other.payments;
-        self.invoices += other.invoices;
-        self.not_invoiced += other.not_invoiced;
-        self.given_back += other.given_back;
-        self.credit_notes += other.credit_notes;
-        self.not_noted += other.not_noted;
-        self.taxes += other.taxes;
-        self.lots += other.lots;
-        self.without_lots += other.without_lots;
-        self.ahead += other.ahead;
-        self.waiting += other.waiting;
+    /// Both together, unless that is beyond what can be counted.
+    fn with(self, other: &Self) -> Option<Self> {
+        Some(Self {
+            payments: self.payments.checked_add(other.payments)?,
+            invoices: self.invoices.checked_add(other.invoices)?,
+            not_invoiced: self.not_invoiced.checked_add(other.not_invoiced)?,
+            given_back: self.given_back.checked_add(other.given_back)?,
+            credit_notes: self.credit_notes.checked_add(other.credit_notes)?,
+            not_noted: self.not_noted.checked_add(other.not_noted)?,
+            taxes: self.taxes.checked_add(other.taxes)?,
+            lots: self.lots.checked_add(other.lots)?,
+            without_lots: self.without_lots.checked_add(other.without_lots)?,
+            ahead: self.ahead.checked_add(other.ahead)?,
+            never_begun: self.never_begun.checked_add(other.never_begun)?,
+            waiting: self.waiting.checked_add(other.waiting)?,
+        })
+    }
+}
+
+impl MonthReport {
+    /// Adds to the books in a currency.
+    pub(super) fn note(&mut self, currency: Currency, more: &Books) -> Result<(), FinanceError> {
+        if *more != Books::default() {
+            let books = self.books.entry(currency.to_string()).or_default();
+            *books = books.with(more).ok_or_else(|| FinanceError::TooMuch(currency.to_string()))?;
+        }
+        Ok(())
     }
 }
 
@@ -75,7 +99,11 @@ impl fmt::Display for Books {
         let [payments, invoices, not_invoiced] = [payments, invoices, not_invoiced].map(Total);
         write!(f, "payments {payments} = invoices {invoices} + not invoiced {not_invoiced}")?;
         let [taxes, lots, without_lots, ahead] = [taxes, lots, without_lots, ahead].map(Total);
-        write!(f, " = taxes {taxes} + lots {lots} + without lots {without_lots} + paid ahead {ahead}; ")?;
+        write!(f, " = taxes {taxes} + lots {lots} + without lots {without_lots} + paid ahead {ahead}")?;
+        if self.never_begun != 0 {
+            write!(f, " + never begun {}", Total(self.never_begun))?;
+        }
+        f.write_str("; ")?;
         let [given_back, credit_notes, not_noted] = [given_back, credit_notes, not_noted].map(Total);
         write!(f, "given back {given_back} = credit notes {credit_notes} + not noted {not_noted}; ")?;
         write!(f, "not delivered {}; difference {}", Total(waiting), Total(self.difference()))
@@ -84,13 +112,17 @@ impl fmt::Display for Books {
 
 /// A lot that was paid for, as the account has it.
 #[derive(Debug, Clone, Copy)]
-struct Granted {
+pub(super) struct Granted {
     lot: LotId,
     credits: Credits,
-    paid: Option<Price>,
+    pub(super) paid: Option<Price>,
     ends: Option<Timestamp>,
     /// It came with a subscription that another owner had.
     moved: bool,
+    /// The number of the month that it is the payment's own lot of.
+    pub(super) number: Option<u32>,
+    /// What went back of its money by the month's beginning and its end, and has by now.
+    pub(super) back: [i64; 3],
 }
 
 /// An account's lots by what they were paid with.
@@ -100,14 +132,18 @@ pub(super) struct Sold {
     paid: HashMap<PaymentId, Vec<Granted>>,
     /// What was granted before its payment, which says that it is its own.
     early: HashMap<LotId, Granted>,
+    begun: Begun,
 }
 
 impl Sold {
     /// The next lot of the account.
-    pub(super) fn granted(&mut self, lot: &Lot) {
+    pub(super) fn granted(&mut self, lot: &Lot, basis: &Basis) {
+        begins(&mut self.begun, lot);
         let origin = &lot.terms.origin;
         let (ends, moved) = (lot.terms.expires_at, origin.moved_from.is_some());
-        let it = Granted { lot: lot.id, credits: lot.granted, paid: origin.paid, ends, moved };
+        let number = origin.subscription.filter(|_| basis.is_first()).map(|(_, number)| number);
+        let (credits, paid, back) = (lot.granted, origin.paid, basis.given_back(lot));
+        let it = Granted { lot: lot.id, credits, paid, ends, moved, number, back };
         self.packs.extend(origin.purchase.map(|purchase| (purchase, it)));
         // What a debt was that was none after all is no part of the money.
         let was_sold = origin.purchase.is_some() || origin.subscription.is_some();
@@ -122,11 +158,18 @@ impl Sold {
 }
 
 /// Compares what was sold to an account with its payments, and adds them to the report's books. Where something does not agree
-/// there is a line.
-pub(super) async fn reconcile(tx: &mut Tx, owner: OwnerId, sold: Sold, report: &mut MonthReport) -> Result<(), Error> {
-    let Sold { packs, paid, early } = sold;
+/// there is a line. Gives the payments that may have something in no lot, and when the months of subscriptions have begun.
+pub(super) async fn reconcile(
+    tx: &mut Tx,
+    owner: OwnerId,
+    sold: Sold,
+    report: &mut MonthReport,
+) -> Result<(Rests, Begun), FinanceError> {
+    let Sold { packs, mut paid, early, begun } = sold;
     report.differences.extend(compare_purchases(tx, owner, packs).await?);
-    compare_payments(tx, owner, (paid, early), report).await
+    let rests = Box::pin(compare_payments(tx, owner, (&mut paid, early), report)).await?;
+    compare_others(tx, owner, paid, report).await?;
+    Ok((rests, begun))
 }
 
 /// Every purchase that was paid has its lot, of as many credits and as much money; and every lot that was bought its
@@ -160,26 +203,52 @@ fn agrees(purchase: &Purchase, lot: &Granted) -> bool {
         && lot.paid.is_none_or(|paid| paid == purchase.price)
 }
 
-/// Every payment has its invoice, its credit notes and its lots; and every lot that was paid for its payment.
+/// The invoices of some of the owner's payments, and the credit notes of these.
+struct Papers {
+    invoices: HashMap<PaymentId, Invoice>,
+    notes: Notes,
+}
+
+impl Papers {
+    async fn of(tx: &mut Tx, owner: OwnerId, payments: &[Payment]) -> Result<Self, DbError> {
+        let ids: Vec<_> = payments.iter().map(|it| it.id).collect();
+        let invoices = invoices::of_payments(tx, owner, &ids).await?;
+        let ids: Vec<_> = invoices.iter().map(|it| (owner, it.id.id)).collect();
+        let notes = Notes::of(tx, &ids).await?;
+        Ok(Self { invoices: invoices.into_iter().map(|it| (it.payment, it)).collect(), notes })
+    }
+
+    /// The invoice of a payment, and its credit notes.
+    fn find(&self, payment: PaymentId) -> (Option<&Invoice>, &[(Timestamp, i64)]) {
+        let invoice = self.invoices.get(&payment);
+        (invoice, self.notes.all(invoice.map(|it| it.id.id)))
+    }
+}
+
+/// Every payment has its invoice, its credit notes and its lots, which are taken out of these.
 async fn compare_payments(
     tx: &mut Tx,
     owner: OwnerId,
-    (mut paid, mut early): (HashMap<PaymentId, Vec<Granted>>, HashMap<LotId, Granted>),
+    (paid, mut early): (&mut HashMap<PaymentId, Vec<Granted>>, HashMap<LotId, Granted>),
     report: &mut MonthReport,
-) -> Result<(), Error> {
-    let (mut before, mut without_lots) = (None, BTreeMap::new());
+) -> Result<Rests, FinanceError> {
+    let (mut before, mut without_lots, mut rests) = (None, BTreeMap::new(), Rests::new());
     loop {
         let page = payments::page(tx, owner, before, PAGE).await?;
         let Some(last) = page.last() else { break };
         before = Some((last.created_at, last.id));
+        let papers = Papers::of(tx, owner, &page).await?;
         for payment in &page {
             let mut lots = paid.remove(&payment.id).unwrap_or_default();
             lots.extend(payment.lot.and_then(|lot| early.remove(&lot)));
-            let (books, flaws) = of_payment(tx, payment, &mut lots).await?;
-            let currency = payment.amount.currency().to_string();
-            let of_account: &mut i64 = without_lots.entry(currency.clone()).or_default();
+            let papers = papers.find(payment.id);
+            let rest = Rest::of(payment, papers, &lots);
+            let (books, flaws) = of_payment(payment, papers, &mut lots);
+            rests.extend(rest.map(|it| (payment.id, it.with_ahead(books.ahead))));
+            let currency = payment.amount.currency();
+            let of_account: &mut i64 = without_lots.entry(currency).or_default();
             *of_account = of_account.saturating_add(books.without_lots);
-            report.books.entry(currency).or_default().add(&books);
+            report.note(currency, &books)?;
             let unknown = lots.iter().map(|it| format!("its payment does not know {}", it.lot));
             let all = flaws.into_iter().map(str::to_owned).chain(unknown);
             report.differences.extend(all.map(|flaw| format!("{owner} {}: {flaw}", payment.id)));
@@ -191,41 +260,55 @@ async fn compare_payments(
     report.differences.extend(
         too_much.map(|(currency, _)| format!("{owner}: the lots of its payments in {currency} say more than was paid")),
     );
-    for (id, lots) in BTreeMap::from_iter(paid) {
-        let payment = payments::get(tx, id).await?.filter(|it| it.owner != owner);
-        for lot in &lots {
-            let known = payment.as_ref().is_some_and(|it| paid_elsewhere(it, owner, lot, report));
-            if !known {
-                report.differences.push(format!("{owner} {}: no payment of {id} granted it", lot.lot));
+    Ok(rests)
+}
+
+/// Every other lot that was paid for has a payment of somebody else.
+async fn compare_others(
+    tx: &mut Tx,
+    owner: OwnerId,
+    paid: HashMap<PaymentId, Vec<Granted>>,
+    report: &mut MonthReport,
+) -> Result<(), FinanceError> {
+    let paid = Vec::from_iter(BTreeMap::from_iter(paid));
+    for some in paid.chunks(TOGETHER) {
+        let ids: Vec<_> = some.iter().map(|(id, _)| *id).collect();
+        let found = payments::among(tx, &ids).await?.into_iter().filter(|it| it.owner != owner);
+        let found: HashMap<_, _> = found.map(|it| (it.id, it)).collect();
+        for (id, lots) in some {
+            let payment = found.get(id);
+            for lot in lots {
+                match payment.and_then(|it| Some((it.amount.currency(), paid_elsewhere(it, owner, lot)?))) {
+                    Some((currency, books)) => report.note(currency, &books)?,
+                    None => report.differences.push(format!("{owner} {}: no payment of {id} granted it", lot.lot)),
+                }
             }
         }
     }
     Ok(())
 }
 
-/// Whether a lot is one that another owner's payment has here, since its subscription has moved. A month that began here was paid
-/// ahead there.
-fn paid_elsewhere(payment: &Payment, owner: OwnerId, lot: &Granted, report: &mut MonthReport) -> bool {
+/// What a lot comes to in the books that another owner's payment has here, since its subscription has moved: a month that began here
+/// was paid ahead there. `None` where it has none.
+fn paid_elsewhere(payment: &Payment, owner: OwnerId, lot: &Granted) -> Option<Books> {
     let its = payment.lots();
     if its.iter().any(|it| (it.owner, it.lot) == (owner, lot.lot)) {
         let paid = lot.paid.map_or(0, Price::micros);
-        let books = Books { lots: paid, ahead: -paid, ..Books::default() };
-        report.books.entry(payment.amount.currency().to_string()).or_default().add(&books);
-        return true;
+        return Some(Books { lots: paid, ahead: -paid, ..Books::default() });
     }
     // What an earlier program moved its payment says nothing of.
-    lot.moved || its.iter().flat_map(PaidLot::stations).any(|it| (it.owner, it.lot) == (owner, lot.lot))
+    let is_known = lot.moved || its.iter().flat_map(PaidLot::stations).any(|it| (it.owner, it.lot) == (owner, lot.lot));
+    is_known.then(Books::default)
 }
 
 /// What a payment comes to, and what is wrong with it. Takes its lots out of these.
-async fn of_payment(
-    tx: &mut Tx,
+fn of_payment(
     payment: &Payment,
+    (invoice, notes): (Option<&Invoice>, &[(Timestamp, i64)]),
     lots: &mut Vec<Granted>,
-) -> Result<(Books, Vec<&'static str>), Error> {
+) -> (Books, Vec<&'static str>) {
     let (mut books, mut flaws) = (Books::default(), Vec::new());
     let (amount, back) = (payment.amount.micros(), payment.given_back().micros());
-    let invoice = invoices::by_payment(tx, payment.owner, payment.id).await?;
     if payment.fulfilled_at.is_none() {
         if payment.state == PaymentState::Paid {
             books.waiting = amount - back;
@@ -236,17 +319,17 @@ async fn of_payment(
         if invoice.is_some() {
             flaws.push("nothing was delivered for it, and it has an invoice");
         }
-        return Ok((books, flaws));
+        return (books, flaws);
     }
     (books.payments, books.given_back) = (amount, back);
-    match &invoice {
+    match invoice {
         Some(issued) => {
             let bill = &issued.bill;
             books.invoices = bill.total.micros();
             if payment.invoice != Some(issued.id.id) || bill.total != payment.amount || bill.subtotal != payment.net() {
                 flaws.push("its invoice is not what was paid");
             }
-            books.credit_notes = invoices::credited(tx, issued).await?.micros();
+            books.credit_notes = before(notes, Timestamp::MAX);
             // Earlier programs wrote no credit note of a dispute that was lost.
             if books.credit_notes == payment.refunded.micros() {
                 books.not_noted = back - books.credit_notes;
@@ -258,8 +341,8 @@ async fn of_payment(
     if back != books.credit_notes + books.not_noted {
         flaws.push("its credit notes are not what went back");
     }
-    compare_lots(payment, (invoice.as_ref(), lots), (&mut books, &mut flaws));
-    Ok((books, flaws))
+    compare_lots(payment, (invoice, lots), (&mut books, &mut flaws));
+    (books, flaws)
 }
 
 /// Compares what a payment is without taxes with what its lots say was paid for them.
