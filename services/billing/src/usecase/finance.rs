@@ -42,6 +42,8 @@ mod ahead;
 mod basis;
 mod books;
 mod known;
+#[cfg(test)]
+mod lives;
 
 use basis::{Basis, Money, made_at};
 use books::{Sold, reconcile};

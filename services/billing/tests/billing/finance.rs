@@ -23,7 +23,7 @@ async fn lines(world: &World, owner: Option<OwnerId>, text: &str) -> (Vec<String
     let text = String::from_utf8(csv).unwrap();
     let line = |line: &str| {
         let columns: Vec<&str> = line.split(',').collect();
-        assert_eq!(columns.len(), 24, "{line}");
+        assert_eq!(columns.len(), 25, "{line}");
         format!("{} {}", columns[2], columns[5..18].join(" "))
     };
     (text.lines().skip(1).map(line).collect(), written)

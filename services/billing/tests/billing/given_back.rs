@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bursar_billing::finance::report;
+use bursar_billing::finance::{MonthReport, Sums, report};
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::google::r#type::Money;
@@ -23,14 +23,34 @@ fn micros(text: &str) -> i64 {
     sign * (number(whole) * 1_000_000 + number(&format!("{part:0<6}")))
 }
 
-/// What the months so far have left of each lot's money.
+/// What the months so far have left of each lot's money, and of each payment's that is in none.
 #[derive(Default)]
 pub(crate) struct Months(BTreeMap<String, i64>);
 
+/// The columns of money in the month, and what is left: what was paid, was given back, was earned and was breakage.
+const MONEY: [&str; 5] = ["paid_in_month", "given_back_in_month", "earned_in_month", "breakage_in_month", "left_value"];
+
+fn flows(of: &Sums) -> [i64; 5] {
+    [of.paid, of.given_back, of.earned, of.breakage, of.left_value]
+}
+
 impl Months {
-    /// The next month: what was paid, was given back, was earned and was breakage in it, and what is left, in millionths. Every
-    /// line adds up, over the lot's life and in the month.
+    /// The next month: what of lots was paid, was given back, was earned and was breakage in it, and what is left, in millionths.
     pub(crate) async fn told(&mut self, world: &World, month: &str) -> [i64; 5] {
+        flows(&self.report(world, month).await.sums.get("USD").copied().unwrap_or_default())
+    }
+
+    /// The same of all lines: lots, and what is in none.
+    pub(crate) async fn whole(&mut self, world: &World, month: &str) -> [i64; 5] {
+        let told = self.report(world, month).await;
+        let of = |sums: &BTreeMap<String, Sums>| flows(&sums.get("USD").copied().unwrap_or_default());
+        let (lots, rest) = (of(&told.sums), of(&told.not_granted));
+        std::array::from_fn(|nth| lots[nth] + rest[nth])
+    }
+
+    /// The next month's report. Every line adds up, over its life and in the month, and so do all of them; nothing of it is a
+    /// formula to a table's program.
+    pub(crate) async fn report(&mut self, world: &World, month: &str) -> MonthReport {
         let from = at(&format!("{month}-01T00:00:00Z"));
         let mut csv = Vec::new();
         let told = report(&world.store, None, (from, from.add_months_anchored(1)), &mut csv).await.unwrap();
@@ -38,24 +58,36 @@ impl Months {
         let mut lines = text.lines();
         let names: Vec<&str> = lines.next().unwrap().split(',').collect();
         let mut before = std::mem::take(&mut self.0);
+        let mut sums: BTreeMap<String, [i64; 5]> = BTreeMap::new();
         for line in lines {
             let row: BTreeMap<&str, &str> = names.iter().copied().zip(line.split(',')).collect();
+            let is_formula =
+                |it: &&str| it.starts_with(['=', '+', '@']) || (it.starts_with('-') && it.parse::<f64>().is_err());
+            assert!(!row.values().any(is_formula), "{month}: {row:?}");
             if row["currency"].is_empty() {
                 continue;
             }
             let of = |name: &str| micros(row[name]);
             let gone = of("rolled_over") + of("given_back") + of("earned") + of("breakage");
             assert_eq!(of("paid") - gone, of("left_value"), "{month}: {row:?}");
-            let had = before.remove(row["lot"]).unwrap_or(0);
-            let gone = of("given_back_in_month") + of("earned_in_month") + of("breakage_in_month");
-            assert_eq!(had + of("paid_in_month") - gone, of("left_value"), "{month}: {row:?}");
-            self.0.insert(row["lot"].to_owned(), of("left_value"));
+            let key = if row["lot"].is_empty() { row["payment"] } else { row["lot"] };
+            let had = before.remove(key).unwrap_or(0);
+            let [paid, back, earned, breakage, left] = MONEY.map(of);
+            assert_eq!(had + paid - back - earned - breakage, left, "{month}: {row:?}");
+            assert!(self.0.insert(key.to_owned(), left).is_none(), "{month}: {key} twice");
+            let sum = sums.entry(row["currency"].to_owned()).or_default();
+            *sum = std::array::from_fn(|nth| sum[nth] + micros(row[MONEY[nth]]));
         }
         assert!(before.values().all(|left| *left == 0), "{month}: {before:?} are left out of {text}");
+        for (currency, sum) in sums {
+            let of = |sums: &BTreeMap<String, Sums>| flows(&sums.get(&currency).copied().unwrap_or_default());
+            let (lots, rest) = (of(&told.sums), of(&told.not_granted));
+            let both: [i64; 5] = std::array::from_fn(|nth| lots[nth] + rest[nth]);
+            assert_eq!(sum, both, "{month}: {currency} of {text}");
+        }
         assert_eq!(told.differences, Vec::<String>::new(), "{month}");
         assert!(told.books.values().all(|it| it.difference() == 0), "{month}: {:?}", told.books);
-        let sums = told.sums.get("USD").copied().unwrap_or_default();
-        [sums.paid, sums.given_back, sums.earned, sums.breakage, sums.left_value]
+        told
     }
 }
 

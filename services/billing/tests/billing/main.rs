@@ -39,6 +39,7 @@ mod metering;
 mod moving;
 mod moving_lives;
 mod omitted_owners;
+mod paid_ahead;
 mod paying;
 mod policies;
 mod purging;

@@ -16,10 +16,10 @@ use crate::moving::{lots, moving, subscription};
 use crate::words::{cancel, change_to, set_seats, spend, subscribe};
 use crate::world::{Person, World};
 
-const BEGIN: &str = "2027-12-31T10:00:00Z";
+pub(crate) const BEGIN: &str = "2027-12-31T10:00:00Z";
 const END: &str = "2028-12-31T10:00:00Z";
 
-const PLANS: &str = r#"
+pub(crate) const PLANS: &str = r#"
 [[plans]]
 id = "yearly"
 name = "Business, by the year"
@@ -32,11 +32,11 @@ credits_per_seat = "150"
 features = ["organizations"]
 "#;
 
-async fn selling(db: TestDb) -> World {
+pub(crate) async fn selling(db: TestDb) -> World {
     selling_these(db, PLANS).await
 }
 
-async fn selling_these(db: TestDb, plans: &str) -> World {
+pub(crate) async fn selling_these(db: TestDb, plans: &str) -> World {
     World::by_with(db, Clock::test(at(BEGIN)), |settings| {
         let path = settings.data_dir.join("plans.toml");
         std::fs::write(&path, format!("{}{plans}", include_str!("../../catalog.toml"))).unwrap();
@@ -54,7 +54,7 @@ fn time(text: &str) -> prost_types::Timestamp {
 }
 
 /// It is this time, and whoever spends finds the month begun.
-async fn becomes(world: &World, person: &Person, time: &str) {
+pub(crate) async fn becomes(world: &World, person: &Person, time: &str) {
     world.passes(at(time).since(world.now()));
     person.charged(spend(person.owner, "1")).await;
 }

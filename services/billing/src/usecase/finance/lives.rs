@@ -1,0 +1,302 @@
+//! Random lives of which finance is told month by month: plans by the month and by the year, seats that bring no credits, what rolls
+//! over and what is granted before its payment, packs that pay debts, refunds and disputes, cards that are declined, ends and moves.
+//! Against a model as naive as can be, which knows payments alone: all lines of a month are what there was, and what was paid, less
+//! what went back, was earned and was breakage in it; and over all months what was paid and what went back are the payments. On
+//! both engines.
+
+use std::collections::BTreeSet;
+
+use bursar_id::OwnerId;
+use bursar_secret::Entropy;
+use bursar_testkit::{TestDb, at, engines, id, organization, personal};
+use bursar_time::{Span, Timestamp};
+
+use super::{MonthReport, Sums, report_at};
+use crate::domain::{Dispute, News, Payment};
+use crate::error::Error;
+use crate::store::{payments, subscriptions};
+use crate::usecase::canceling::CancelAt;
+use crate::usecase::canceling::tests::{cancel, resume};
+use crate::usecase::changing::tests::change;
+use crate::usecase::renewals;
+use crate::usecase::shop::Shop;
+
+/// The last day of a month, as its years' months begin.
+const START: &str = "2027-10-31T10:00:00Z";
+
+const SOLD: [&str; 6] = ["business", "yearly", "yearly-pro", "rolling", "lenient", "seated"];
+
+const PLANS: &str = r#"
+[[plans]]
+id = "yearly"
+name = "By the year, with seats that bring no credits"
+interval = "year"
+price = "1000.00 USD"
+credits = "1500"
+seats = 10
+seat_price = "70.00 USD"
+features = ["organizations"]
+
+[[plans]]
+id = "yearly-pro"
+name = "Pro, by the year, with a rollover"
+interval = "year"
+price = "3000.01 USD"
+credits = "5500"
+rollover = "700"
+seats = 10
+seat_price = "100.00 USD"
+credits_per_seat = "150"
+features = ["organizations"]
+
+[[plans]]
+id = "rolling"
+name = "Rolling"
+price = "100.00 USD"
+credits = "1500"
+rollover = "500"
+seats = 10
+features = ["organizations"]
+
+[[plans]]
+id = "lenient"
+name = "Lenient"
+price = "90.00 USD"
+credits = "1300"
+grant_in_grace = true
+seats = 10
+features = ["organizations"]
+
+[[plans]]
+id = "seated"
+name = "Seats that bring no credits"
+price = "33.33 USD"
+credits = "100"
+seats = 10
+seat_price = "1.11 USD"
+"#;
+
+struct Life {
+    shop: Shop,
+    now: Timestamp,
+    /// Somebody, and the organizations to which a subscription has moved.
+    owners: Vec<OwnerId>,
+    /// What was not refused, so far.
+    happened: BTreeSet<&'static str>,
+}
+
+impl Life {
+    /// Much is refused in such a life; what fails is a fault.
+    fn done<T>(&mut self, what: &'static str, answer: Result<T, Error>) {
+        match answer {
+            Ok(_) => {
+                self.happened.insert(what);
+            }
+            Err(error) => assert!(!matches!(error, Error::Failed | Error::Store(_)), "{what}: {error:?}"),
+        }
+    }
+
+    fn somebody(&self, chance: &Entropy) -> OwnerId {
+        self.owners[index(chance, self.owners.len())]
+    }
+
+    async fn charge(&mut self, owner: OwnerId, amount: i64) {
+        let amount = amount.min(self.shop.available(owner).await.micro() / 1_000_000);
+        if amount > 0 {
+            self.shop.spend(owner, &amount.to_string()).await;
+        }
+    }
+
+    /// All payments that were delivered, of everybody.
+    async fn delivered(&self) -> Vec<Payment> {
+        let (mut tx, mut all) = (self.shop.db.read().await.unwrap(), Vec::new());
+        for owner in &self.owners {
+            all.extend(payments::page(&mut tx, *owner, None, 1_000).await.unwrap());
+        }
+        all.retain(|it| it.fulfilled_at.is_some());
+        all
+    }
+
+    /// Some of a payment goes back, or the rest of it, by a refund; or a bank decides about it.
+    async fn give_back(&mut self, chance: &Entropy) {
+        let paid = self.delivered().await;
+        if paid.is_empty() {
+            return;
+        }
+        let it = &paid[index(chance, paid.len())];
+        let rest = it.refundable();
+        let so_far = |share: u64| it.refunded.checked_add(rest.share(share, 10).floor_to_minor()).unwrap();
+        let news = match chance.u64_below(6) {
+            0 | 1 => vec![News::Refunded(so_far(1 + chance.u64_below(9)))],
+            2 | 3 => vec![News::Refunded(it.refunded.checked_add(rest).unwrap())],
+            _ if it.dispute != Dispute::None => Vec::new(),
+            4 => vec![News::Disputed(rest), News::DisputeWon],
+            _ => vec![News::Disputed(rest.share(1, 2).floor_to_minor()), News::DisputeLost],
+        };
+        for news in news {
+            let answer = self.shop.payments.told(it.id, news).await;
+            self.done("money that goes back", answer);
+        }
+    }
+
+    /// What somebody has moves to an organization of its own, unless it is due.
+    async fn moves(&mut self) {
+        let live = subscriptions::live(&mut self.shop.db.read().await.unwrap(), personal(1)).await.unwrap();
+        let stays = |plan: &str| ["business", "seated"].contains(&plan);
+        if live.is_some_and(|it| !it.is_due(self.now) && it.next_retry_at.is_none() && !stays(it.plan.as_str())) {
+            let nth = u64::try_from(self.owners.len()).unwrap();
+            Box::pin(self.shop.moves(id(1), id(nth))).await;
+            self.owners.push(organization(nth));
+            self.happened.insert("a move");
+        }
+    }
+
+    /// Time passes, never more than a month at once, and the renewals have run.
+    async fn leap(&mut self, span: Span) {
+        self.now = self.now.saturating_add(span);
+        self.shop.clock.set(self.now).unwrap();
+        while renewals::round(&self.shop.subscriptions).await.unwrap().done > 0 {}
+    }
+
+    /// Something happens; says what.
+    async fn step(&mut self, chance: &Entropy) -> &'static str {
+        let (owner, plan) = (self.somebody(chance), SOLD[index(chance, SOLD.len())]);
+        match chance.u64_below(24) {
+            0 | 1 => {
+                let answer = self.shop.buy(personal(1), "starter", "sandbox_ok", "").await;
+                self.done("a pack", answer);
+                "a pack"
+            }
+            2..5 => {
+                let answer = self.shop.subscribe(personal(1), plan, "sandbox_ok", "").await;
+                self.done("a subscription", answer);
+                "subscribing"
+            }
+            5..8 => {
+                self.charge(owner, 1 + i64::try_from(chance.u64_below(900)).unwrap()).await;
+                "a charge"
+            }
+            8 => {
+                let answer = change(&self.shop, owner, plan, 0).await;
+                self.done("a change", answer);
+                "another plan"
+            }
+            9 | 10 => {
+                let seats = 10 + u32::try_from(chance.u64_below(8)).unwrap();
+                let answer = change(&self.shop, owner, "", seats).await;
+                self.done("seats", answer);
+                "seats"
+            }
+            11 => {
+                let when = if chance.u64_below(2) == 0 { CancelAt::PeriodEnd } else { CancelAt::Now };
+                let answer = cancel(&self.shop, owner, when).await;
+                self.done("a cancellation", answer);
+                "cancelling"
+            }
+            12 => {
+                let answer = resume(&self.shop, owner).await;
+                self.done("a resumption", answer);
+                "taking it back"
+            }
+            13 => {
+                self.shop.pays_with(if chance.u64_below(2) == 0 { "sandbox_declined" } else { "sandbox_ok" }).await;
+                "another card"
+            }
+            14..17 => {
+                self.give_back(chance).await;
+                "money that goes back"
+            }
+            17 => {
+                self.moves().await;
+                "a move"
+            }
+            18 | 19 => {
+                self.leap(Span::from_hours(1 + chance.u64_below(100))).await;
+                "some days"
+            }
+            _ => {
+                self.leap(Span::from_days(chance.u64_below(25))).await;
+                "some weeks"
+            }
+        }
+    }
+
+    async fn told(&self, month: (Timestamp, Timestamp)) -> MonthReport {
+        report_at(&self.shop.db, None, (month, self.now), Vec::<u8>::new()).await.unwrap()
+    }
+
+    /// Every month so far adds up, and all of them are the payments.
+    async fn adds_up(&self, when: &str) {
+        let mut from = at(START).start_of_month();
+        let (mut opening, mut paid, mut back) = (0, 0, 0);
+        while from <= self.now {
+            let month = (from, from.add_months_anchored(1));
+            let told = self.told(month).await;
+            assert_eq!(told.differences, Vec::<String>::new(), "{from}, {when}");
+            assert!(told.books.values().all(|it| it.difference() == 0), "{from}, {when}: {:?}", told.books);
+            let of = |of: fn(&Sums) -> i64| told.sums.values().chain(told.not_granted.values()).map(of).sum::<i64>();
+            let closing = of(|it| it.left_value);
+            let flows = of(|it| it.paid) - of(|it| it.given_back) - of(|it| it.earned) - of(|it| it.breakage);
+            assert_eq!(opening + flows, closing, "{from}, {when}: {:?} {:?}", told.sums, told.not_granted);
+            paid += of(|it| it.paid);
+            back += of(|it| it.given_back);
+            (opening, from) = (closing, month.1);
+        }
+        let all = self.delivered().await;
+        let net = |it: &Payment| it.net().micros();
+        assert_eq!(paid, all.iter().map(net).sum::<i64>(), "what was paid, {when}");
+        // There are no taxes here.
+        let gone: i64 = all.iter().map(|it| it.given_back().micros()).sum();
+        // Parts of what has moved or rolled over differ by the price of a millionth of a credit.
+        let rounded = 100 * i64::try_from(all.len()).unwrap();
+        assert!((back - gone).abs() <= rounded, "what went back, {when}: {back} of {gone}");
+    }
+}
+
+fn index(chance: &Entropy, bound: usize) -> usize {
+    usize::try_from(chance.u64_below(u64::try_from(bound).unwrap())).unwrap()
+}
+
+/// One life of so many steps, which begins with a pack and a year.
+async fn live(shop: Shop, seed: u64, steps: usize) {
+    let chance = Entropy::seeded(seed);
+    let mut life = Life { shop, now: at(START), owners: vec![personal(1)], happened: BTreeSet::new() };
+    life.shop.buy(personal(1), "starter", "sandbox_ok", "").await.unwrap();
+    life.shop.subscribe(personal(1), "yearly", "sandbox_ok", "").await.unwrap();
+    let mut last = Vec::new();
+    for step in 1..=steps {
+        last.push(Box::pin(life.step(&chance)).await);
+        if step.is_multiple_of(20) {
+            Box::pin(life.adds_up(&format!("by step {step} of life {seed}: {last:?}"))).await;
+            last.clear();
+        }
+    }
+    assert!(life.happened.contains("money that goes back"), "there was some: {:?}", life.happened);
+    for owner in &life.owners {
+        life.shop.assert_sound(*owner).await;
+    }
+}
+
+/// The life of this seed, and of others where more are asked for: each of the three tests has its own.
+async fn lives(mut db: TestDb, seed: u64) {
+    for nth in 0..bursar_testkit::lives() {
+        if nth > 0 {
+            db = db.another().await;
+        }
+        Box::pin(live(Shop::selling(&db, START, PLANS).await, seed + 3 * nth, 120)).await;
+    }
+}
+
+engines! {
+    async fn all_lines_are_the_payments_whatever_happens_a(db: TestDb) {
+        Box::pin(lives(db, 31)).await;
+    }
+
+    async fn all_lines_are_the_payments_whatever_happens_b(db: TestDb) {
+        Box::pin(lives(db, 32)).await;
+    }
+
+    async fn all_lines_are_the_payments_whatever_happens_c(db: TestDb) {
+        Box::pin(lives(db, 33)).await;
+    }
+}
