@@ -21,7 +21,7 @@ mod life;
 mod mind;
 mod sold;
 
-use bursar_billing::finance::report;
+use bursar_billing::finance::{Sums, report};
 use bursar_db::{DbError, on};
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
@@ -253,15 +253,20 @@ impl Account {
     }
 }
 
-/// What the month before this day's tells finance adds up. Gives what was paid and given back in it.
-async fn a_month_adds_up(world: &World, day: usize) -> String {
+/// What the month before this day's tells finance adds up: what there was, what was paid, and what became of both is what is left.
+/// Gives what was paid and given back in it, and what is left.
+async fn a_month_adds_up(world: &World, day: usize, left: &mut i64) -> String {
     let end = day_at(day);
     let begin = end.saturating_sub(Span::DAY);
     let begin = bursar_time::Zone::default().month(begin).0;
     let told = report(&world.store, None, (begin, end), &mut Vec::new()).await.unwrap();
     assert_eq!(told.differences, Vec::<String>::new(), "the month before {}", date(day));
+    let of = |of: fn(&Sums) -> i64| told.sums.values().chain(told.not_granted.values()).map(of).sum::<i64>();
+    let kept = of(|it| it.paid) - of(|it| it.given_back) - of(|it| it.earned) - of(|it| it.breakage);
+    assert_eq!(*left + kept, of(|it| it.left_value), "the month before {}: {told:?}", date(day));
+    *left = of(|it| it.left_value);
     let sums: Vec<_> = told.sums.iter().map(|(currency, it)| (currency, it.paid, it.given_back)).collect();
-    format!("paid and given back before {}: {sums:?}", date(day))
+    format!("paid and given back before {}: {sums:?}, and {left} left", date(day))
 }
 
 /// Everything that is left of a year on an empty database, account by account and month by month, as lists of lines.
@@ -274,14 +279,14 @@ async fn lived(db: TestDb) -> Vec<Vec<String>> {
         settings.catalog_file = Some(path);
     })
     .await;
-    let (mut all, mut months) = (Vec::new(), Vec::new());
+    let (mut all, mut months, mut left) = (Vec::new(), Vec::new(), 0);
     for number in 1..=accounts() {
         all.push(Account::of(&world, number).await);
     }
     for day in 0..DAYS {
         world.becomes(day).await;
         if is_first_of_month(day) {
-            months.push(a_month_adds_up(&world, day).await);
+            months.push(a_month_adds_up(&world, day, &mut left).await);
         }
         let all = all.iter_mut();
         futures::stream::iter(all).for_each_concurrent(CALLERS, |it| it.lives(&world, day)).await;
