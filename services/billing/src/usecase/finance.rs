@@ -42,8 +42,6 @@ mod ahead;
 mod basis;
 mod books;
 mod known;
-#[cfg(test)]
-mod lives;
 
 use basis::{Basis, Money, made_at};
 use books::{Sold, reconcile};
@@ -403,3 +401,6 @@ impl Line {
 fn signed(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod lives;

@@ -4,14 +4,15 @@
 //! what went back, was earned and was breakage in it; and over all months what was paid and what went back are the payments. On
 //! both engines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_id::OwnerId;
+use bursar_money::Currency;
 use bursar_secret::Entropy;
 use bursar_testkit::{TestDb, at, engines, id, organization, personal};
 use bursar_time::{Span, Timestamp};
 
-use super::{MonthReport, Sums, report_at};
+use super::{Count as _, FinanceError, Money, MonthReport, Sums, report_at};
 use crate::domain::{Dispute, News, Payment};
 use crate::error::Error;
 use crate::store::{payments, subscriptions};
@@ -285,6 +286,18 @@ async fn lives(mut db: TestDb, seed: u64) {
         }
         Box::pin(live(Shop::selling(&db, START, PLANS).await, seed + 3 * nth, 120)).await;
     }
+}
+
+#[test]
+fn a_sum_that_cannot_be_counted_is_no_report_and_currencies_are_apart() {
+    let (much, little) = (Money { left: i64::MAX, ..Money::default() }, Money { left: 1, ..Money::default() });
+    let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+    sums.count(Currency::USD, 0, (&much, &Money::default())).unwrap();
+    sums.count(Currency::EUR, 0, (&little, &Money::default())).unwrap();
+    assert_eq!((sums["USD"].left_value, sums["EUR"].left_value), (i64::MAX, 1));
+    let beyond = sums.count(Currency::USD, 0, (&little, &Money::default()));
+    assert!(matches!(beyond, Err(FinanceError::TooMuch(currency)) if currency == "USD"));
+    assert_eq!(sums["USD"].left_value, i64::MAX, "it stays what it was");
 }
 
 engines! {
