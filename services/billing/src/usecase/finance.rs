@@ -2,7 +2,8 @@
 //! them what is owed in credits, what was earned and what was breakage. And whether lots and sales agree.
 //!
 //! A month's end is found by going back from today: what a lot has now without what its ledger moved afterwards. One account
-//! is read at a time, in one snapshot, so that memory grows with nobody's history.
+//! is read at a time, in one snapshot, its rows page by page, and each line is written at once: memory grows with the lots of the
+//! largest account, and not with how many accounts there are.
 //!
 //! A month that moved to an organization was paid for once: what was paid is divided by the credits that stayed and those that
 //! moved. The columns of credits say what each ledger does, where what moved is voided at the one owner and granted at the
