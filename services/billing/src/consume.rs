@@ -54,8 +54,6 @@ impl Consumer for FromOrganization {
     }
 
     async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
-        // By what was told before: whoever it leaves out ends with that.
-        ownership::follow_omitted(tx, incarnation, self.clock.now()).await?;
         projection::forget_before(tx, incarnation).await?;
         projects::forget_before(tx, incarnation).await?;
         ownership::settle(tx, self.clock.now()).await?;

@@ -28,17 +28,14 @@ const END_BEFORE: &str = "UPDATE members SET role = NULL, incarnation = $1 WHERE
 
 const BETWEEN: &str = "SELECT owner, user_id, role, incarnation, version FROM members \
     WHERE (owner, user_id) > ($1, $2) AND (owner, user_id) <= ($3, $4) ORDER BY owner, user_id LIMIT $5";
-const HELD_BEFORE: &str = "SELECT owner, user_id FROM members WHERE role = $1 AND incarnation < $2 \
-    AND (owner, user_id) > ($3, $4) ORDER BY owner, user_id LIMIT $5";
 const DOUBT: &str = "UPDATE members SET incarnation = 0, version = 0 WHERE owner = $1 AND user_id = $2";
 
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, HELD_BEFORE, DOUBT];
+pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] =
-    &[NAMED_POSTGRES, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, HELD_BEFORE, DOUBT];
+pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
 
 /// A membership's name.
 pub type Name = (OwnerId, UserId);
@@ -85,15 +82,11 @@ fn words(rows: Vec<Row>) -> Result<Words, DbError> {
 }
 
 fn word((owner, user, role, incarnation, version): Row) -> Result<(Name, Word), DbError> {
-    let name = name(&owner, &user)?;
+    let owner = OwnerId::from_bytes(&owner).ok_or_else(|| unreadable("an owner of members is none"))?;
+    let user = uuid::Uuid::from_slice(&user).map_err(unreadable)?;
     let incarnation = u64::try_from(incarnation).map_err(unreadable)?;
     let version = u64::try_from(version).map_err(unreadable)?;
-    Ok((name, Word { role, incarnation, version }))
-}
-
-fn name(owner: &[u8], user: &[u8]) -> Result<Name, DbError> {
-    let owner = OwnerId::from_bytes(owner).ok_or_else(|| unreadable("an owner of members is none"))?;
-    Ok((owner, UserId::from_uuid(uuid::Uuid::from_slice(user).map_err(unreadable)?)))
+    Ok(((owner, UserId::from_uuid(user)), Word { role, incarnation, version }))
 }
 
 /// Remembers a word, unless a later one is known.
@@ -144,26 +137,6 @@ pub async fn organizations_of(tx: &mut Tx, user: UserId) -> Result<Vec<OwnerId>,
     rows.iter().map(organization).collect()
 }
 
-/// The memberships with a role of which no word of this incarnation or a later one told, after one, in the order of their names,
-/// at most `limit`; `None` is the beginning. Once a snapshot of it is told whole, these have ended ([`crate::projection::forget_before`]).
-pub async fn held_before(
-    tx: &mut Tx,
-    (role, incarnation): (Role, u64),
-    after: Option<Name>,
-    limit: i64,
-) -> Result<Vec<Name>, DbError> {
-    let (owner, user) = bytes(after, &[]);
-    let rows: Vec<(Vec<u8>, Vec<u8>)> = on!(tx, c => sqlx::query_as(HELD_BEFORE)
-        .bind(role)
-        .bind(stored(incarnation))
-        .bind(owner)
-        .bind(user)
-        .bind(limit)
-        .fetch_all(c)
-        .await?);
-    rows.iter().map(|(owner, user)| name(owner, user)).collect()
-}
-
 /// Ends every membership that no word of this incarnation or a later one told of. A token that says otherwise is of an
 /// earlier one.
 pub(crate) async fn end_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
@@ -178,6 +151,10 @@ pub async fn between(
     (after, last): (Option<Name>, Option<Name>),
     limit: i64,
 ) -> Result<Vec<(Name, Word)>, DbError> {
+    let bytes = |name: Option<Name>, otherwise: &[u8]| match name {
+        Some((owner, user)) => (owner.to_bytes().to_vec(), user.as_uuid().as_bytes().to_vec()),
+        None => (otherwise.to_vec(), otherwise.to_vec()),
+    };
     let ((owner, user), (last_owner, last_user)) = (bytes(after, &[]), bytes(last, &[0xff; 17]));
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(BETWEEN)
         .bind(owner)
@@ -188,14 +165,6 @@ pub async fn between(
         .fetch_all(c)
         .await?);
     rows.into_iter().map(word).collect()
-}
-
-/// A name as it is stored, or what stands in the place of one.
-fn bytes(name: Option<Name>, otherwise: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    match name {
-        Some((owner, user)) => (owner.to_bytes().to_vec(), user.as_uuid().as_bytes().to_vec()),
-        None => (otherwise.to_vec(), otherwise.to_vec()),
-    }
 }
 
 /// Has any word hold against what is known of a membership, whatever its version: it is wrong. Nothing else changes until

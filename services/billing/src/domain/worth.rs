@@ -34,6 +34,12 @@ impl Parts {
         Self { spent: by.spent, expired: by.expired, voided: by.voided, left }
     }
 
+    /// By how much a lot's end changes them that nobody has booked yet: what is left of it beside holds is gone since then.
+    pub fn lapsed(lot: &Lot) -> Self {
+        let left = lot.remaining.micro();
+        Self { expired: left, left: -left, ..Self::default() }
+    }
+
     /// These and those together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

@@ -228,7 +228,8 @@ impl Cashier {
             Purpose::Purchase | Purpose::Renewal => return Ok(superseded),
         };
         for waiting in waiting {
-            if waiting.state == PaymentState::Created {
+            // Somebody's own call asks for it at this moment. A contract's stays as it was written down until its money is there.
+            if waiting.state == PaymentState::Created && waiting.bought.contract().is_none() {
                 continue;
             }
             if let Some(mut old) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {

@@ -248,7 +248,7 @@ async fn account<W: Write>(
             let basis = Basis::of(&lot, (&moved, &known), (from, to))?;
             sold.granted(&lot, &basis);
             if lot.number < moved.end {
-                line((owner, basis), &lot, &moved, from, report, csv)?;
+                line((owner, basis), &lot, &moved, (from, to), report, csv)?;
             }
         }
     }
@@ -295,12 +295,19 @@ fn line<W: Write>(
     (owner, basis): (OwnerId, Basis),
     lot: &Lot,
     moved: &Moved,
-    from: Timestamp,
+    (from, to): (Timestamp, Timestamp),
     report: &mut MonthReport,
     csv: &mut csv::Writer<W>,
 ) -> Result<(), FinanceError> {
-    let within = moved.within.get(&lot.id).copied().unwrap_or_default();
-    let end = Parts::of(lot).minus(moved.after.get(&lot.id).copied().unwrap_or_default());
+    let mut within = moved.within.get(&lot.id).copied().unwrap_or_default();
+    let mut end = Parts::of(lot).minus(moved.after.get(&lot.id).copied().unwrap_or_default());
+    // A lot ends by its time, and the entry that says so may come later: it is dated back, and a month that was told stays so.
+    if let Some(ended_at) = lot.terms.expires_at.filter(|it| *it < to) {
+        end = end.plus(Parts::lapsed(lot));
+        if ended_at >= from {
+            within = within.plus(Parts::lapsed(lot));
+        }
+    }
     let begin = end.minus(within);
     let granted_at = made_at(lot.id);
     // Money is given back also where no credits move: they are owed, or nobody had them.

@@ -1,5 +1,5 @@
 //! An organization that passes on to another owner: what its former owner had set to pay by itself pays no more. An event tells
-//! of it, or a snapshot, which may also leave the former owner out ([`follow_omitted`]). In a rolling upgrade a program may hear of it
+//! of it, or a snapshot, which may also leave the former owner out. In a rolling upgrade a program may hear of it
 //! that does not know what follows: the database notes who was an owner, and it is made up for ([`catch_up`]).
 //!
 //! The top-up is switched off at once. The payment methods that the former owner had added serve until what is paid for at the
@@ -52,27 +52,6 @@ pub(crate) async fn follow(
     }
 }
 
-/// Before what a snapshot of this incarnation leaves out ends: who was an organization's owner by an earlier one is that no more.
-/// What they had set to top it up is off, also where nobody becomes the owner there. Doing it again changes nothing.
-pub(crate) async fn follow_omitted(tx: &mut Tx, incarnation: u64, now: Timestamp) -> Result<(), DbError> {
-    let mut after = None;
-    loop {
-        let omitted = words::held_before(tx, (Role::Owner, incarnation), after, PAGE).await?;
-        let Some(last) = omitted.last() else { return Ok(()) };
-        after = Some(*last);
-        // In the order in which whoever locks several does.
-        let owners: Vec<OwnerId> = omitted.iter().map(|(owner, _)| *owner).collect();
-        accounts::lock(tx, &owners).await?;
-        for name in omitted {
-            let top_up = settings::of(tx, name.0).await?.top_up;
-            if top_up.is_some_and(|it| it.enabled && it.set_by == name.1.to_string()) {
-                top_ups::switch_off(tx, name.0, Stop::OwnerChanged, now).await?;
-            }
-            follow(tx, name, Turn { was: Some(Role::Owner), is: None }, (now, now)).await?;
-        }
-    }
-}
-
 /// Makes up for what programs have heard of that do not know what follows: as if it were heard of now. Doing it again changes
 /// nothing.
 pub(crate) async fn catch_up(db: &Db, now: Timestamp) -> Result<(), DbError> {
@@ -95,10 +74,23 @@ pub(crate) async fn settle(tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
         for name in noted {
             // Who owns it again by now is followed as such, or was it all the while.
             let is = told.get(&name).and_then(|word| word.role);
+            if is != Some(Role::Owner) {
+                forget_top_up(tx, name, now).await?;
+            }
             follow(tx, name, Turn { was: Some(Role::Owner), is }, (now, now)).await?;
             former::done(tx, name).await?;
         }
     }
+}
+
+/// What somebody who is no owner any more had set to top the account up is off, also where nobody becomes the owner there.
+async fn forget_top_up(tx: &mut Tx, (owner, user): (OwnerId, UserId), now: Timestamp) -> Result<(), DbError> {
+    accounts::lock(tx, &[owner]).await?;
+    let top_up = settings::of(tx, owner).await?.top_up;
+    if top_up.is_some_and(|it| it.enabled && it.set_by == user.to_string()) {
+        top_ups::switch_off(tx, owner, Stop::OwnerChanged, now).await?;
+    }
+    Ok(())
 }
 
 /// When what was paid for at `since` ends. What was renewed or begun since was not paid for then, however late it is heard of.

@@ -159,6 +159,8 @@ engines! {
         let seats = ana.set_seats(set_seats(ana.owner, 12)).await.unwrap().payment.unwrap().id;
         passes(&world, "2028-01-10T00:00:00Z");
         refunds(&world, ana.owner, &seats, Some(5)).await;
+        // The plan's own lot of January has ended in the ledger, too.
+        becomes(&world, &ana, "2028-01-31T10:00:00Z").await;
         passes(&world, "2028-02-10T00:00:00Z");
         refunds(&world, ana.owner, &seats, None).await;
         let december = months.report(&world, "2027-12").await;

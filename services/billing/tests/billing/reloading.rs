@@ -231,7 +231,7 @@ engines! {
         let (few, broken) = (with_painter("images", "0"), with_painter("images", "2").replace("[[plans]]", "[[plans"));
         let long = format!("{}\n{}", with_painter("images", "9"), "#é".repeat(3 * 1024 * 1024 / 2));
         let cases: [(&str, &[u8], &str, &str); 6] = [
-            ("empty", b"", "missing field", "1"),
+            ("empty", b"", "missing field", "2"),
             ("no text", b"\xff\xfe", "cannot be read", "1"),
             ("no TOML", broken.as_bytes(), "the catalog's file is wrong", "1"),
             ("a flaw", few.as_bytes(), "meter images of model painter must be worth more than zero credits", "1"),

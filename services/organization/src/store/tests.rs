@@ -82,6 +82,7 @@ const BOTH: &[&str] = &[
     memberships::OF_USER,
     memberships::OWNED,
     memberships::PLACE,
+    memberships::PLACE_NOW,
     memberships::AFTER,
     organizations::AFTER,
     memberships::SET_ROLE,

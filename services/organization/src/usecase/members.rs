@@ -70,8 +70,7 @@ impl Organization {
     /// there, where it is in its life.
     pub async fn check_access(&self, id: OrganizationId, user: UserId) -> Result<(Word, Option<Standing>), Error> {
         let mut tx = self.0.db.read().await?;
-        let incarnation = bursar_events::incarnation(&mut tx).await?;
-        let place = memberships::place(&mut tx, id, user).await?;
+        let (incarnation, place) = memberships::place_now(&mut tx, id, user).await?;
         let standing = place.role.map(|_| place.standing).filter(|standing| !matches!(standing, Standing::Purged(_)));
         let role = place.open().ok();
         // That it is closed is no change of a membership: whoever remembers words must not remember this one.

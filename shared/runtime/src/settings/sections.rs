@@ -330,11 +330,7 @@ impl Settings {
             fonts_dir: None,
             invoice_retention: Duration::from_hours(24 * 3_653),
             otlp_endpoint: None,
-            log: LogSettings {
-                format: if production { LogFormat::Json } else { LogFormat::Text },
-                // OpenTelemetry reports its own steps at the level at which a service reports its work.
-                filter: "info,opentelemetry=warn".to_owned(),
-            },
+            log: LogSettings::defaults(production),
             mail: MailSettings {
                 smtp_url: None,
                 from: "Bursar <no-reply@bursar.localhost>".to_owned(),
@@ -360,6 +356,16 @@ impl Settings {
             invoices: InvoiceSettings::default(),
             payments: PaymentSettings::default(),
             data_dir,
+        }
+    }
+}
+
+impl LogSettings {
+    fn defaults(production: bool) -> Self {
+        Self {
+            format: if production { LogFormat::Json } else { LogFormat::Text },
+            // OpenTelemetry reports its own steps at the level at which a service reports its work.
+            filter: "info,opentelemetry=warn".to_owned(),
         }
     }
 }
