@@ -28,6 +28,16 @@ pub(crate) enum Format {
     Pdf,
 }
 
+/// How what stands on a document is paid. Its payment says so, which never changes in this: so the same document is the same
+/// for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paid {
+    /// By a provider, before the invoice was issued.
+    AtOnce,
+    /// By the invoice itself, which is yet to be paid: nothing records whether that has happened.
+    ByInvoice,
+}
+
 /// How the deployment's documents look. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
@@ -73,8 +83,8 @@ impl Look {
     }
 
     /// Writes a document. Takes as long as it has lines: not for a thread that others wait for.
-    pub(crate) fn write(&self, invoice: &Invoice, format: Format) -> Result<Vec<u8>, DocumentError> {
-        let view = View::of(invoice);
+    pub(crate) fn write(&self, invoice: &Invoice, paid: Paid, format: Format) -> Result<Vec<u8>, DocumentError> {
+        let view = View::of(invoice, paid);
         match format {
             Format::Html => html::write(&view, self.logo.as_ref().map(|logo| logo.uri.as_str())),
             Format::Pdf => pdf::write(&view, &self.fonts, self.logo.as_ref().map(|logo| &logo.picture)),

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bursar_testkit::{at, id};
 
-use super::{Format, Look};
+use super::view::View;
+use super::{Format, Look, Paid};
 use crate::domain::{
     Bill, BillingProfile, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, TaxProvider, TaxRate,
 };
@@ -49,7 +50,11 @@ fn look() -> Look {
 }
 
 fn html(invoice: &Invoice) -> String {
-    String::from_utf8(look().write(invoice, Format::Html).unwrap()).unwrap()
+    html_of(invoice, Paid::AtOnce)
+}
+
+fn html_of(invoice: &Invoice, paid: Paid) -> String {
+    String::from_utf8(look().write(invoice, paid, Format::Html).unwrap()).unwrap()
 }
 
 /// How many pages a PDF has: each is an object of the type Page.
@@ -90,19 +95,46 @@ fn a_credit_note_names_its_invoice() {
 }
 
 #[test]
+fn a_document_says_what_has_become_of_the_money_by_how_it_was_paid() {
+    let sold = invoice(vec![line("Enterprise", "900.00 USD")]);
+    let note = Invoice {
+        id: DocumentId { kind: DocumentKind::CreditNote, id: id(8) },
+        original: Some((sold.id.id, sold.number.clone())),
+        ..sold.clone()
+    };
+    let nothing = invoice(vec![line("Enterprise", "0.00 USD")]);
+    let cases = [
+        (&sold, Paid::AtOnce, "Paid in full."),
+        (&sold, Paid::ByInvoice, "To be paid by invoice."),
+        (&note, Paid::AtOnce, "Given back to the means of payment it was paid with."),
+        (&note, Paid::ByInvoice, "Set off against the invoice, or given back by transfer where that has been paid."),
+        (&nothing, Paid::ByInvoice, "Paid in full."),
+    ];
+    let sentences: Vec<_> = cases.iter().map(|(_, _, sentence)| *sentence).collect();
+    for (document, paid, sentence) in cases {
+        let page = html_of(document, paid);
+        for other in &sentences {
+            assert_eq!(page.contains(other), *other == sentence, "{paid:?} {other}: {page}");
+        }
+        assert_eq!(View::of(document, paid).closing, sentence, "the PDF writes the same text");
+        assert_eq!(pages(&look().write(document, paid, Format::Pdf).unwrap()), 1);
+    }
+}
+
+#[test]
 fn whoever_gave_no_name_or_whose_profile_is_erased_has_an_invoice_all_the_same() {
     let mut nobody = invoice(vec![line("Starter", "20.00 USD")]);
     nobody.profile = Some(BillingProfile::default());
     assert!(html(&nobody).contains(&nobody.owner.to_string()));
     nobody.profile = None;
     assert!(!html(&nobody).contains(&nobody.owner.to_string()));
-    assert!(look().write(&nobody, Format::Pdf).unwrap().starts_with(b"%PDF-"));
+    assert!(look().write(&nobody, Paid::AtOnce, Format::Pdf).unwrap().starts_with(b"%PDF-"));
 }
 
 #[test]
 fn the_same_invoice_is_the_same_file() {
     let one = invoice(vec![line("Starter", "20.00 USD")]);
-    let write = |format| look().write(&one, format).unwrap();
+    let write = |format| look().write(&one, Paid::AtOnce, format).unwrap();
     for format in [Format::Html, Format::Pdf] {
         assert_eq!(write(format), write(format), "{format:?}");
     }
@@ -117,7 +149,7 @@ fn a_thousand_lines_go_on_over_many_pages() {
     let long = invoice((0..1_000).map(|n| line(&name(n), "200.00 USD")).collect());
     let look = look();
     let began = Instant::now();
-    let pdf = look.write(&long, Format::Pdf).unwrap();
+    let pdf = look.write(&long, Paid::AtOnce, Format::Pdf).unwrap();
     println!("1,000 lines as a PDF of {} pages: {:?}, {} bytes", pages(&pdf), began.elapsed(), pdf.len());
     assert!(pages(&pdf) > 30, "{}", pages(&pdf));
     assert!(html(&long).contains("238000.00 USD"));
@@ -147,7 +179,7 @@ fn names_in_other_scripts_are_written_in_the_fonts_of_the_folder_and_all_the_sam
         ..BillingProfile::default()
     };
     one.profile = Some(profile);
-    let write = |look: Look| look.write(&one, Format::Pdf).unwrap();
+    let write = |look: Look| look.write(&one, Paid::AtOnce, Format::Pdf).unwrap();
     let (with, without) = (write(Look::load(Some(&folder), None).unwrap()), write(look()));
     let texts = [&with, &without].map(|pdf| String::from_utf8_lossy(pdf).into_owned());
     let embedded = |text: &str, script: &str| {
@@ -181,11 +213,11 @@ fn the_logo_stands_on_the_page_of_html_and_in_the_pdf() {
     std::fs::write(&path, &file).unwrap();
     let (bare, dressed) = (look(), Look::load(None, Some(&path)).unwrap());
     let one = invoice(vec![line("Starter", "20.00 USD")]);
-    let html = |look: &Look| String::from_utf8(look.write(&one, Format::Html).unwrap()).unwrap();
+    let html = |look: &Look| String::from_utf8(look.write(&one, Paid::AtOnce, Format::Html).unwrap()).unwrap();
     let picture = format!("<img src=\"data:image/png;base64,{}\"", STANDARD.encode(&file));
     assert!(html(&dressed).contains(&picture), "{}", html(&dressed));
     assert!(!html(&bare).contains("<img"), "{}", html(&bare));
-    let pdf = |look: &Look| look.write(&one, Format::Pdf).unwrap();
+    let pdf = |look: &Look| look.write(&one, Paid::AtOnce, Format::Pdf).unwrap();
     assert_eq!(pictures(&pdf(&bare)), 0);
     assert!(pictures(&pdf(&dressed)) > 0, "it is a picture in the file");
     assert_eq!(pages(&pdf(&dressed)), 1);

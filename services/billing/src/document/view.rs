@@ -3,6 +3,7 @@
 use bursar_money::Price;
 use bursar_time::Timestamp;
 
+use super::Paid;
 use crate::domain::{BillingProfile, DocumentKind, Invoice, InvoiceLine, LineKind};
 
 /// The texts of a document.
@@ -37,13 +38,11 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(invoice: &'a Invoice) -> Self {
+    pub(super) fn of(invoice: &'a Invoice, paid: Paid) -> Self {
         let Invoice { bill, .. } = invoice;
-        let (title, to, closing) = match invoice.id.kind {
-            DocumentKind::Invoice => ("Invoice", "Billed to", "Paid in full."),
-            DocumentKind::CreditNote => {
-                ("Credit note", "Credited to", "Given back to the means of payment it was paid with.")
-            }
+        let (title, to) = match invoice.id.kind {
+            DocumentKind::Invoice => ("Invoice", "Billed to"),
+            DocumentKind::CreditNote => ("Credit note", "Credited to"),
         };
         let mut facts = vec![("Number", invoice.number.clone()), ("Date", invoice.issued_on.clone())];
         if let Some((_, original)) = &invoice.original {
@@ -66,7 +65,20 @@ impl<'a> View<'a> {
             amount: format!("Amount ({})", bill.total.currency()),
             rows: bill.lines.iter().map(row).collect(),
             sums,
-            closing,
+            closing: closing(invoice, paid),
+        }
+    }
+}
+
+/// What has become of the money, or will.
+fn closing(invoice: &Invoice, paid: Paid) -> &'static str {
+    match (invoice.id.kind, paid) {
+        // What comes to nothing is paid, whoever would have to.
+        (DocumentKind::Invoice, Paid::ByInvoice) if !invoice.bill.total.is_zero() => "To be paid by invoice.",
+        (DocumentKind::Invoice, Paid::AtOnce | Paid::ByInvoice) => "Paid in full.",
+        (DocumentKind::CreditNote, Paid::AtOnce) => "Given back to the means of payment it was paid with.",
+        (DocumentKind::CreditNote, Paid::ByInvoice) => {
+            "Set off against the invoice, or given back by transfer where that has been paid."
         }
     }
 }

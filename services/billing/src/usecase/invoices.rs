@@ -19,13 +19,14 @@ use bursar_time::{Span, Timestamp, Zone};
 use tokio::sync::watch;
 
 use super::costly::Costly;
-use crate::document::{Format, Look};
+use crate::document::{Format, Look, Paid};
 use crate::domain::{
     AccountSettings, AlertPercents, Bill, Bought, Country, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer,
     LineKind, Month, NumberPrefix, SeatsPart, TaxProvider,
 };
 use crate::error::Error;
-use crate::store::{accounts, invoices, methods, settings};
+use crate::payment::INVOICE;
+use crate::store::{accounts, invoices, methods, payments, settings};
 
 /// How often a prefix is made before it is given up: that one of forty random bits is taken already is rare.
 const PREFIXES: usize = 8;
@@ -365,13 +366,22 @@ impl InvoiceUseCases {
         id: DocumentId,
         format: Format,
     ) -> Result<Vec<u8>, Error> {
-        let invoice = self.get(owner, id).await?;
+        let (invoice, paid) = self.with_payment(owner, id).await?;
         let look = self.look.clone();
-        let written = self.costly.write(caller, owner, move || look.write(&invoice, format)).await?;
+        let written = self.costly.write(caller, owner, move || look.write(&invoice, paid, format)).await?;
         written.map_err(|error| {
             tracing::error!(invoice = %id, %error, "an invoice cannot be written as a document");
             Error::Failed
         })
+    }
+
+    /// One of the owner's, and how it is paid, which its payment has from the beginning.
+    async fn with_payment(&self, owner: OwnerId, id: DocumentId) -> Result<(Invoice, Paid), Error> {
+        let mut tx = self.db.read().await?;
+        let invoice = invoices::find(&mut tx, owner, id).await?.ok_or(Error::NotFound("invoice"))?;
+        let payment = payments::find(&mut tx, owner, invoice.payment).await?;
+        let by_invoice = payment.is_some_and(|payment| payment.method == INVOICE);
+        Ok((invoice, if by_invoice { Paid::ByInvoice } else { Paid::AtOnce }))
     }
 
     /// The owner's, the latest first.

@@ -10,6 +10,8 @@ use bursar_time::Span;
 use tonic::{Code, Status};
 
 use crate::calls::Caller;
+use crate::contracts::contract;
+use crate::given_back::refunds;
 use crate::world::{World, until};
 
 fn buy(owner: OwnerId, pack: &str) -> pb::PurchasePackRequest {
@@ -181,6 +183,37 @@ engines! {
         ana.update_account_settings(later).await.unwrap();
         assert_eq!(ana.get_invoice(one(ana.owner, &invoice.id)).await.unwrap().invoice.unwrap(), invoice);
         assert_eq!(render(&ana, document(ana.owner, &invoice.id, InvoiceFormat::Pdf)).await.unwrap(), pdf);
+    }
+
+    async fn what_is_paid_by_invoice_is_not_called_paid_and_a_refund_of_it_goes_nowhere(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "1").await;
+        boss.purchase_pack(buy(team, "starter")).await.unwrap();
+        world.passes(Span::SECOND);
+        let agreed = world.operator().set_contract(contract(team, 900)).await.unwrap().payment.unwrap();
+        assert_eq!(agreed.payment_method, "invoice");
+        let [invoice, pack]: [pb::Invoice; 2] = boss.list_invoices(invoices(team)).await.unwrap().invoices.try_into().unwrap();
+        assert_eq!(invoice.payment_id, agreed.id);
+        for paid in [&agreed.id, &pack.payment_id] {
+            world.passes(Span::SECOND);
+            refunds(&world, team, paid, None).await;
+        }
+        let [pack_note, note, _, _]: [pb::Invoice; 4] = boss.list_invoices(invoices(team)).await.unwrap().invoices.try_into().unwrap();
+        assert_eq!([&note.original_id, &pack_note.original_id], [&invoice.id, &pack.id]);
+        let sentences = [
+            (&invoice, "To be paid by invoice."),
+            (&pack, "Paid in full."),
+            (&note, "Set off against the invoice, or given back by transfer where that has been paid."),
+            (&pack_note, "Given back to the means of payment it was paid with."),
+        ];
+        for (document_of, _) in &sentences {
+            let html = document(team, &document_of.id, InvoiceFormat::Html);
+            let page = String::from_utf8(render(&boss, html.clone()).await.unwrap()).unwrap();
+            for (other, sentence) in &sentences {
+                assert_eq!(page.contains(sentence), other.id == document_of.id, "{sentence} {page}");
+            }
+            assert_eq!(render(&boss, html).await.unwrap(), page.into_bytes(), "it is the same again");
+        }
     }
 
     async fn a_renewal_is_invoiced_whoever_spends_first(db: TestDb) {

@@ -12,7 +12,7 @@ use bursar_time::Span;
 use prost::Message as _;
 
 use super::{Invoices, Taxes, Terms, forget, leave};
-use crate::document::{Format, Look};
+use crate::document::{Format, Look, Paid};
 use crate::domain::{
     AccountSettings, BillingProfile, DocumentKind, Invoice, Issuer, News, SettingsChange, TaxProvider, TaxRate,
 };
@@ -143,7 +143,7 @@ engines! {
         }
         let documents = all(&shop, owner).await;
         let pages: Vec<_> = documents.iter().map(|it| {
-            String::from_utf8(look.write(it, Format::Html).unwrap()).unwrap().to_lowercase()
+            String::from_utf8(look.write(it, Paid::AtOnce, Format::Html).unwrap()).unwrap().to_lowercase()
         }).collect();
         let [words, credits] = pages.as_slice() else { panic!("{documents:?}") };
         assert!(words.contains("starter (300 words)") && !words.contains("credit"), "{words}");
