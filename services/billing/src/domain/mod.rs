@@ -146,7 +146,7 @@ pub use paid_lot::{PaidLot, Station};
 pub use payment::{Bought, Dispute, Moved, News, Payment, PaymentState, Purpose, TakenBack};
 pub use payment_method::{Card, SavedMethod};
 pub use profile::{AccountSettings, AlertPercents, BillingProfile, SettingsChange, is_supported};
-pub use purchase::{Purchase, PurchaseState};
+pub use purchase::{Purchase, PurchaseState, Receipt};
 pub use rates::{
     Component, MAX_METERS, MAX_RATES, MeterName, MeterPrice, MeterUse, ModelPrice, Priced, Rate, RateCard, RateError,
 };

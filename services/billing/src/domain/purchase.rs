@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bursar_id::{LotId, OwnerId, PaymentId, PurchaseId};
+use bursar_id::{InvoiceId, LotId, OwnerId, PaymentId, PurchaseId};
 use bursar_money::{Credits, Price};
 use bursar_time::Timestamp;
 
 use super::catalog::ProductId;
-use super::payment::{Bought, Payment};
+use super::payment::{Bought, Dispute, Payment};
 use super::refusal::Inconsistent;
 
 /// Where a purchase is in its life.
@@ -100,5 +100,25 @@ impl Purchase {
             buyer: payment.started_by.clone(),
             created_at: payment.created_at,
         })
+    }
+}
+
+/// A purchase with what its payment says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The purchase.
+    pub purchase: Purchase,
+    /// Its invoice; `None` before there is one.
+    pub invoice: Option<InvoiceId>,
+    /// How much of the money went back; `None` where the purchase has no payment of its own.
+    pub refunded: Option<Price>,
+    /// Whether the payment is disputed.
+    pub dispute: Dispute,
+}
+
+impl Receipt {
+    /// A purchase beside its payment as it is.
+    pub fn of(purchase: Purchase, payment: &Payment) -> Self {
+        Self { purchase, invoice: payment.invoice, refunded: Some(payment.refunded), dispute: payment.dispute }
     }
 }

@@ -209,13 +209,7 @@ pub(super) fn payment(payment: &Payment, action: Option<&Action>) -> pb::Payment
         amount: Some(to_money(payment.amount)),
         refunded: Some(to_money(payment.refunded)),
         state: state(payment.state).into(),
-        dispute: match payment.dispute {
-            Dispute::None => pb::DisputeState::Unspecified,
-            Dispute::Open => pb::DisputeState::Open,
-            Dispute::Won => pb::DisputeState::Won,
-            Dispute::Lost => pb::DisputeState::Lost,
-        }
-        .into(),
+        dispute: dispute(payment.dispute).into(),
         decline_code: payment.decline_code.clone().unwrap_or_default(),
         action: action.map(shown),
         purchase_id: text(payment.bought.purchase().map(|id| id.to_string())),
@@ -224,6 +218,15 @@ pub(super) fn payment(payment: &Payment, action: Option<&Action>) -> pb::Payment
         lot_id: text(payment.lot.map(|id| id.to_string())),
         created_at: Some(to_timestamp(payment.created_at)),
         invoice_id: text(payment.invoice.map(|id| id.to_string())),
+    }
+}
+
+pub(super) fn dispute(dispute: Dispute) -> pb::DisputeState {
+    match dispute {
+        Dispute::None => pb::DisputeState::Unspecified,
+        Dispute::Open => pb::DisputeState::Open,
+        Dispute::Won => pb::DisputeState::Won,
+        Dispute::Lost => pb::DisputeState::Lost,
     }
 }
 

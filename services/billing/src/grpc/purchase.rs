@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::order::order;
 use super::{parse, payment};
-use crate::domain::{Purchase, PurchaseState};
+use crate::domain::{PurchaseState, Receipt};
 use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::purchases::PurchaseUseCases;
 
@@ -45,7 +45,7 @@ impl PurchaseService for PurchaseHandler {
         let asked = request.into_inner();
         let owner = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?.owner;
         let found = self.0.get(owner, parse::id("purchase_id", &asked.purchase_id)?).await?;
-        Ok(Response::new(pb::GetPurchaseResponse { purchase: Some(purchase(&found)) }))
+        Ok(Response::new(pb::GetPurchaseResponse { purchase: Some(receipt(&found)) }))
     }
 
     async fn list_purchases(
@@ -57,19 +57,20 @@ impl PurchaseService for PurchaseHandler {
         let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
         let list = self.2.list("ListPurchases", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
-        let page = self.0.list(allowed.owner, &page).await?.messages(|it| purchase(&it));
+        let page = self.0.list(allowed.owner, &page).await?.messages(|it| receipt(&it));
         Ok(Response::new(pb::ListPurchasesResponse { purchases: page.rows, next_page_token: page.next_page_token }))
     }
 }
 
-impl Stored for Purchase {
+impl Stored for Receipt {
     type Message = pb::Purchase;
     fn to_message(&self) -> pb::Purchase {
-        purchase(self)
+        receipt(self)
     }
 }
 
-fn purchase(purchase: &Purchase) -> pb::Purchase {
+fn receipt(receipt: &Receipt) -> pb::Purchase {
+    let Receipt { purchase, invoice, refunded, dispute } = receipt;
     pb::Purchase {
         id: purchase.id.to_string(),
         owner: purchase.owner.to_string(),
@@ -87,5 +88,8 @@ fn purchase(purchase: &Purchase) -> pb::Purchase {
         bought_by: purchase.buyer.clone(),
         created_at: Some(to_timestamp(purchase.created_at)),
         payment_id: purchase.payment.map(|payment| payment.to_string()).unwrap_or_default(),
+        invoice_id: invoice.map(|invoice| invoice.to_string()).unwrap_or_default(),
+        refunded: refunded.map(to_money),
+        dispute: payment::dispute(*dispute).into(),
     }
 }

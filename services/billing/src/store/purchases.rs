@@ -1,18 +1,27 @@
 //! Purchases of packs.
 
 use bursar_db::{DbError, Tx, exactly_one, on};
-use bursar_id::{LotId, OwnerId, PaymentId, PurchaseId};
+use bursar_id::{InvoiceId, LotId, OwnerId, PaymentId, PurchaseId};
 use bursar_money::Credits;
 use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 
 use super::{subscriptions, unreadable};
-use crate::domain::{ProductId, Purchase, PurchaseState};
+use crate::domain::{Dispute, ProductId, Purchase, PurchaseState, Receipt};
 
 macro_rules! columns {
     () => {
         "owner, id, pack_id, state, credits, currency, price, payment_method, payment_reference, lot_id, buyer, created_at, \
          phase, payment_id"
+    };
+}
+
+/// The same beside the payment, which has the same owner.
+macro_rules! receipts {
+    () => {
+        "SELECT p.owner, p.id, p.pack_id, p.state, p.credits, p.currency, p.price, p.payment_method, p.payment_reference, \
+         p.lot_id, p.buyer, p.created_at, p.phase, p.payment_id, q.invoice_id, q.refunded, q.dispute \
+         FROM purchases AS p LEFT JOIN payments AS q ON q.owner = $1 AND q.id = p.payment_id WHERE p.owner = $1"
     };
 }
 
@@ -25,12 +34,21 @@ const SETTLE: &str = "UPDATE purchases SET state = $3, phase = $4, lot_id = $5 W
 const FIND: &str = concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id = $2");
 const PAGE: &str =
     concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
+const RECEIPT: &str = concat!(receipts!(), " AND p.id = $2");
+const RECEIPTS: &str = concat!(receipts!(), " AND p.id < $2 ORDER BY p.id DESC LIMIT $3");
 const KEPT: &str = "SELECT request_hash, first_answer FROM purchases WHERE owner = $1 AND request = $2";
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 5] =
-    [("INSERT", INSERT), ("SETTLE", SETTLE), ("FIND", FIND), ("PAGE", PAGE), ("KEPT", KEPT)];
+pub(super) const STATEMENTS: [(&str, &str); 7] = [
+    ("INSERT", INSERT),
+    ("SETTLE", SETTLE),
+    ("FIND", FIND),
+    ("PAGE", PAGE),
+    ("RECEIPT", RECEIPT),
+    ("RECEIPTS", RECEIPTS),
+    ("KEPT", KEPT),
+];
 
 /// Comes after every id.
 const AFTER_ALL: &str = "~";
@@ -51,6 +69,25 @@ struct Row {
     created_at: Timestamp,
     phase: Option<String>,
     payment_id: Option<PaymentId>,
+}
+
+#[derive(sqlx::FromRow)]
+struct WithPayment {
+    #[sqlx(flatten)]
+    purchase: Row,
+    invoice_id: Option<InvoiceId>,
+    refunded: Option<i64>,
+    dispute: Option<String>,
+}
+
+impl WithPayment {
+    fn read(self) -> Result<Receipt, DbError> {
+        let purchase = self.purchase.read()?;
+        let currency = purchase.price.currency();
+        let refunded = self.refunded.map(|micros| subscriptions::price(currency.as_str(), micros)).transpose()?;
+        let dispute = self.dispute.map_or(Ok(Dispute::None), |text| text.parse()).map_err(unreadable)?;
+        Ok(Receipt { purchase, invoice: self.invoice_id, refunded, dispute })
+    }
 }
 
 /// A state as its two columns: to programs that know only PAID and DECLINED what is not paid was declined.
@@ -127,4 +164,23 @@ pub(crate) async fn page(
     let before = before.map_or_else(|| AFTER_ALL.to_owned(), |id| id.to_string());
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(PAGE).bind(owner).bind(before).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
+}
+
+/// One of the owner's purchases, with what its payment says.
+pub(crate) async fn receipt(tx: &mut Tx, owner: OwnerId, id: PurchaseId) -> Result<Option<Receipt>, DbError> {
+    let row: Option<WithPayment> = on!(tx, c => sqlx::query_as(RECEIPT).bind(owner).bind(id).fetch_optional(c).await?);
+    row.map(WithPayment::read).transpose()
+}
+
+/// The same of up to `limit` of them, as [`page`] gives them: one statement, however many there are.
+pub(crate) async fn receipts(
+    tx: &mut Tx,
+    owner: OwnerId,
+    before: Option<PurchaseId>,
+    limit: i64,
+) -> Result<Vec<Receipt>, DbError> {
+    let before = before.map_or_else(|| AFTER_ALL.to_owned(), |id| id.to_string());
+    let rows: Vec<WithPayment> =
+        on!(tx, c => sqlx::query_as(RECEIPTS).bind(owner).bind(before).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(WithPayment::read).collect()
 }

@@ -8,7 +8,7 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Page, PageReq
 use super::access::{Access, Allowed};
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::orders::{self, Order, admit, up_to_date};
-use crate::domain::{Bought, Pack, Payment, Purchase};
+use crate::domain::{Bought, Pack, Payment, Receipt};
 use crate::error::Error;
 use crate::payment::{Settlement, thing_of_request};
 use crate::store::{payments, purchases};
@@ -24,7 +24,7 @@ pub(crate) struct PurchaseUseCases {
 impl PurchaseUseCases {
     /// Takes the payment and grants the pack's credits to `owner`, bought by the caller; or begins to, where the payment is
     /// not settled at once. The provider is asked between two mutations: the first looks whether anything stands against it.
-    pub(crate) async fn purchase(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Purchase>, Error> {
+    pub(crate) async fn purchase(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Receipt>, Error> {
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
         let looked = self.check(&mut m, owner, asked, standing).await;
@@ -89,7 +89,7 @@ impl PurchaseUseCases {
         asked: &Asked<Order>,
         standing: Result<Allowed, Error>,
         heard: Option<&Settlement>,
-    ) -> Result<Done<Purchase, Payload>, Error> {
+    ) -> Result<Done<Receipt, Payload>, Error> {
         let allowed = admit(m, owner, standing)?;
         if m.open(asked).await?.is_none() {
             return Ok(Done::Replay);
@@ -101,11 +101,12 @@ impl PurchaseUseCases {
         }
         let purchase = payment.bought.purchase().ok_or(Error::Failed)?;
         let purchase = purchases::find(m.tx(), owner, purchase).await?.ok_or(Error::Failed)?;
-        if let Some(kept) = asked.keep(&purchase) {
+        let receipt = Receipt::of(purchase, &payment);
+        if let Some(kept) = asked.keep(&receipt) {
             payments::keep(m.tx(), payment.id, &kept).await?;
         }
-        m.about(&purchase.id);
-        Ok(Done::New(purchase, events))
+        m.about(&receipt.purchase.id);
+        Ok(Done::New(receipt, events))
     }
 
     fn pack(&self, id: &str) -> Result<Pack, Error> {
@@ -114,16 +115,16 @@ impl PurchaseUseCases {
     }
 
     /// One of the owner's purchases.
-    pub(crate) async fn get(&self, owner: OwnerId, id: PurchaseId) -> Result<Purchase, Error> {
+    pub(crate) async fn get(&self, owner: OwnerId, id: PurchaseId) -> Result<Receipt, Error> {
         let mut tx = self.cashier.till.db.read().await?;
-        purchases::find(&mut tx, owner, id).await?.ok_or(Error::NotFound("purchase"))
+        purchases::receipt(&mut tx, owner, id).await?.ok_or(Error::NotFound("purchase"))
     }
 
     /// The owner's purchases, the latest first.
-    pub(crate) async fn list(&self, owner: OwnerId, page: &PageRequest<PurchaseId>) -> Result<Page<Purchase>, Error> {
+    pub(crate) async fn list(&self, owner: OwnerId, page: &PageRequest<PurchaseId>) -> Result<Page<Receipt>, Error> {
         let mut tx = self.cashier.till.db.read().await?;
-        let rows = purchases::page(&mut tx, owner, page.after().copied(), page.limit()).await?;
-        Ok(page.page(rows, |purchase| purchase.id)?)
+        let rows = purchases::receipts(&mut tx, owner, page.after().copied(), page.limit()).await?;
+        Ok(page.page(rows, |receipt| receipt.purchase.id)?)
     }
 }
 

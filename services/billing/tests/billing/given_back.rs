@@ -108,7 +108,8 @@ pub(crate) async fn refunds(world: &World, owner: OwnerId, payment_id: &str, dol
     world.operator().refund_payment(request).await.unwrap();
 }
 
-async fn settles(world: &World, payment_id: &str, outcome: testing::Outcome) {
+/// Has the sandbox say this of a payment.
+pub(crate) async fn settles(world: &World, payment_id: &str, outcome: testing::Outcome) {
     let request = testing::SettleRequest { payment_id: payment_id.to_owned(), outcome: outcome.into(), amount: None };
     world.nobody().0.sandbox().settle(request).await.unwrap();
 }

@@ -44,6 +44,7 @@ mod paying;
 mod policies;
 mod purging;
 mod races;
+mod receipts;
 mod refunding;
 mod refusals;
 mod reloading;

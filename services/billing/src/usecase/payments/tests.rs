@@ -50,7 +50,7 @@ engines! {
             for _ in 0..3 {
                 assert_eq!(told(&shop, id, News::Paid).await.state, PaymentState::Paid);
             }
-            let now = shop.purchases.get(owner, waiting.id.parse().unwrap()).await.unwrap();
+            let now = shop.purchases.get(owner, waiting.id.parse().unwrap()).await.unwrap().purchase;
             assert_eq!((now.state, now.lot.is_some()), (crate::domain::PurchaseState::Paid, true));
         }
         assert_eq!(shop.available(owner).await, credits("600"));
@@ -65,7 +65,7 @@ engines! {
         let id = payment_of(&waiting);
         let declined = told(&shop, id, News::Declined("no".to_owned())).await;
         assert_eq!((declined.state, declined.decline_code.as_deref()), (PaymentState::Declined, Some("no")));
-        let purchase = shop.purchases.get(owner, waiting.id.parse().unwrap()).await.unwrap();
+        let purchase = shop.purchases.get(owner, waiting.id.parse().unwrap()).await.unwrap().purchase;
         assert_eq!(purchase.state, crate::domain::PurchaseState::Declined);
         assert_eq!(shop.available(owner).await, credits("0"));
         assert_eq!(told(&shop, id, News::Paid).await.decline_code, None);
@@ -241,7 +241,7 @@ engines! {
         let id = payment_of(&waiting);
         let paid = told(&shop, id, News::Paid).await;
         assert_eq!((paid.state, paid.returned, paid.refunded), (PaymentState::Paid, true, usd(20)));
-        let purchase = shop.purchases.get(owner, waiting.id.parse().unwrap()).await.unwrap();
+        let purchase = shop.purchases.get(owner, waiting.id.parse().unwrap()).await.unwrap().purchase;
         assert_eq!((purchase.state, purchase.lot), (crate::domain::PurchaseState::Canceled, None));
         assert_eq!(shop.available(owner).await, credits("0"));
         let jobs = shop.count("jobs").await;

@@ -16,7 +16,7 @@ engines! {
         let answer = shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap();
         assert_eq!(shop.lot_lines(owner).await, ["PACK 300 (300) 2026-01-15T12:00:00Z never"]);
 
-        let purchase = shop.purchases.get(owner, answer.id.parse().unwrap()).await.unwrap();
+        let purchase = shop.purchases.get(owner, answer.id.parse().unwrap()).await.unwrap().purchase;
         assert_eq!(purchase.state, PurchaseState::Paid);
         assert_eq!((purchase.pack.as_str(), purchase.price.to_string().as_str()), ("starter", "20.00 USD"));
         assert_eq!((purchase.credits, purchase.lot), (credits("300"), Some(answer.lot_id.parse().unwrap())));
@@ -89,7 +89,7 @@ engines! {
 
         let page = PageRequest::parse(10, "", list()).unwrap();
         let listed = shop.purchases.list(owner, &page).await.unwrap().rows;
-        let states: Vec<_> = listed.iter().map(|purchase| (purchase.state, purchase.lot)).collect();
+        let states: Vec<_> = listed.iter().map(|it| (it.purchase.state, it.purchase.lot)).collect();
         assert_eq!(states, [(PurchaseState::Declined, None); 2], "two payments that were declined");
 
         shop.buy(owner, "starter", "sandbox_ok", "r1").await.expect("a declined payment does not burn the id");
@@ -109,7 +109,7 @@ engines! {
             let page = PageRequest::parse(2, &token, list()).unwrap();
             let page = shop.purchases.list(owner, &page).await.unwrap();
             assert_eq!(page.rows.len(), size);
-            seen.extend(page.rows.iter().map(|purchase| purchase.pack.to_string()));
+            seen.extend(page.rows.iter().map(|it| it.purchase.pack.to_string()));
             token = page.next_page_token;
         }
         assert_eq!(seen, ["standard", "starter", "premium", "standard", "starter"]);
