@@ -88,6 +88,7 @@ fn a_guide_lets_a_month_pass_where_there_is_a_test_clock() {
     let (status, log) = demo("flik").run(STORY);
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("✓ the month is on one invoice for the team"), "{log}");
+    assert!(log.contains("✓ the team spends what Enterprise has brought"), "{log}");
 }
 
 #[test]

@@ -1,27 +1,31 @@
 //! The studio agrees on a plan of its own; a member leaves, and the work stays.
 
-use bursar_proto::billing::v1::{Feature, SetContractRequest};
+use bursar_money::Credits;
+use bursar_proto::billing::v1::{Feature, GetBalanceResponse, LotSource, SetContractRequest};
 use bursar_proto::google::r#type::Money;
 use tonic::Code;
 
 use super::{STUDIO, Team};
 use crate::demo::{
-    cast::{Actor, Play, expect, expect_text, product},
+    cast::{Play, expect, expect_text, lots, product},
     guides::{
         erasure::Inventory,
-        steps::{delete, gone, locked_out, not_allowed},
+        steps::{available, delete, gone, locked_out, not_allowed, pay},
     },
     stage::Stage,
     wire::{answer, part, refused},
 };
 
-/// What a plan's own terms do not say is agreed with the studio alone.
-pub(super) async fn agree(stage: &mut Stage, play: &Play, ada: &Actor) -> anyhow::Result<()> {
+/// What a plan's own terms do not say is agreed with the studio alone, and the team spends it: what is left of the month brings
+/// its part at once.
+pub(super) async fn agree(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
+    let Team { ada, ben, cleo, .. } = team;
     stage.act("Enterprise")?;
-    stage
+    let before = stage
         .proving(&[27])
         .step("Northwind Studio agrees on Enterprise", "SubscriptionService/SetContract", async {
             let operator = product::operator(play).await?;
+            let before = answer(ada.balance().await)?;
             let terms = SetContractRequest {
                 plan_id: "enterprise".to_owned(),
                 credits: "20000".to_owned(),
@@ -37,9 +41,33 @@ pub(super) async fn agree(stage: &mut Stage, play: &Play, ada: &Actor) -> anyhow
                 &(&*made.plan_id, made.seats, &*made.credits),
                 &("enterprise", 40, "20000"),
             )?;
-            Ok(((), "20,000 credits a month and 40 seats for $900, by an operator's word alone".to_owned()))
+            Ok((before, "20,000 credits a month and 40 seats for $900, by an operator's word alone".to_owned()))
+        })
+        .await?;
+    stage
+        .proving(&[27])
+        .step("the team spends what Enterprise has brought", "CreditService/Charge", async {
+            let with_it = available(ada).await?;
+            let work = [(ada, "2000", "veo-3.1"), (ben, "1500", "claude-opus-4.7"), (cleo, "2500", "kling-3.0-pro")];
+            let mut left: Credits = with_it.parse()?;
+            for (member, amount, model) in work {
+                left = part(left.checked_sub(amount.parse::<Credits>()?), "credits for the work")?;
+                pay(member, amount, model, &left.to_string()).await?;
+            }
+            // More than there was without the contract, and nothing of what was bought beside it.
+            let had: Credits = before.available.parse()?;
+            anyhow::ensure!(had < Credits::whole(6_000), "{had} were there before, which would have been enough");
+            let after = answer(ada.balance().await)?;
+            expect("what is left of the packs", &packs(&after), &packs(&before))?;
+            Ok(((), format!("{had} before it, {with_it} with it, {left} after 6000 of theirs; no pack is touched")))
         })
         .await
+}
+
+/// What is left of each pack.
+fn packs(balance: &GetBalanceResponse) -> Vec<&str> {
+    let packs = lots(balance).into_iter().filter(|(source, _)| *source == LotSource::Pack);
+    packs.map(|(_, left)| left).collect()
 }
 
 pub(super) async fn part_ways(

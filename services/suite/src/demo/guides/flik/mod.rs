@@ -43,6 +43,6 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     credits::models(stage, &team).await?;
     modes::toggle(stage, play, &team).await?;
     let team = billing::next_month(stage, play, team).await?;
-    farewell::agree(stage, play, &team.ada).await?;
+    farewell::agree(stage, play, &team).await?;
     farewell::part_ways(stage, play, &team, &project).await
 }
