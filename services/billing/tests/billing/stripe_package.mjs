@@ -65,6 +65,32 @@ assert.deepEqual([declined.type, declined.code, declined.decline_code], ["Stripe
 assert.equal(declined.payment_intent.last_payment_error.decline_code, "lost_card");
 const canceled = await stripe.paymentIntents.cancel(declining.id);
 assert.equal(canceled.status, "canceled");
+const unattended = async ([method, owner]) => {
+  const intent = await stripe.paymentIntents.create({ amount: 2000, currency: "usd", customer: owner, payment_method: method });
+  const error = await refusal(stripe.paymentIntents.confirm(intent.id, { off_session: true }));
+  assert.ok(error instanceof Stripe.errors.StripeCardError, error.type);
+  assert.deepEqual([error.statusCode, error.payment_intent.id, error.payment_method.id], [402, intent.id, method]);
+  const after = await stripe.paymentIntents.retrieve(intent.id);
+  assert.deepEqual([after.status, after.payment_method], ["requires_payment_method", null]);
+  const { type, code, decline_code } = after.last_payment_error;
+  assert.deepEqual([type, code, decline_code], ["card_error", error.code, error.decline_code]);
+  return [error.code, error.decline_code];
+};
+assert.deepEqual(await unattended(bad), ["card_declined", "lost_card"]);
+
+// 3-D Secure: without its customer a card is declined whose bank wants to see them, and with them it says where to go.
+const watched = process.env.CHALLENGED.split(" ");
+assert.deepEqual(await unattended(watched), ["authentication_required", "authentication_required"]);
+const attended = await stripe.paymentIntents.create({ amount: 2000, currency: "usd", customer: watched[1], payment_method: watched[0] });
+const challenged = await stripe.paymentIntents.confirm(attended.id, { return_url: "https://example.com/back" });
+assert.deepEqual([challenged.status, challenged.next_action.type], ["requires_action", "redirect_to_url"]);
+assert.equal(challenged.next_action.redirect_to_url.return_url, "https://example.com/back");
+assert.match(challenged.next_action.redirect_to_url.url, /^https:/);
+assert.match(challenged.client_secret, /_secret_/);
+const early = await refusal(stripe.paymentIntents.confirm(attended.id, { return_url: "https://example.com/back" }));
+assert.ok(early instanceof Stripe.errors.StripeInvalidRequestError, early.type);
+assert.equal(early.code, "payment_intent_unexpected_state");
+assert.equal((await stripe.paymentIntents.retrieve(attended.id)).status, "requires_action");
 
 // Refunds, and pages of them.
 for (const n of [1, 2, 3]) {

@@ -69,6 +69,9 @@ impl Webhook {
     }
 }
 
+/// When everything is made, in seconds since 1970.
+const CREATED: i64 = 1_767_225_600;
+
 /// What the fake remembers.
 #[derive(Default)]
 pub(super) struct State {
@@ -242,7 +245,8 @@ impl State {
         format!("{prefix}_fake{:08}", self.made)
     }
 
-    fn put(&mut self, object: Value) -> Value {
+    fn put(&mut self, mut object: Value) -> Value {
+        object["created"] = CREATED.into();
         let id = object["id"].as_str().expect("an id").to_owned();
         self.objects.insert(id, object.clone());
         object
@@ -251,7 +255,7 @@ impl State {
     fn tell(&mut self, kind: &str, object: &Value) {
         let id = self.id("evt");
         let event = json!({
-            "id": id, "object": "event", "api_version": FakeStripe::VERSION, "created": 1_767_225_600, "type": kind,
+            "id": id, "object": "event", "api_version": FakeStripe::VERSION, "created": CREATED, "type": kind,
             "data": {"object": object}, "livemode": false, "pending_webhooks": 1,
             "request": {"id": null, "idempotency_key": null},
         });

@@ -211,16 +211,22 @@ impl State {
         let intent = self.fail(id, code, why);
         let (status, mut answer) = no(402, "card_error", code, "Your card was declined.");
         answer["error"]["decline_code"] = why.into();
+        answer["error"]["payment_method"] = intent["last_payment_error"]["payment_method"].clone();
         answer["error"]["payment_intent"] = intent;
         (status, answer)
     }
 
     fn fail(&mut self, id: &str, code: &str, why: &str) -> Value {
+        let of = self.objects.get(id).and_then(|it| it["payment_method"].as_str());
+        let method = of.and_then(|of| self.objects.get(of)).cloned();
         let intent = self.change(id, |it| {
             it["status"] = "requires_payment_method".into();
             it["payment_method"] = Value::Null;
             it["next_action"] = Value::Null;
-            it["last_payment_error"] = json!({"type": "card_error", "code": code, "decline_code": why});
+            it["last_payment_error"] = json!({
+                "type": "card_error", "code": code, "decline_code": why, "message": "Your card was declined.",
+                "payment_method": method,
+            });
         });
         self.tell("payment_intent.payment_failed", &intent);
         intent
@@ -321,6 +327,7 @@ impl State {
             "currency": self.objects[intent]["currency"], "reason": "fraudulent", "status": "needs_response",
             "metadata": {}, "livemode": false,
         }));
+        self.change(charge.as_str().expect("a charge"), |it| it["disputed"] = true.into());
         self.tell("charge.dispute.created", &dispute);
         self.tell("charge.dispute.funds_withdrawn", &dispute);
         id
