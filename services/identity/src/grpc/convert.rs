@@ -3,7 +3,8 @@
 use bursar_email::Email;
 use bursar_id::{OwnerId, SessionId};
 use bursar_proto::identity::v1::{
-    Context, ContextKind, FindUserResponse, IssueUserTokenResponse, ServiceAccount, Session, Suspension, TokenSet, User,
+    Context, ContextKind, FindUserResponse, IssueUserTokenResponse, ListedUser, ServiceAccount, Session, Suspension,
+    TokenSet, User,
 };
 use bursar_rpc::convert::{to_optional_role, to_timestamp};
 use bursar_rpc::document::to_struct;
@@ -11,7 +12,8 @@ use bursar_rpc::{Stored, Violations};
 use tonic::Request;
 
 use crate::usecase::{
-    ContextView, Found, Me, NewSecret, ServiceAccountRow, SessionRow, SuspensionRow, Tokens, UserRow, UserToken,
+    ContextView, Found, ListedRow, Me, NewSecret, ServiceAccountRow, SessionRow, SuspensionRow, Tokens, UserRow,
+    UserToken,
 };
 
 /// What of a client's `user-agent` is kept, in characters.
@@ -96,8 +98,21 @@ pub(super) fn user(row: UserRow) -> User {
 
 /// A user as operators see it.
 pub(super) fn found(found: Found) -> FindUserResponse {
-    let suspension = |row: SuspensionRow| Suspension { since: Some(to_timestamp(row.since)), reason: row.reason };
     FindUserResponse { user: Some(user(found.user)), suspension: found.suspension.map(suspension) }
+}
+
+/// A user in a list of operators'.
+pub(super) fn listed(row: ListedRow) -> ListedUser {
+    ListedUser {
+        suspension: row.suspension().map(suspension),
+        leaving_since: row.user.leaving_since.map(to_timestamp),
+        user: Some(user(row.user)),
+    }
+}
+
+/// That a user is suspended, with the operator's words.
+fn suspension(row: SuspensionRow) -> Suspension {
+    Suspension { since: Some(to_timestamp(row.since)), reason: row.reason }
 }
 
 /// A session; `current` is the one of the call.

@@ -4,6 +4,7 @@
 mod context;
 mod convert;
 mod key;
+mod listing;
 mod service_account;
 mod session;
 mod status;

@@ -9,9 +9,10 @@ use bursar_proto::identity::v1::user_service_server::UserService;
 use bursar_proto::identity::v1::{
     BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, FindUserRequest, FindUserResponse,
     GetMeRequest, GetMeResponse, GetPreferencesRequest, GetPreferencesResponse, IssueUserTokenRequest,
-    IssueUserTokenResponse, RequestEmailVerificationRequest, RequestEmailVerificationResponse, SignUpRequest,
-    SignUpResponse, SuspendUserRequest, SuspendUserResponse, Suspension, UnsuspendUserRequest, UnsuspendUserResponse,
-    UpdateMeRequest, UpdateMeResponse, User, VerifyEmailRequest, VerifyEmailResponse,
+    IssueUserTokenResponse, ListUsersRequest, ListUsersResponse, RequestEmailVerificationRequest,
+    RequestEmailVerificationResponse, SignUpRequest, SignUpResponse, SuspendUserRequest, SuspendUserResponse,
+    Suspension, UnsuspendUserRequest, UnsuspendUserResponse, UpdateMeRequest, UpdateMeResponse, User,
+    VerifyEmailRequest, VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::document::{document, to_struct};
@@ -19,7 +20,7 @@ use bursar_rpc::{Answer, Asked, Call, Caller, Origin, Problem, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
-use super::{Handlers, convert};
+use super::{Handlers, convert, listing};
 use crate::Error;
 use crate::domain::display_name::DisplayName;
 use crate::domain::password;
@@ -111,6 +112,12 @@ impl UserService for Handlers {
     async fn find_user(&self, request: Request<FindUserRequest>) -> Result<Response<FindUserResponse>, Status> {
         let found = self.0.find_user(&wanted(request.into_inner())?).await?;
         Ok(Response::new(convert::found(found)))
+    }
+
+    async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
+        let wanted = listing::wanted(&request.into_inner(), &self.0.parts().pages)?;
+        let page = self.0.list_users(wanted).await?.messages(convert::listed);
+        Ok(Response::new(ListUsersResponse { users: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn suspend_user(

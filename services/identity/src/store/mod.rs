@@ -5,6 +5,7 @@
 
 pub mod branches;
 pub mod keys;
+pub mod listing;
 pub mod places;
 pub mod preferences;
 pub mod prune;

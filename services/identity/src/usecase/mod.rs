@@ -49,13 +49,14 @@ use bursar_time::{Clock, Timestamp};
 
 pub use accounts::{NewAccount, NewSecret, ServiceToken};
 pub use contexts::ContextView;
-pub use operators::{ActFor, Found, Suspend, UserToken, Wanted};
+pub use operators::{ActFor, Found, Suspend, UserToken, UsersWanted, Wanted};
 pub use organizations::Owned;
 pub use sign_in::Credentials;
 pub use sign_up::{SignUp, VerifyAgain};
 pub use tokens::Tokens;
 pub use users::{Me, MeChange};
 
+pub use crate::store::listing::{Listed, ListedRow};
 pub use crate::store::service_accounts::ServiceAccountRow;
 pub use crate::store::sessions::SessionRow;
 pub use crate::store::suspensions::{SuspensionRow, Suspensions};

@@ -1,4 +1,4 @@
-//! What operators do about users: finding them, suspending them, and acting for them.
+//! What operators do about users: finding and listing them, suspending them, and acting for them.
 //!
 //! Whoever is suspended is refused by every service's stack ([`bursar_rpc::Suspended`]), which asks a set in each process's memory: here it is
 //! read from the store, elsewhere from what was told by event. So nothing else has to ask, but what gives out tokens: those who
@@ -9,6 +9,7 @@ use bursar_email::Email;
 use bursar_id::{OwnerId, UserId};
 use bursar_members::{Word, standings, words};
 use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::token::{AccessClaims, Acting, StandardClaims};
 use bursar_rpc::{Answer, Asked, AuthMethods, Done, Looked, Mutation};
 use bursar_secret::Secret;
@@ -20,6 +21,7 @@ use super::signing::RingKey;
 use super::{Identity, events};
 use crate::Error;
 use crate::domain::session::EndReason;
+use crate::store::listing::{self, Listed, ListedRow};
 use crate::store::sessions;
 use crate::store::suspensions::{self, SuspensionRow};
 use crate::store::users::{self, UserRow};
@@ -34,6 +36,14 @@ pub enum Wanted {
     Id(UserId),
     /// By address.
     Email(Email),
+}
+
+/// Which users to list.
+pub struct UsersWanted {
+    /// By what.
+    pub listed: Listed,
+    /// Which page: after whose id, or after which address where these begin in one way.
+    pub page: PageRequest<String>,
 }
 
 /// Whom to suspend.
@@ -87,6 +97,19 @@ impl Identity {
         let user = user.ok_or(Error::UserNotFound)?;
         let suspension = suspensions::of(&mut tx, user.id).await?;
         Ok(Found { user, suspension })
+    }
+
+    /// Users, the oldest first, or by address.
+    pub async fn list_users(&self, wanted: UsersWanted) -> Result<Page<ListedRow>, Error> {
+        let UsersWanted { listed, page } = wanted;
+        let mut tx = self.0.db.read().await?;
+        let after = page.after().map_or("", String::as_str);
+        let rows = listing::page(&mut tx, &listed, after, page.limit()).await?;
+        let place = |row: &ListedRow| match listed {
+            Listed::Address(_) => row.user.email_key.clone(),
+            _ => row.user.id.to_string(),
+        };
+        Ok(page.page(rows, place)?)
     }
 
     /// Suspends a user and ends all sessions.

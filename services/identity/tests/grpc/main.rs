@@ -17,6 +17,7 @@ mod events;
 mod full_disks;
 mod invoicing;
 mod keys;
+mod listing;
 mod organization;
 mod passwords;
 mod proving;

@@ -173,6 +173,7 @@ pub(crate) const NAMELESS: &[(&str, &str)] = &[
     ("identity.v1.SessionService/SignOut", OWN),
     ("identity.v1.UserService/DeleteMe", OWN),
     ("identity.v1.UserService/GetMe", OWN),
+    ("identity.v1.UserService/ListUsers", OPERATORS),
     (
         "identity.v1.UserService/RequestEmailVerification",
         "what is told goes to the address, and the answer is always the same",
