@@ -17,13 +17,14 @@ async fn list(who: &Client, query: Option<Query>, size: i32, token: &str) -> Res
 }
 
 /// The addresses of a list, page by page.
-async fn pages(operator: &Client, query: Option<Query>, size: i32) -> Vec<Vec<String>> {
-    let (mut pages, mut token) = (Vec::new(), String::new());
+async fn pages(operator: &Client, query: Option<Query>, page_size: i32) -> Vec<Vec<String>> {
+    let mut request = proto::ListUsersRequest { query, page_size, page_token: String::new() };
+    let mut pages = Vec::new();
     loop {
-        let page = list(operator, query.clone(), size, &token).await.unwrap();
+        let page = operator.users().list_users(request.clone()).await.unwrap().into_inner();
         pages.push(page.users.into_iter().map(|it| it.user.unwrap().email).collect());
-        token = page.next_page_token;
-        if token.is_empty() {
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
             return pages;
         }
     }

@@ -1,7 +1,8 @@
 //! What a guide says, sentence by sentence, and the steps of its walk-through that show it.
 //!
 //! A checklist is a table in the guide's page beside its module: `| number | quotation | steps |`, each step in backquotes
-//! by its name. A sentence without a step says in its third column what it waits for.
+//! by its name. A sentence without a step says in its third column what it waits for; one of which a part waits says so behind
+//! its steps: `; waits for …`.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ struct Sentence {
     quotation: String,
     /// The names of the steps that show it.
     steps: BTreeSet<String>,
-    /// What it waits for; empty when there are steps.
+    /// What it waits for, or a part of it; empty when the steps show all of it.
     waits_for: String,
 }
 
@@ -35,7 +36,8 @@ impl Checklist {
             ensure!(number == sentences.len() + 1, "row {number} stands at place {}", sentences.len() + 1);
             ensure!(!quotation.is_empty() && !shown_by.is_empty(), "row {number} says too little");
             let steps: BTreeSet<String> = shown_by.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-            let waits_for = if steps.is_empty() { shown_by.to_owned() } else { String::new() };
+            let part = shown_by.rsplit_once("; waits for ").map_or("", |(_, waits_for)| waits_for);
+            let waits_for = if steps.is_empty() { shown_by } else { part }.to_owned();
             sentences.push(Sentence { quotation: quotation.to_owned(), steps, waits_for });
         }
         ensure!(!sentences.is_empty(), "the page has no checklist");
@@ -57,9 +59,9 @@ impl Checklist {
         (self.0.len(), self.0.iter().filter(|sentence| !sentence.steps.is_empty()).count())
     }
 
-    /// The sentences that wait: number, quotation and what for.
+    /// The sentences that wait, or of which a part does: number, quotation and what for.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (u32, &str, &str)> {
-        let waiting = self.numbered().filter(|(_, sentence)| sentence.steps.is_empty());
+        let waiting = self.numbered().filter(|(_, sentence)| !sentence.waits_for.is_empty());
         waiting.map(|(number, sentence)| (number, sentence.quotation.as_str(), sentence.waits_for.as_str()))
     }
 
@@ -107,6 +109,17 @@ mod tests {
                 "4: “Ben leaves” shows it, and the table does not say so",
             ]
         );
+    }
+
+    #[test]
+    fn a_sentence_may_be_shown_in_part() {
+        let list = Checklist::read("| 1 | “seats, and more” | `forty seats`, `a seat`; waits for a later issue |");
+        let list = list.expect("a checklist");
+        assert_eq!(
+            (list.counts(), list.waiting().collect::<Vec<_>>()),
+            ((1, 1), vec![(1, "“seats, and more”", "a later issue")])
+        );
+        assert_eq!(list.differences(&shown(&[(1, "forty seats"), (1, "a seat")])), [""; 0]);
     }
 
     #[test]

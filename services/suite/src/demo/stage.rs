@@ -26,12 +26,15 @@ pub(super) struct Stage {
     /// Which of its sentences the next step shows.
     proving: Vec<u32>,
     shown: BTreeSet<Shown>,
+    /// What the suite that plays cannot show.
+    left_out: BTreeSet<Shown>,
 }
 
 impl Stage {
     /// A stage for a story, or for the guide that says what stands in `checklist`.
     pub(super) fn new(checklist: Option<Checklist>) -> Self {
-        Self { act: 0, step: 0, checklist, proving: Vec::new(), shown: BTreeSet::new() }
+        let (shown, left_out) = (BTreeSet::new(), BTreeSet::new());
+        Self { act: 0, step: 0, checklist, proving: Vec::new(), shown, left_out }
     }
 
     /// The title.
@@ -56,6 +59,11 @@ impl Stage {
     pub(super) fn proving(&mut self, numbers: &[u32]) -> &mut Self {
         self.proving = numbers.to_vec();
         self
+    }
+
+    /// Says that this suite cannot play a step, which would show these sentences, too: other steps have to show each of them.
+    pub(super) fn leave_out(&mut self, what: &str, numbers: &[u32]) {
+        self.left_out.extend(numbers.iter().map(|number| (*number, what.to_owned())));
     }
 
     /// Plays one step and tells how it went. An error of `play` ends the story, with the step's name.
@@ -90,10 +98,14 @@ impl Stage {
     }
 
     /// Ends a guide: tells what it says that was not shown. Errs unless every sentence that has steps was shown by just
-    /// those.
+    /// those, but for what was left out; no sentence is left out altogether.
     pub(super) fn conclude(&self) -> anyhow::Result<()> {
         let list = self.checklist.as_ref().context("a story has no checklist")?;
-        let differences = list.differences(&self.shown);
+        let unshown = self.left_out.iter().find(|(number, _)| self.shown.iter().all(|(it, _)| it != number));
+        if let Some((number, step)) = unshown {
+            anyhow::bail!("{number}: nothing but “{step}” shows it, and that was left out");
+        }
+        let differences = list.differences(&self.shown.union(&self.left_out).cloned().collect());
         anyhow::ensure!(differences.is_empty(), "the checklist and the steps differ:\n{}", differences.join("\n"));
         let (all, shown) = list.counts();
         print(&format!(
@@ -145,6 +157,18 @@ mod tests {
         wave(stage.proving(&[2]), "Ben").await.expect("shown");
         assert!(stage.conclude().is_err(), "the table says that it waits");
         assert!(wave(Stage::new(list()).proving(&[3]), "Ada").await.is_err(), "there is no such sentence");
+    }
+
+    #[tokio::test]
+    async fn what_a_suite_cannot_show_is_left_out_of_no_sentence_altogether() {
+        let list = || Checklist::read("| 1 | “they wave” | `Ada waves`, `a month later` |").ok();
+        let mut stage = Stage::new(list());
+        stage.leave_out("a month later", &[1]);
+        assert!(stage.conclude().is_err(), "nothing was shown");
+        wave(stage.proving(&[1]), "Ada").await.expect("shown");
+        stage.conclude().expect("shown by the other step");
+        stage.leave_out("a year later", &[1]);
+        assert!(stage.conclude().is_err(), "the table does not name it");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use bursar_proto::{
     billing::v1::{
         account_service_client::AccountServiceClient, catalog_service_client::CatalogServiceClient,
         credit_service_client::CreditServiceClient, invoice_service_client::InvoiceServiceClient,
-        payment_service_client::PaymentServiceClient, purchase_service_client::PurchaseServiceClient,
-        subscription_service_client::SubscriptionServiceClient, usage_service_client::UsageServiceClient,
+        limit_service_client::LimitServiceClient, payment_service_client::PaymentServiceClient,
+        purchase_service_client::PurchaseServiceClient, subscription_service_client::SubscriptionServiceClient,
+        usage_service_client::UsageServiceClient,
     },
     identity::v1::{
         context_service_client::ContextServiceClient, service_account_service_client::ServiceAccountServiceClient,
@@ -91,6 +92,7 @@ impl Wire {
         payments: PaymentServiceClient on billing;
         purchases: PurchaseServiceClient on billing;
         invoices: InvoiceServiceClient on billing;
+        limits: LimitServiceClient on billing;
         usage: UsageServiceClient on billing;
         sandbox: SandboxServiceClient on billing;
     }

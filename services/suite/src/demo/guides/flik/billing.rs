@@ -1,14 +1,18 @@
 //! Centralized billing: whose invoices there are of the plan, of its seats, and of the month after.
 
-use bursar_proto::billing::v1::{Invoice, InvoiceKind, InvoiceLineKind, Payment, PaymentState};
+use bursar_proto::billing::v1::{Invoice, InvoiceKind, InvoiceLineKind, LotSource, Payment, PaymentState};
 
 use super::Team;
 use crate::demo::{
-    cast::{Actor, PATIENCE, Play, eventually, expect, expect_text, people},
+    cast::{Actor, PATIENCE, Play, eventually, expect, expect_text, lots, people},
     scenes::clock,
     stage::Stage,
     wire::{answer, part},
 };
+
+/// The steps that need a month to pass.
+const ONE_INVOICE: &str = "the month is on one invoice for the team";
+const NEW_CREDITS: &str = "the new month's credits are everybody's";
 
 /// What each of the team has in the own account, and the studio beside: one invoice, of the plan that is the studio's now.
 pub(super) async fn plan(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
@@ -56,6 +60,8 @@ pub(super) async fn seats(stage: &mut Stage, Team { ada, .. }: &Team, payment: &
 pub(super) async fn next_month(stage: &mut Stage, play: &Play, team: Team) -> anyhow::Result<Team> {
     stage.act("The next month")?;
     if !clock::is_there(stage, play).await? {
+        stage.leave_out(ONE_INVOICE, &[5, 6]);
+        stage.leave_out(NEW_CREDITS, &[3]);
         return Ok(team);
     }
     clock::leap_to_the_next_period(stage, play, &team.ada).await?;
@@ -67,7 +73,8 @@ pub(super) async fn next_month(stage: &mut Stage, play: &Play, team: Team) -> an
         })
         .await?;
     stage
-        .step("the month is on one invoice for the team", "InvoiceService/ListInvoices", async {
+        .proving(&[5, 6])
+        .step(ONE_INVOICE, "InvoiceService/ListInvoices", async {
             let payment = eventually("the renewal", PATIENCE, async || {
                 let now = part(answer(ada.subscription().await)?.subscription, "subscription")?;
                 let payments = answer(ada.payments().await)?.payments;
@@ -81,6 +88,17 @@ pub(super) async fn next_month(stage: &mut Stage, play: &Play, team: Team) -> an
             expect("Cleo's own invoices", &answer(personal.invoices().await)?.invoices.len(), &0)?;
             people::switch(&personal, play, &cleo.owner).await?;
             Ok(((), format!("{}: $100 for Business and $20 for two seats more", invoice.number)))
+        })
+        .await?;
+    stage
+        .proving(&[3])
+        .step(NEW_CREDITS, "AccountService/GetBalance", async {
+            let now = answer(ada.balance().await)?;
+            expect("what is spent first", &lots(&now).first().copied(), &Some((LotSource::Allowance, "1800")))?;
+            answer(cleo.charge("10", "veo-3.1", "").await)?;
+            let now = answer(ada.balance().await)?;
+            expect("what is left of it", &lots(&now).first().copied(), &Some((LotSource::Allowance, "1790")))?;
+            Ok(((), "1500 of Business and 150 of each seat more; Cleo has spent 10".to_owned()))
         })
         .await?;
     Ok(Team { ada, ben, cleo, dan })

@@ -1,7 +1,11 @@
 //! One pool, packs on top of it, and models for everybody.
 
-use bursar_proto::billing::v1::{AutoTopUp, ChargeRequest, ListModelsRequest, ListPacksRequest, LotSource, Usage};
+use bursar_proto::billing::v1::{
+    AutoTopUp, ChargeRequest, DeleteLimitRequest, HoldRequest, LimitMode, LimitSubject, LimitWindow, ListModelsRequest,
+    ListPacksRequest, LotSource, ReleaseRequest, SetLimitRequest, Usage, limit_subject::Subject,
+};
 use bursar_proto::google::r#type::Money;
+use tonic::Code;
 
 use super::Team;
 use crate::demo::{
@@ -11,7 +15,7 @@ use crate::demo::{
         steps::{available, not_allowed, pay, usage_of_members},
     },
     stage::Stage,
-    wire::{answer, part},
+    wire::{answer, part, refused},
 };
 
 pub(super) async fn pool(stage: &mut Stage, Team { ada, ben, cleo, .. }: &Team, project: &str) -> anyhow::Result<()> {
@@ -50,6 +54,51 @@ pub(super) async fn pool(stage: &mut Stage, Team { ada, ben, cleo, .. }: &Team, 
             Ok(((), "Ada 100, Ben 60, Cleo 1150; for Owner and Admins".to_owned()))
         })
         .await
+}
+
+/// Whoever has used much is held to a share of the pool, for as long as the owner wants.
+pub(super) async fn rebalance(stage: &mut Stage, Team { ada, ben, cleo, .. }: &Team) -> anyhow::Result<()> {
+    stage
+        .proving(&[30])
+        .step("Ada holds Cleo to a share of the pool", "LimitService/SetLimit", async {
+            let share = || SetLimitRequest {
+                owner: ada.owner.clone(),
+                subject: Some(LimitSubject { subject: Some(Subject::Member(cleo.user.clone())) }),
+                window: LimitWindow::Period.into(),
+                amount: "1200".to_owned(),
+                mode: LimitMode::Hard.into(),
+                request_id: ada.request_id(),
+                ..SetLimitRequest::default()
+            };
+            not_allowed(ben.wire.limits().set_limit(share()).await)?;
+            let set = part(answer(ada.wire.limits().set_limit(share()).await)?.limit, "limit")?;
+            expect("the share, and what she has used of it", &(&*set.amount, &*set.used), &("1200", "1150"))?;
+            let more = cleo.charge("50.000001", "veo-3.1", "").await;
+            let told = refused(more, Code::FailedPrecondition, "LIMIT_REACHED")?;
+            let subject = format!("member:{}", cleo.user);
+            expect("whom the limit is about", &told.get("subject"), &Some(&subject))?;
+            reserve_and_release(cleo, "50").await?;
+            reserve_and_release(ben, "190").await?;
+            expect_text("what is left of the pool", &available(cleo).await?, "190")?;
+            let (owner, request_id) = (ada.owner.clone(), ada.request_id());
+            answer(ada.wire.limits().delete_limit(DeleteLimitRequest { owner, limit_id: set.id, request_id }).await)?;
+            reserve_and_release(cleo, "190").await?;
+            Ok(((), "1200 a month: above it LIMIT_REACHED for her, not for Ben; then she is free again".to_owned()))
+        })
+        .await
+}
+
+/// So much could be spent; nothing is.
+async fn reserve_and_release(member: &Actor, amount: &str) -> anyhow::Result<()> {
+    let request = HoldRequest {
+        owner: member.owner.clone(),
+        amount: amount.to_owned(),
+        request_id: member.request_id(),
+        ..HoldRequest::default()
+    };
+    let hold_id = part(answer(member.wire.credits().hold(request).await)?.hold, "hold")?.id;
+    let (owner, request_id) = (member.owner.clone(), member.request_id());
+    answer(member.wire.credits().release(ReleaseRequest { owner, hold_id, request_id }).await).map(drop)
 }
 
 pub(super) async fn packs(stage: &mut Stage, Team { ada, cleo, .. }: &Team) -> anyhow::Result<()> {

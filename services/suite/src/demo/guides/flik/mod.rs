@@ -38,11 +38,13 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     team::roles(stage, &team).await?;
     let project = sharing::share(stage, &team).await?;
     credits::pool(stage, &team, &project).await?;
+    credits::rebalance(stage, &team).await?;
     credits::packs(stage, &team).await?;
     team::more_seats(stage, &team).await?;
     credits::models(stage, &team).await?;
     modes::toggle(stage, play, &team).await?;
     let team = billing::next_month(stage, play, team).await?;
     farewell::agree(stage, play, &team).await?;
+    team::agreed_seats(stage, &team).await?;
     farewell::part_ways(stage, play, &team, &project).await
 }

@@ -4,8 +4,8 @@ use tonic::Code;
 
 use super::{STUDIO, Team};
 use crate::demo::{
-    cast::{Play, expect, expect_text, people},
-    guides::steps::{available, pay, switcher, wrong_context},
+    cast::{Actor, Play, expect, expect_text, people},
+    guides::steps::{available, not_allowed, pay, switcher, wrong_context},
     stage::Stage,
     wire::{answer, part, refused},
 };
@@ -61,5 +61,42 @@ pub(super) async fn toggle(stage: &mut Stage, play: &Play, Team { ada, ben, .. }
             wrong_context(studio.at(&ben.user).charge("1", "veo-3.1", "").await)?;
             Ok(((), "25 of his own, 1 of the studio's; neither token opens the other pool".to_owned()))
         })
+        .await?;
+    billing(stage, play, ada, (&personal, &studio)).await
+}
+
+/// What is bought in a mode is on the invoices and payments of that mode alone: Ben's, in Personal and in the studio, where they
+/// are the owner's to see, and Ada's.
+async fn billing(
+    stage: &mut Stage,
+    play: &Play,
+    ada: &Actor,
+    (personal, studio): (&Actor, &Actor),
+) -> anyhow::Result<()> {
+    stage
+        .proving(&[39])
+        .step("invoices and payments follow the mode", "InvoiceService/ListInvoices", async {
+            expect("Ben's own invoices and payments", &billed(personal).await?, &(1, 1))?;
+            not_allowed(studio.invoices().await)?;
+            not_allowed(studio.payments().await)?;
+            let alone = people::switch(ada, play, &ada.user).await?;
+            let (own, studios) = (billed(&alone).await?, billed(ada).await?);
+            expect("Ada's own invoices", &own.0, &1)?;
+            anyhow::ensure!(studios.0 > 1 && studios.1 > 1, "the studio's invoices and payments are {studios:?}");
+            wrong_context(alone.at(&ada.owner).invoices().await)?;
+            wrong_context(ada.at(&ada.user).payments().await)?;
+            people::switch(&alone, play, &ada.owner).await?;
+            Ok(((), format!("one of Ben's own, one of Ada's, {} of the studio's, in no other's list", studios.0)))
+        })
         .await
+}
+
+/// How many invoices and payments there are in the mode, each of which is of nobody else.
+async fn billed(actor: &Actor) -> anyhow::Result<(usize, usize)> {
+    let invoices = answer(actor.invoices().await)?.invoices;
+    let payments = answer(actor.payments().await)?.payments;
+    for owner in invoices.iter().map(|it| &it.owner).chain(payments.iter().map(|it| &it.owner)) {
+        expect_text("whose it is", owner, &actor.owner)?;
+    }
+    Ok((invoices.len(), payments.len()))
 }

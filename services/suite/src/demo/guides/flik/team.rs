@@ -117,6 +117,21 @@ pub(super) async fn more_seats(stage: &mut Stage, team: &Team) -> anyhow::Result
     billing::seats(stage, team, &payment).await
 }
 
+/// After the agreement: its seats are there, whatever the plans that anybody can buy have.
+pub(super) async fn agreed_seats(stage: &mut Stage, Team { ada, cleo, .. }: &Team) -> anyhow::Result<()> {
+    stage
+        .proving(&[41])
+        .step("forty seats, as agreed", "InvitationService/CreateInvitation", async {
+            let now = part(answer(ada.subscription().await)?.subscription, "subscription")?;
+            expect("plan and seats", &(&*now.plan_id, now.seats), &("enterprise", 40))?;
+            // Whom twelve seats had no room for.
+            let guest = format!("guest14.{}", cleo.email);
+            soon("the seats", async || answer(ada.invite(&guest, Role::Member).await).map(drop)).await?;
+            Ok(((), "and whoever found no seat on Business is invited".to_owned()))
+        })
+        .await
+}
+
 pub(super) async fn roles(stage: &mut Stage, Team { ada, ben, cleo, dan }: &Team) -> anyhow::Result<()> {
     stage.act("Roles in detail")?;
     stage
