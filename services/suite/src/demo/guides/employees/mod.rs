@@ -1,11 +1,12 @@
 //! The AI employees' guide: personal accounts beside organizations, and agents that belong to one of them.
 //!
 //! Ada works alone, then founds Northwind with Ben as Admin and Cleo as Member. They share agents and a balance, and what each
-//! of them used is nobody's to see. The checklist:
+//! of them used is nobody's to see. What Ada made for a client she hands off to Dora. The checklist:
 #![doc = include_str!("employees.md")]
 
 mod agents;
 mod alone;
+mod clients;
 mod comings;
 mod pool;
 mod settings;
@@ -53,6 +54,7 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     pool::spend(stage, &personal.ada, &team).await?;
     pool::hidden(stage, &team).await?;
     agents::stay(stage, &personal, &team, &agent).await?;
+    clients::hand_off(stage, play, &team, &agent).await?;
     let cleo = comings::leave_and_return(stage, play, &team, &agent).await?;
     comings::remove(stage, &team, &cleo, &agent).await?;
     comings::hand_over(stage, &team).await?;
