@@ -173,7 +173,10 @@ pub(crate) const NAMELESS: &[(&str, &str)] = &[
     ("identity.v1.SessionService/SignOut", OWN),
     ("identity.v1.UserService/DeleteMe", OWN),
     ("identity.v1.UserService/GetMe", OWN),
-    ("identity.v1.UserService/ListUsers", OPERATORS),
+    (
+        "identity.v1.UserService/ListUsers",
+        "lists everybody, for operators alone; an address may begin as nobody's does",
+    ),
     (
         "identity.v1.UserService/RequestEmailVerification",
         "what is told goes to the address, and the answer is always the same",
