@@ -22,11 +22,10 @@ use crate::usecase::inbox::{self, Inbox, WEBHOOK, Webhook};
 use crate::usecase::purges::{self, PURGE, Purger};
 use crate::usecase::refunds::{REFUND, Refund};
 use crate::usecase::removals::{REMOVAL, Removal, Removals};
-use crate::usecase::retelling::{self, Edited, PLAN};
 use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::top_ups::TopUps;
-use crate::usecase::{invoices, ownership, policies, renewals, rollups, sweep};
+use crate::usecase::{invoices, keeping, ownership, policies, renewals, rollups, sweep};
 
 /// How often due expiries and lapsed holds are booked.
 const SWEEP_EVERY: Span = Span::from_secs(5);
@@ -46,6 +45,9 @@ const ROLL_UP_EVERY: Span = Span::from_mins(15);
 
 /// How often it is looked whether a program has heard of a former owner that does not know what follows.
 const CATCH_UP_EVERY: Span = Span::MINUTE;
+
+/// How often it is looked whether a program has sold something that does not keep what a plan includes.
+const KEEP_EVERY: Span = Span::MINUTE;
 
 /// How often it is counted how many events are set aside.
 const COUNT_EVERY: Span = Span::MINUTE;
@@ -98,6 +100,7 @@ pub(crate) fn runner(
         }
     });
     let leaving = subscriptions.clone();
+    keep(&mut runner, subscriptions.clone());
     pay_ahead(&mut runner, subscriptions.clone());
     renew(&mut runner, subscriptions, env);
     let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
@@ -114,7 +117,6 @@ pub(crate) fn runner(
         }
     });
     runner.on(CONTRACT, Terms::PATIENT, Signatory(leaving.clone()));
-    runner.on(PLAN, Terms::PATIENT, Crier(leaving.clone()));
     // Given up, whoever is gone would go on paying, and nothing would clear the account.
     runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
     runner.on(STANDING, Terms::PATIENT, steward);
@@ -123,6 +125,18 @@ pub(crate) fn runner(
     hear(&mut runner, inbox, env);
     tidy(&mut runner, kept);
     runner
+}
+
+/// Writing down what the plans include that earlier programs have sold.
+fn keep(runner: &mut Runner, subscriptions: SubscriptionUseCases) {
+    runner.every("billing.included", KEEP_EVERY, move || {
+        let subscriptions = subscriptions.clone();
+        async move {
+            let SubscriptionUseCases { till, outbox, catalog, .. } = &subscriptions;
+            keeping::round(&till.db, outbox, &catalog.current()).await?;
+            Ok(Next::Finished)
+        }
+    });
 }
 
 /// Renewing subscriptions: one replica at a time looks after everything that is due, and all of them begin months together.
@@ -236,18 +250,6 @@ impl Work for Signatory {
 
     async fn run(&self, _lease: &Lease, due: contracts::Due) -> Result<Next, Failure> {
         Box::pin(contracts::begin(&self.0, &due)).await?;
-        Ok(Next::Finished)
-    }
-}
-
-/// Tells what plans allow by another catalog.
-struct Crier(SubscriptionUseCases);
-
-impl Work for Crier {
-    type Payload = Edited;
-
-    async fn run(&self, _lease: &Lease, edited: Edited) -> Result<Next, Failure> {
-        retelling::tell(&self.0, &edited).await?;
         Ok(Next::Finished)
     }
 }

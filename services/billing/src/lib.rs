@@ -70,7 +70,6 @@ use usecase::present::State;
 use usecase::purchases::PurchaseUseCases;
 use usecase::reloading::Reloading;
 use usecase::reports::ReportUseCases;
-use usecase::retelling;
 use usecase::settings::SettingsUseCases;
 use usecase::subscriptions::SubscriptionUseCases;
 use usecase::top_ups::TopUps;
@@ -214,8 +213,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
     let files = (config.catalog.clone(), config.taxes.clone());
     let used = (sold, till.invoices.taxes());
-    let reloading = Reloading::new(files, used, &source, (&db, &env.clock, &mutations, &jobs), &env.meter);
-    retelling::begin(&db, &jobs, catalog.current().present(), env.clock.now()).await?;
+    let reloading = Reloading::new(files, used, &source, (&db, &env.clock, &mutations, &outbox), &env.meter);
     let (subscriptions, purchases, payments) =
         selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
     let (costly, inbox) = (Costly::start()?, Inbox(payments.clone()));

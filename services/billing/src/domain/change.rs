@@ -15,6 +15,7 @@ use bursar_time::Timestamp;
 
 use super::catalog::{Plan, ProductId};
 use super::contract::Features;
+use super::included::Included;
 use super::interval::Interval;
 use super::subscription::{Month, Subscription};
 
@@ -61,6 +62,9 @@ pub struct Terms {
     /// What a contract includes, whatever its plan does; `None` for what the plan includes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
+    /// What the plan includes, as it is sold; `None` where an earlier program has not said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub included: Option<Box<Included>>,
     /// How many credits of a month that is over are there for one more at most; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollover: Option<Credits>,
@@ -114,6 +118,7 @@ impl Terms {
             extra: None,
             interval,
             features: None,
+            included: Some(Box::new(Included::of(plan))),
             rollover,
             grant_in_grace,
             paid_with: None,
@@ -273,8 +278,21 @@ impl Subscription {
     /// What it is now.
     pub fn terms(&self) -> Terms {
         let interval = self.interval();
-        let Self { plan, price, credits, seats, extra, features, rollover, grant_in_grace, .. } = self.clone();
-        Terms { plan, price, credits, seats, extra, interval, features, rollover, grant_in_grace, paid_with: None }
+        let Self { plan, price, credits, seats, extra, features, included, rollover, grant_in_grace, .. } =
+            self.clone();
+        Terms {
+            plan,
+            price,
+            credits,
+            seats,
+            extra,
+            interval,
+            features,
+            included,
+            rollover,
+            grant_in_grace,
+            paid_with: None,
+        }
     }
 
     /// What it is after what is paid for.
@@ -287,9 +305,14 @@ impl Subscription {
         self.pending.as_ref().and_then(|it| it.paid_with.as_deref()).unwrap_or(&self.payment_method)
     }
 
-    /// The same subscription on these terms; whatever the interval is stands in `prepaid`.
+    /// The same subscription on these terms; whatever the interval is stands in `prepaid`. Where an earlier program has planned
+    /// them, its plan includes what it did, unless it is another one.
     pub(super) fn on(&self, terms: Terms) -> Self {
-        let Terms { plan, price, credits, seats, extra, features, rollover, grant_in_grace, paid_with, .. } = terms;
+        let Terms {
+            plan, price, credits, seats, extra, features, included, rollover, grant_in_grace, paid_with, ..
+        } = terms;
+        let same = self.included.as_ref().filter(|_| plan == self.plan);
+        let included = included.or_else(|| same.cloned());
         let payment_method = paid_with.unwrap_or_else(|| self.payment_method.clone());
         Self {
             plan,
@@ -298,6 +321,7 @@ impl Subscription {
             seats,
             extra,
             features,
+            included,
             rollover,
             grant_in_grace,
             payment_method,
@@ -332,6 +356,7 @@ mod tests {
             extra: None,
             interval: Interval::Month,
             features: None,
+            included: None,
             rollover: None,
             grant_in_grace: false,
             paid_with: None,

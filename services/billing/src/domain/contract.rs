@@ -1,13 +1,14 @@
 //! Contracts: what was agreed with one customer instead of what the catalog says of a plan.
 //!
-//! The plan says what it is called and what its credits may pay for; everything else is the contract's. A catalog edit never
-//! touches it, as it touches nothing that somebody has.
+//! The plan says what it is called and what its credits may pay for, as it does when the contract is set; everything else is the
+//! contract's. A catalog edit never touches it, as it touches nothing that somebody has.
 
 use bursar_money::{Credits, Currency, Price};
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, Plan};
 use super::change::Terms;
+use super::included::Included;
 
 /// What a plan, or a contract, allows besides people and credits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,7 @@ impl Contract {
             extra: None,
             interval: plan.interval,
             features: Some(self.features),
+            included: Some(Box::new(Included::of(plan))),
             rollover: None,
             grant_in_grace: false,
             paid_with: None,

@@ -4,6 +4,7 @@
 use super::assortment::Assortment;
 use super::catalog::{Catalog, ProductId};
 use super::contract::Features;
+use super::included::Included;
 use super::subscription::Subscription;
 
 /// What an owner's plan allows now.
@@ -18,14 +19,12 @@ pub struct Entitlements {
 }
 
 impl Entitlements {
-    /// By a subscription that holds: its seats are its own, and so is what its contract includes. What a plan of the catalog
-    /// includes the catalog says; one that is no longer for sale keeps it.
+    /// By a subscription that holds: its seats are its own, and so is what it includes, by its contract or as it was sold.
     pub fn by(sold: &Assortment, live: &Subscription) -> Self {
-        let of_plan = || sold.plan_of(live.plan.as_str()).map(Features::of);
         Self {
             plan: live.plan.clone(),
             seats: live.seats,
-            features: live.features.or_else(of_plan).unwrap_or_default(),
+            features: live.features.unwrap_or_else(|| Included::by(sold, live).features),
         }
     }
 

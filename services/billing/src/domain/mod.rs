@@ -71,6 +71,7 @@ mod given_back;
 mod grace;
 mod hold;
 mod hold_audit;
+mod included;
 mod interval;
 mod invoice;
 mod limit;
@@ -129,6 +130,7 @@ pub use entry_body::{StoredEntry, UnreadableEntry};
 pub use flaw::{Audit, BadLedger, Flaw};
 pub use given_back::GivenBack;
 pub use hold::{Hold, HoldState, HoldTerms};
+pub use included::Included;
 pub use interval::{Interval, Prepaid};
 pub use invoice::{
     Bill, CreditError, DocumentId, DocumentKind, Invoice, InvoiceLine, InvoiceTax, Issuer, LineKind, MAX_LINES,

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::ProductId;
 use super::change::Terms;
 use super::contract::Features;
+use super::included::Included;
 use super::interval::Interval;
 use super::invoice::Bill;
 use super::paid_lot::PaidLot;
@@ -137,6 +138,8 @@ pub enum Bought {
         interval: Interval,
         /// What a contract includes; `None` where there is none.
         features: Option<Features>,
+        /// What the plan includes, as it is sold; `None` where an earlier program has not said it.
+        included: Option<Box<Included>>,
         /// How many credits of a month that is over are there for one more at most; `None` for none.
         rollover: Option<Credits>,
         /// Whether a month's allowance is there from its boundary on although its payment is late.

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::attribution::{ModelName, ProjectName};
+use serde::{Deserialize, Serialize};
+
+use super::attribution::{AttributionError, ModelName, ProjectName};
+use super::refusal::Inconsistent;
 
 /// Which work a lot pays for: where both its models and its projects admit it. An empty list admits any.
 ///
 /// The default scope names nothing and admits everything: a lot that has no scope.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Names", into = "Names")]
 pub struct Scope {
     models: BTreeSet<ModelName>,
     projects: BTreeSet<ProjectName>,
@@ -71,6 +75,41 @@ impl Scope {
         let among_models = self.models.is_empty() || model.is_some_and(is_model);
         let among_projects = self.projects.is_empty() || project.is_some_and(is_project);
         among_models && among_projects
+    }
+}
+
+/// What a scope is stored as.
+#[derive(Serialize, Deserialize)]
+struct Names {
+    #[serde(default)]
+    models: BTreeSet<String>,
+    #[serde(default)]
+    projects: BTreeSet<String>,
+}
+
+impl From<Scope> for Names {
+    fn from(scope: Scope) -> Self {
+        Self {
+            models: scope.models.iter().map(|it| it.as_str().to_owned()).collect(),
+            projects: scope.projects.iter().map(|it| it.as_str().to_owned()).collect(),
+        }
+    }
+}
+
+impl TryFrom<Names> for Scope {
+    type Error = Inconsistent;
+
+    fn try_from(names: Names) -> Result<Self, Inconsistent> {
+        let models: Result<Vec<_>, AttributionError> = names.models.iter().map(|it| ModelName::parse(it)).collect();
+        let projects: Result<Vec<_>, AttributionError> =
+            names.projects.iter().map(|it| ProjectName::parse(it)).collect();
+        match (models, projects) {
+            (Ok(models), Ok(projects)) if models.is_empty() && projects.is_empty() => Ok(Self::default()),
+            (Ok(models), Ok(projects)) => {
+                Self::new(models, projects).map_err(|_| Inconsistent("a scope names too much"))
+            }
+            _ => Err(Inconsistent("a scope names what is no name")),
+        }
     }
 }
 

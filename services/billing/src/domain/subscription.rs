@@ -14,6 +14,7 @@ use bursar_time::{Span, Timestamp};
 use super::catalog::ProductId;
 use super::change::{ExtraSeats, Terms};
 use super::contract::Features;
+use super::included::Included;
 use super::interval::{Interval, Prepaid};
 use super::payment::{Bought, Payment};
 use super::refusal::Inconsistent;
@@ -115,6 +116,8 @@ pub struct Subscription {
     pub extra: Option<ExtraSeats>,
     /// What its contract includes; `None` where it has none, and includes what its plan does.
     pub features: Option<Features>,
+    /// What its plan includes, as it was sold; `None` where an earlier program has not kept it.
+    pub included: Option<Box<Included>>,
     /// How many credits of a month that is over are there for one more at most; `None` for none.
     pub rollover: Option<Credits>,
     /// Whether a month's allowance is there from its boundary on although its payment is late.
@@ -154,6 +157,7 @@ impl Subscription {
             seats,
             interval,
             features,
+            included,
             rollover,
             grant_in_grace,
             contract: _,
@@ -172,6 +176,7 @@ impl Subscription {
             seats: *seats,
             extra: None,
             features: *features,
+            included: included.clone(),
             rollover: *rollover,
             grant_in_grace: *grant_in_grace,
             payment_method: payment.method.clone(),
@@ -415,6 +420,7 @@ mod tests {
             seats: 1,
             extra: None,
             features: None,
+            included: None,
             rollover: None,
             grant_in_grace: false,
             payment_method: String::new(),

@@ -123,6 +123,16 @@ pub(super) fn read_features(text: Option<&str>, plan: &str) -> Result<Option<Fea
     Ok(stored.filter(|it| it.plan.as_str() == plan).map(|it| it.features))
 }
 
+/// What a change is stored as: what a month of the subscription is from then on, how often that had been changed before, and which
+/// contract begins with it of those that have waited.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredChange {
+    pub(super) to: Terms,
+    pub(super) after: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) contract: Option<String>,
+}
+
 /// What a payment begins a subscription by, as it is stored. Programs that know of no id read what is included alone.
 #[derive(Serialize, Deserialize)]
 struct StoredStart {

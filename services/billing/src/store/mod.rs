@@ -12,6 +12,7 @@ pub(crate) mod details;
 mod distribution;
 pub(crate) mod former;
 pub(crate) mod holds;
+pub(crate) mod included;
 pub(crate) mod installation;
 pub(crate) mod invoices;
 mod json;

@@ -7,18 +7,18 @@ use bursar_id::{InvoiceId, LotId, OwnerId, PaymentId, PurchaseId, SubscriptionId
 use bursar_money::Credits;
 use bursar_rpc::Kept;
 use bursar_time::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::contracts::StoredChange;
 use super::scopes::{read_scope, write_scope};
-use super::{column, contracts, subscriptions, unreadable};
-use crate::domain::{Bought, Payment, ProductId, Purpose, TakenBack, Terms};
+use super::{column, contracts, included, subscriptions, unreadable};
+use crate::domain::{Bought, Payment, ProductId, Purpose, TakenBack};
 
 macro_rules! columns {
     () => {
         "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
          reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
          taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change, start_interval, months, \
-         features, rollover, grace"
+         features, rollover, grace, included"
     };
 }
 
@@ -26,7 +26,7 @@ const INSERT: &str = concat!(
     "INSERT INTO payments (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38) ON CONFLICT DO NOTHING"
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39) ON CONFLICT DO NOTHING"
 );
 const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose, state, thing, attempt, currency, amount, \
      method, reference, product, credits, period, subscription_id, fulfilled_at, lot_id, started_by, created_at, bill, invoice_id) \
@@ -155,15 +155,7 @@ struct Row {
     rollover: Option<Credits>,
     /// 1 where it is so.
     grace: Option<i64>,
-}
-
-/// What a change is stored as: what a month of the subscription is from then on, and how often that had been changed before.
-#[derive(Serialize, Deserialize)]
-struct StoredChange {
-    to: Terms,
-    after: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    contract: Option<String>,
+    included: Option<String>,
 }
 
 impl Row {
@@ -195,6 +187,7 @@ impl Row {
                     seats,
                     interval,
                     features,
+                    included: included::read(self.included.as_deref())?,
                     rollover,
                     grant_in_grace: self.grace == Some(1),
                     contract,
@@ -278,6 +271,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
         .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?).bind(change)
         .bind(start).bind(months(new)?).bind(features).bind(rollover).bind(grace)
+        .bind(included::included_at_start(&new.bought)?)
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
 }

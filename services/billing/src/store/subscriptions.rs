@@ -9,6 +9,7 @@ use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 
 use super::contracts::{features, read_features};
+use super::included::{included, read_included};
 use super::rollovers::{grace, read_grace, read_rollover, rollover};
 use super::sql::Both;
 use super::{unreadable, years};
@@ -18,7 +19,8 @@ macro_rules! columns {
     () => {
         "owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, \
          started_at, period_number, period_start, period_end, ended_at, failures, next_retry_at, cancel_at_period_end, \
-         extra_seats, seat_price, seat_credits, pending_change, changes, prepaid, features, rollover, grace"
+         extra_seats, seat_price, seat_credits, pending_change, changes, prepaid, features, rollover, grace, \
+         included, included_plan"
     };
 }
 
@@ -27,7 +29,7 @@ const INSERT: &str = concat!(
     columns!(),
     ", request, request_hash, first_answer) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, 0, NULL, $15, $16, $17, $18, $19, $20, \
-     $21, $22, $23, $24, $25, $26, $27) \
+     $21, $22, $23, $24, $25, $3, $26, $27, $28) \
      ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
 );
 const LIVE: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'");
@@ -49,12 +51,12 @@ const RENEW_MANY_POSTGRES: &str = "UPDATE subscriptions AS s SET period_number =
      payment_reference = r.reference, failures = 0, next_retry_at = NULL, plan_id = r.plan, credits = r.credits, \
      seats = r.seats, price = r.price, extra_seats = r.extra_seats, seat_price = r.seat_price, \
      seat_credits = r.seat_credits, pending_change = NULL, prepaid = r.prepaid, features = r.features, \
-     payment_method = r.method, rollover = r.rollover, grace = r.grace \
+     payment_method = r.method, rollover = r.rollover, grace = r.grace, included = r.included, included_plan = r.plan \
      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], \
      $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], \
-     $16::text[], $17::text[], $18::text[], $19::text[], $20::text[]) \
+     $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[]) \
      AS r (owner, id, was, number, starts, ends, reference, plan, credits, seats, price, extra_seats, seat_price, \
-     seat_credits, changes, prepaid, features, method, rollover, grace) \
+     seat_credits, changes, prepaid, features, method, rollover, grace, included) \
      WHERE s.owner = r.owner AND s.id = r.id AND s.period_number = r.was AND s.changes = r.changes \
      AND s.state <> 'ENDED' AND s.cancel_at_period_end = 0";
 const CLAIM_POSTGRES: &str = concat!(
@@ -78,11 +80,9 @@ const CANCEL: &str = "UPDATE subscriptions SET cancel_at_period_end = $4 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const CHANGE: &str = "UPDATE subscriptions SET plan_id = $5, credits = $6, seats = $7, price = $8, \
      extra_seats = $9, seat_price = $10, seat_credits = $11, pending_change = $12, changes = $4, prepaid = $13, \
-     features = $14, payment_method = $15, rollover = $16, grace = $17 \
+     features = $14, payment_method = $15, rollover = $16, grace = $17, included = $18, included_plan = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 - 1 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
-const HOLD: &str = "UPDATE subscriptions SET changes = changes WHERE owner = $1 AND id = $2 AND period_number = $3 \
-     AND changes = $4 AND plan_id = $5 AND seats = $6 AND state <> 'ENDED'";
 const ENDED_WITH_OWNER: &str = concat!(
     "SELECT ",
     columns!(),
@@ -121,7 +121,7 @@ pub(super) const RESUMED_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 20] = [
+pub(super) const STATEMENTS: [(&str, &str); 19] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -136,7 +136,6 @@ pub(super) const STATEMENTS: [(&str, &str); 20] = [
     ("END_WITH_OWNER", END_WITH_OWNER),
     ("CANCEL", CANCEL),
     ("CHANGE", CHANGE),
-    ("HOLD", HOLD),
     ("ENDED_WITH_OWNER", ENDED_WITH_OWNER),
     ("REVIVE", REVIVE),
     ("RESUME", RESUME),
@@ -173,6 +172,8 @@ struct Row {
     features: Option<String>,
     rollover: Option<String>,
     grace: Option<String>,
+    included: Option<String>,
+    included_plan: Option<String>,
 }
 
 impl Row {
@@ -190,6 +191,7 @@ impl Row {
         let pending = self.pending_change.filter(|_| self.ended_at.is_none());
         let features = read_features(self.features.as_deref(), &self.plan_id)?;
         let rollover = read_rollover(self.rollover.as_deref(), &self.plan_id)?;
+        let included = read_included(self.included.as_deref(), self.included_plan.as_deref(), &self.plan_id)?;
         let grant_in_grace = read_grace(self.grace.as_deref(), &self.plan_id)?;
         Ok(Subscription {
             id: self.id,
@@ -205,6 +207,7 @@ impl Row {
             seats: self.seats.try_into().map_err(unreadable)?,
             extra,
             features,
+            included,
             rollover,
             grant_in_grace,
             payment_method: self.payment_method,
@@ -245,7 +248,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>)
         .bind(new.started_at).bind(i64::from(new.month.number)).bind(new.month.start).bind(new.month.end)
         .bind(i64::from(new.cancel_at_period_end))
         .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(new)?).bind(i64::from(new.changes)).bind(prepaid(new)?)
-        .bind(features(new)?).bind(rollover(new)?).bind(grace(new)?)
+        .bind(features(new)?).bind(rollover(new)?).bind(grace(new)?).bind(included(new)?)
         .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
         .bind(kept.map(|kept| kept.answer.as_slice()))
         .execute(c).await?.rows_affected());
@@ -411,7 +414,8 @@ pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, Subscripti
         .bind(renewed.iter().map(|(it, _)| features(it)).collect::<Result<Vec<_>, _>>()?)
         .bind(text(|it| it.payment_method.clone()))
         .bind(renewed.iter().map(|(it, _)| rollover(it)).collect::<Result<Vec<_>, _>>()?)
-        .bind(renewed.iter().map(|(it, _)| grace(it)).collect::<Result<Vec<_>, _>>()?);
+        .bind(renewed.iter().map(|(it, _)| grace(it)).collect::<Result<Vec<_>, _>>()?)
+        .bind(renewed.iter().map(|(it, _)| included(it)).collect::<Result<Vec<_>, _>>()?);
     let rows = query.execute(&mut **t).await?.rows_affected();
     usize::try_from(rows).map_err(unreadable)
 }
@@ -433,15 +437,8 @@ pub(crate) async fn change(tx: &mut Tx, it: &Subscription) -> Result<bool, DbErr
         .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.changes))
         .bind(it.plan.as_str()).bind(it.credits).bind(i64::from(it.seats)).bind(it.price.micros())
         .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(it)?).bind(prepaid(it)?)
-        .bind(features(it)?).bind(&it.payment_method).bind(rollover(it)?).bind(grace(it)?)
+        .bind(features(it)?).bind(&it.payment_method).bind(rollover(it)?).bind(grace(it)?).bind(included(it)?)
         .execute(c).await?.rows_affected()))
-}
-
-/// Keeps a subscription as it was read until the transaction ends. `false`: it is not what it was any more.
-pub(crate) async fn hold(tx: &mut Tx, it: &Subscription) -> Result<bool, DbError> {
-    once(on!(tx, c => sqlx::query(HOLD)
-        .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.changes))
-        .bind(it.plan.as_str()).bind(i64::from(it.seats)).execute(c).await?.rows_affected()))
 }
 
 /// Ends a subscription that is still in this period, as it was read, and still to end with it or not. `false`: somebody else

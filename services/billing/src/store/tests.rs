@@ -6,8 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::sql::{self, Both};
 use super::{
-    MIGRATIONS, accounts, catalogs, contracts, former, invoices, limits, methods, payments, projects, purchases,
-    refused_moves, settings, sql_write, subscriptions, top_ups, webhooks, years,
+    MIGRATIONS, accounts, catalogs, contracts, former, included, invoices, limits, methods, payments, projects,
+    purchases, refused_moves, settings, sql_write, subscriptions, top_ups, webhooks, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -94,6 +94,7 @@ fn all() -> Vec<Statement> {
     let webhooks = webhooks::STATEMENTS.into_iter().map(same("webhooks.rs"));
     let contracts = contracts::STATEMENTS.into_iter().map(same("contracts.rs"));
     let former = former::STATEMENTS.into_iter().map(same("former.rs"));
+    let included = included::STATEMENTS.into_iter().map(same("included.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let projects = projects::STATEMENTS.into_iter().map(same("projects.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
@@ -121,6 +122,7 @@ fn all() -> Vec<Statement> {
         .chain(webhooks)
         .chain(contracts)
         .chain(former)
+        .chain(included)
         .chain(limits)
         .chain(projects)
         .collect()
@@ -139,6 +141,7 @@ fn no_statement_is_forgotten() {
         ("catalogs.rs", include_str!("catalogs.rs")),
         ("contracts.rs", include_str!("contracts.rs")),
         ("former.rs", include_str!("former.rs")),
+        ("included.rs", include_str!("included.rs")),
         ("invoices.rs", include_str!("invoices.rs")),
         ("settings.rs", include_str!("settings.rs")),
         ("top_ups.rs", include_str!("top_ups.rs")),

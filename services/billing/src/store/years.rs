@@ -6,6 +6,7 @@ use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, PaymentId, SubscriptionId};
 
 use super::contracts::features;
+use super::included::included;
 use super::rollovers::{grace, rollover};
 use super::subscriptions::{extra, once, pending, prepaid};
 use super::{column, payments, unreadable};
@@ -14,7 +15,7 @@ use crate::domain::{Payment, Subscription};
 const ADVANCE: &str = "UPDATE subscriptions SET period_number = $5, period_start = $6, period_end = $7, \
      payment_reference = $8, failures = 0, next_retry_at = NULL, plan_id = $9, credits = $10, seats = $11, price = $12, \
      extra_seats = $13, seat_price = $14, seat_credits = $15, pending_change = $16, changes = $17, prepaid = $18, \
-     features = $20, payment_method = $21, rollover = $22, grace = $23 \
+     features = $20, payment_method = $21, rollover = $22, grace = $23, included = $24, included_plan = $9 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 AND state <> 'ENDED' AND cancel_at_period_end = $19";
 
 const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \
@@ -46,7 +47,7 @@ pub(crate) async fn advance(tx: &mut Tx, to: &Subscription, from: &Subscription)
         .bind(to.plan.as_str()).bind(to.credits).bind(i64::from(to.seats)).bind(to.price.micros())
         .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(to)?).bind(i64::from(to.changes)).bind(prepaid(to)?)
         .bind(i64::from(from.cancel_at_period_end)).bind(features(to)?).bind(&to.payment_method)
-        .bind(rollover(to)?).bind(grace(to)?)
+        .bind(rollover(to)?).bind(grace(to)?).bind(included(to)?)
         .execute(c).await?.rows_affected()))
 }
 

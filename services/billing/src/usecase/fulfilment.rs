@@ -16,8 +16,8 @@ use super::cashier::Cashier;
 use super::rollovers;
 use super::subscriptions::{already, changed};
 use crate::domain::{
-    Account, AccountSettings, Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment,
-    PaymentState, PercentSet, Quote, Refusal, Request, RequestName, RestoreCommand, Scope, Spender, Subscription,
+    Account, AccountSettings, Actor, Bought, Command, GrantCommand, Included, LotSource, Month, Note, Origin, Outcome,
+    Payment, PaymentState, PercentSet, Quote, Refusal, Request, RequestName, RestoreCommand, Spender, Subscription,
     TakeBackCommand, TakenBack,
 };
 use crate::error::Error;
@@ -237,9 +237,7 @@ impl Cashier {
 
     pub(super) fn grant_of_month(&self, of: &Subscription, payment: Option<PaymentId>) -> GrantCommand {
         let number = of.month.number;
-        let sold = self.catalog.current();
-        // Of a plan that no catalog has that is remembered, nobody knows the scope.
-        let scope = sold.plan_of(of.plan.as_str()).map_or_else(Scope::default, |plan| plan.scope.clone());
+        let Included { scope, .. } = Included::by(&self.catalog.current(), of);
         GrantCommand {
             amount: of.credits,
             source: LotSource::Allowance,

@@ -14,7 +14,7 @@ use crate::store::{self, accounts, holds, lots, projects, subscriptions};
 
 /// Holds that are looked at of one page of owners.
 const HOLDS: usize = 1_000;
-/// Catalogs whose plans are looked at: whoever was told of an earlier one's was told of another one since.
+/// Catalogs whose plans are looked at: the free one is told of by none of them, and what earlier programs have sold by any.
 const CATALOGS: i64 = 100;
 
 /// A plan that holds.
@@ -26,14 +26,16 @@ pub struct LivePlan {
     pub plan: String,
     /// How many seats it has.
     pub seats: u32,
-    /// What its contract includes; `None` where it has none, and includes what the catalog says.
-    contract: Option<Features>,
+    /// What it includes, by its contract or as it was sold; `None` where an earlier program has not kept that, and the catalog says
+    /// it.
+    includes: Option<Features>,
 }
 
 impl From<Subscription> for LivePlan {
     fn from(live: Subscription) -> Self {
         let plan = live.plan.as_str().to_owned();
-        Self { owner: live.owner, plan, seats: live.seats, contract: live.features }
+        let includes = live.features.or_else(|| live.included.map(|it| it.features));
+        Self { owner: live.owner, plan, seats: live.seats, includes }
     }
 }
 
@@ -66,13 +68,13 @@ impl Sold {
         self.of(Catalog::FREE).cloned().collect()
     }
 
-    /// What a plan that holds allows; where no contract says so, whatever the catalogs have said of it.
+    /// What a plan that holds allows: what is kept of it; where an earlier program has kept nothing, whatever the catalogs have said.
     pub fn by(&self, live: &LivePlan) -> Vec<Allowed> {
         let said = self.of(&live.plan).map(|it| Allowed { seats: live.seats, ..it.clone() });
-        let said: Vec<_> = if live.contract.is_none() { said.collect() } else { Vec::new() };
+        let said: Vec<_> = if live.includes.is_none() { said.collect() } else { Vec::new() };
         if said.is_empty() {
             // Of a plan that no catalog has any more, nobody knows what it includes.
-            return vec![Allowed::of(&live.plan, live.seats, live.contract.unwrap_or_default())];
+            return vec![Allowed::of(&live.plan, live.seats, live.includes.unwrap_or_default())];
         }
         said
     }

@@ -10,7 +10,7 @@ use crate::store::subscriptions;
 /// Subscriptions in one part.
 const PART: i64 = 256;
 
-/// Billing's present state, as events; with what is sold, which says what plans include.
+/// Billing's present state, as events; with what is sold, which says what plans include that earlier programs have sold.
 #[derive(Clone, Debug)]
 pub(crate) struct State(pub(crate) CatalogHandle);
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use bursar_db::{Db, DbError};
 use bursar_events::Outbox;
-use bursar_jobs::Jobs;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations};
 use bursar_time::Clock;
@@ -21,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::catalogs::{CatalogHandle, CatalogSource, keep, keep_in};
 use super::invoices::Taxes;
-use super::retelling;
+use super::keeping;
 use crate::catalog::taxes::{self, TaxError};
 use crate::catalog::{self, CatalogError};
 use crate::domain::{Catalog, CatalogVersion, KeptCatalog, TaxProvider};
@@ -45,7 +44,7 @@ struct Parts {
     files: (Option<PathBuf>, Option<PathBuf>),
     clock: Clock,
     mutations: Mutations<Outbox>,
-    jobs: Jobs,
+    outbox: Outbox,
     db: Db,
     source: CatalogSource,
     taxes: Taxes,
@@ -77,7 +76,7 @@ impl Reloading {
         files: (Option<PathBuf>, Option<PathBuf>),
         (source, taxes): (CatalogSource, Taxes),
         rules: &Arc<RulesSource>,
-        (db, clock, mutations, jobs): (&Db, &Clock, &Mutations<Outbox>, &Jobs),
+        (db, clock, mutations, outbox): (&Db, &Clock, &Mutations<Outbox>, &Outbox),
         meter: &Meter,
     ) -> Self {
         let meters = Meters::new(meter);
@@ -86,7 +85,7 @@ impl Reloading {
             files,
             clock: clock.clone(),
             mutations: mutations.clone(),
-            jobs: jobs.clone(),
+            outbox: outbox.clone(),
             db: db.clone(),
             source,
             taxes,
@@ -175,7 +174,7 @@ impl Reloading {
         }
     }
 
-    /// From here on it is sold and priced by this one, and the others are told where plans allow something else by it.
+    /// From here on it is sold and priced by this one. Whoever is subscribed keeps what the one before says where nothing else does.
     async fn put_to_use(&self, reloaded: &Reloaded) {
         let Reloaded { kept, before, taxes } = reloaded;
         self.0.meters.loaded(kept.version);
@@ -187,14 +186,13 @@ impl Reloading {
             return;
         }
         let (present, now) = (self.handle().current(), self.0.clock.now());
+        if let Err(error) = Box::pin(keeping::round(&self.0.db, &self.0.outbox, &present)).await {
+            tracing::warn!(%error, "what earlier programs have sold includes what the other catalog says");
+        }
         let next = Arc::new(present.followed_by(Arc::new(kept.clone()), now));
         self.0.rules.change(|rules| rules.price_by(&next));
         self.0.source.replace(next);
         tracing::info!(version = %kept.version, %before, "another catalog is in use");
-        let edited = retelling::edited(|id| present.plan_of(id), &kept.catalog);
-        if let Err(error) = retelling::enqueue(&self.0.db, &self.0.jobs, &edited, now).await {
-            tracing::warn!(%error, "what plans allow by it is told when a program starts with it");
-        }
     }
 
     /// It stays as it was.

@@ -107,6 +107,7 @@ impl SubscriptionUseCases {
             seats: terms.seats,
             interval: terms.interval,
             features: terms.features,
+            included: terms.included,
             rollover: terms.rollover,
             grant_in_grace: terms.grant_in_grace,
             contract: order.contract().and_then(Which::waited).map(str::to_owned),
@@ -230,7 +231,8 @@ pub(super) fn already(live: &Subscription) -> Error {
     Error::AlreadySubscribed { plan: live.plan.to_string() }
 }
 
-/// What other services learn of a subscription that holds: what its owner's plan allows now, by what is sold.
+/// What other services learn of a subscription that holds: what its owner's plan allows now. Where an earlier program has not kept
+/// what the plan includes, what is sold says it.
 pub(super) fn changed(subscription: &Subscription, sold: &Assortment) -> Payload {
     told(subscription, &Entitlements::by(sold, subscription))
 }

@@ -15,9 +15,10 @@ use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::engines;
 use bursar_time::Span;
 
-use crate::moving::{moving, plan_of};
+use crate::calls::Caller;
+use crate::moving::{moving, plan_of, subscription, the_end};
 use crate::reloading::{BUILT_IN, edited, reloads, selling, write};
-use crate::words::{cancel, subscribe};
+use crate::words::{cancel, lots_of, scope, set_seats, subscribe};
 use crate::world::{World, until};
 
 /// Plan, seats, and the names of what else it allows.
@@ -59,10 +60,21 @@ async fn present(world: &World) -> BTreeMap<String, Allowed> {
 
 /// What is answered to who asks.
 async fn answered(world: &World, owner: OwnerId) -> Allowed {
+    answered_by(&world.service(ServiceRole::Organization), owner).await
+}
+
+/// The same by one replica.
+async fn answered_by(service: &Caller, owner: OwnerId) -> Allowed {
     let of = pb::GetEntitlementsRequest { owner: owner.to_string() };
-    let it = world.service(ServiceRole::Organization).get_entitlements(of).await.expect("entitlements");
+    let it = service.get_entitlements(of).await.expect("entitlements");
     let names = it.features().map(|feature| feature.as_str_name().trim_start_matches("FEATURE_").to_owned());
     (it.plan_id.clone(), it.seats, names.collect())
+}
+
+/// What each allowance of the owner pays for.
+async fn allowances(world: &World, owner: OwnerId) -> Vec<Option<pb::Scope>> {
+    let lots = world.operator().list_lots(lots_of(owner)).await.expect("lots").lots;
+    lots.into_iter().filter(|lot| lot.source() == pb::LotSource::Allowance).map(|lot| lot.scope).collect()
 }
 
 fn contract(owner: OwnerId, features: &[Feature]) -> pb::SetContractRequest {
@@ -111,7 +123,7 @@ engines! {
         assert!(!present(&world).await.contains_key(&team.to_string()), "a snapshot tells of what holds");
     }
 
-    async fn an_edit_of_what_a_plan_includes_is_told_of_everybody_who_has_it(db: TestDb) {
+    async fn an_edit_touches_nothing_of_what_somebody_was_sold(db: TestDb) {
         let world = selling(db, BUILT_IN).await;
         let (team, boss) = world.organization_with(1, "1").await;
         let (other, _) = world.organization_with(2, "1").await;
@@ -120,22 +132,64 @@ engines! {
         ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
         world.operator().set_contract(contract(other, &[Feature::Organizations])).await.unwrap();
         let before = told(&world).await;
-        assert_eq!(before[&team.to_string()], is("business", 10, &["ORGANIZATIONS"]));
-        let more = edited(BUILT_IN, "features = [\"organizations\"]", "features = [\"organizations\", \"single_sign_on\"]");
-        write(&world, &more);
-        assert_eq!(reloads(&world.operator()).await, (1, 2));
-        let both = is("business", 10, &["ORGANIZATIONS", "SINGLE_SIGN_ON"]);
-        for owner in [team, ana.owner] {
-            until("it is told", async || told(&world).await[&owner.to_string()] == both).await;
-            assert_eq!(answered(&world, owner).await, both);
-        }
-        assert_eq!(told(&world).await[&other.to_string()], before[&other.to_string()], "a contract is what it was");
-        let subscription = crate::moving::subscription(&world, team).await;
-        assert_eq!((subscription.plan_id.as_str(), subscription.seats), ("business", 10), "nothing else is touched");
+        let sold = |seats| is("business", seats, &["ORGANIZATIONS"]);
+        assert_eq!(before[&team.to_string()], sold(10));
 
+        // Something is added, something is taken away, and credits pay for less.
+        let edit = edited(BUILT_IN, "features = [\"organizations\"]", "features = [\"single_sign_on\"]");
+        let narrow = "credits = \"1500\"\nscope = { projects = [\"film\"] }\nseats = 10";
+        write(&world, &edited(&edit, "credits = \"1500\"\nseats = 10", narrow));
+        assert_eq!(reloads(&world.operator()).await, (1, 2));
+        let there = world.another_instance().await;
+        let begun_with_it = world.service_through(&there, ServiceRole::Organization);
+        for (owner, allowed) in &before {
+            let owner = owner.parse().expect("an owner");
+            assert_eq!(answered(&world, owner).await, *allowed);
+            assert_eq!(answered_by(&begun_with_it, owner).await, *allowed, "also by who starts with it");
+        }
+        assert_eq!((told(&world).await, present(&world).await), (before.clone(), before), "and nobody is told anything else");
+
+        // More seats, another owner and another month are of what was sold.
+        boss.set_seats(set_seats(team, 12)).await.unwrap();
+        let (home, _) = world.organization_with(3, "1").await;
+        world.service(ServiceRole::Organization).move_subscription(moving(ana.owner, home)).await.expect("moved");
+        for (owner, seats) in [(team, 12), (home, 10)] {
+            let owners = owner.to_string();
+            assert_eq!((told(&world).await[&owners].clone(), present(&world).await[&owners].clone()), (sold(seats), sold(seats)));
+        }
+        let ends = the_end(&subscription(&world, team).await);
+        world.passes(ends.since(world.now()));
+        until("both are renewed", async || allowances(&world, team).await.len() == 3 && allowances(&world, home).await.len() == 2).await;
+        for (owner, seats) in [(team, 12), (home, 10)] {
+            assert_eq!((present(&world).await[&owner.to_string()].clone(), answered(&world, owner).await), (sold(seats), sold(seats)));
+            let all = allowances(&world, owner).await;
+            assert!(all.iter().all(Option::is_none), "also of more seats and of the next month: {all:?}");
+        }
+
+        // Whoever subscribes by then has what is sold by then, also once it is sold no more.
+        let ben = world.person(5);
+        ben.subscribe(subscribe(ben.owner, "business")).await.unwrap();
+        let new = is("business", 10, &["SINGLE_SIGN_ON"]);
         write(&world, BUILT_IN);
         assert_eq!(reloads(&world.operator()).await, (2, 1));
-        until("it is told", async || told(&world).await[&team.to_string()] == before[&team.to_string()]).await;
+        assert_eq!((present(&world).await[&ben.owner.to_string()].clone(), answered(&world, ben.owner).await), (new.clone(), new));
+        assert_eq!(allowances(&world, ben.owner).await, [Some(scope(&[], &["film"]))]);
+        for owner in [team, home, ben.owner] {
+            world.audit(owner).await;
+        }
+    }
+
+    async fn what_an_earlier_program_has_sold_is_what_it_was_before_the_next_edit(db: TestDb) {
+        let world = selling(db, BUILT_IN).await;
+        let ana = world.person_with(1, "1").await;
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        world.by_hand("UPDATE subscriptions SET included = NULL, included_plan = NULL").await.unwrap();
+        write(&world, &edited(BUILT_IN, "features = [\"organizations\"]", "features = [\"single_sign_on\"]"));
+        assert_eq!(reloads(&world.operator()).await, (1, 2));
+        let sold = is("business", 10, &["ORGANIZATIONS"]);
+        assert_eq!(answered(&world, ana.owner).await, sold);
+        assert_eq!(told(&world).await[&ana.owner.to_string()], sold);
+        assert_eq!(world.scalar("SELECT count(*) FROM subscriptions WHERE included IS NULL").await, 0);
     }
 
     async fn a_plan_that_moves_takes_along_what_it_allows(db: TestDb) {

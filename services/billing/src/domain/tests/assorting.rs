@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bursar_id::{Id, OwnerId};
+
 use super::world::{World, at, credits, meter, model, rules, work};
 use crate::catalog;
 use crate::domain::*;
@@ -32,6 +34,40 @@ fn kept(version: u32, plans: &[(&str, &str)], models: &[(&str, &str, &str)]) -> 
 /// The project that the credits of somebody's plan may pay for.
 fn project_of(sold: &Assortment, plan: &str) -> Option<String> {
     sold.plan_of(plan)?.scope.projects().iter().next().map(ToString::to_string)
+}
+
+/// A subscription to a plan, with which an earlier program has not kept what that includes.
+fn subscribed(plan: &str) -> Subscription {
+    Subscription {
+        id: Id::from_parts(1, [1; 10]),
+        owner: OwnerId::User(Id::from_parts(1, [1; 10])),
+        plan: ProductId::parse(plan).unwrap(),
+        state: SubscriptionState::Active,
+        price: "5.00 USD".parse().unwrap(),
+        credits: credits("9"),
+        seats: 1,
+        extra: None,
+        features: None,
+        included: None,
+        rollover: None,
+        grant_in_grace: false,
+        payment_method: String::new(),
+        payment_reference: String::new(),
+        started_at: at(0),
+        month: Month::anchored(at(0), 0),
+        prepaid: None,
+        ended_at: None,
+        failures: 0,
+        next_retry_at: None,
+        cancel_at_period_end: false,
+        pending: None,
+        changes: 0,
+    }
+}
+
+/// The project that the credits of a subscription's months may pay for.
+fn project_by(sold: &Assortment, live: &Subscription) -> String {
+    Included::by(sold, live).scope.projects().iter().map(ToString::to_string).collect()
 }
 
 /// What one unit costs of a model whose only meter it is, and by which catalog.
@@ -163,4 +199,35 @@ fn what_was_held_before_a_model_went_is_captured_at_its_last_rates() {
     world.ask(12, Command::Capture(whole)).unwrap();
     world.forget();
     world.store.verify().unwrap();
+}
+
+#[test]
+fn what_was_sold_is_kept_and_where_it_is_not_the_catalog_says_it() {
+    let before = Assortment::new(kept(1, &[("gold", "film"), ("tin", "clip")], &[]), at(0));
+    let after = Assortment::new(kept(2, &[("gold", "game"), ("tin", "song")], &[]), at(0));
+    let old = subscribed("gold");
+    assert_eq!((project_by(&before, &old), project_by(&after, &old)), ("film".to_owned(), "game".to_owned()));
+    assert_eq!(project_by(&before, &subscribed("gone")), "", "nobody knows");
+    let known = old.with_included(&before);
+    assert_eq!(project_by(&after, &known), "film");
+    assert_eq!(known.with_included(&after), known, "once");
+
+    // What an earlier program has planned includes the same on the same plan, and on another one what that does.
+    let planned = |plan: &str| {
+        let terms = Terms { plan: ProductId::parse(plan).unwrap(), included: None, ..known.terms() };
+        known.planning(Some(terms))
+    };
+    let next = |it: &Subscription| project_by(&after, &it.renewed(String::new()));
+    assert_eq!((next(&planned("gold")), next(&planned("tin"))), ("film".to_owned(), "song".to_owned()));
+    let written = ["gold", "tin"].map(|plan| next(&planned(plan).with_included(&before)));
+    assert_eq!(written, ["film", "clip"], "once it is written down");
+
+    let terms = known.terms();
+    let stored = serde_json::to_string(&terms).unwrap();
+    assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), terms);
+    let plain = serde_json::to_string(&old.terms()).unwrap();
+    assert!(!plain.contains("included"), "as earlier programs store it: {plain}");
+    let long = format!(r#"{{"models":["{}"]}}"#, "x".repeat(129));
+    assert!(serde_json::from_str::<Scope>(&long).is_err(), "what is no name is not read");
+    assert_eq!(serde_json::from_str::<Scope>("{}").unwrap(), Scope::default());
 }

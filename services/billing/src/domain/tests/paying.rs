@@ -108,6 +108,7 @@ fn what_is_taken_back_is_rounded_up_and_never_more_than_all() {
         seats: 1,
         interval: Interval::Month,
         features: None,
+        included: None,
         rollover: None,
         grant_in_grace: false,
         contract: None,
