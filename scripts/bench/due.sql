@@ -50,8 +50,9 @@ FROM rows;
 INSERT INTO ledger_entries (owner, seq, at, request_key, body, hash)
 SELECT owner_bytes, seq, starts, md5(seq || ':' || key)::uuid, decode(repeat(md5(key::text), 5), 'hex'), decode(repeat(md5(seq || key::text), 2), 'hex')
 FROM rows, generate_series(1, 3) AS seq;
-INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, started_at, period_number, period_start, period_end)
-SELECT owner, subscription, 'business', 'ACTIVE', 1500000000, 10, 'USD', 100000000, 'sandbox_ok', payment, starts, 0, starts, ends + 86400000000 FROM rows;
+INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, started_at, period_number, period_start, period_end, included, included_plan)
+SELECT owner, subscription, 'business', 'ACTIVE', 1500000000, 10, 'USD', 100000000, 'sandbox_ok', payment, starts, 0, starts, ends + 86400000000,
+       '{"organizations":true,"single_sign_on":false}', 'business' FROM rows;
 INSERT INTO payments (id, owner, purpose, state, thing, attempt, currency, amount, method, reference, product, credits, seats, subscription_id, fulfilled_at, started_by, created_at, invoice_id)
 SELECT payment, owner, 'SUBSCRIPTION', 'PAID', decode(md5(payment), 'hex'), 1, 'USD', 100000000, 'sandbox_ok', 'sandbox_' || payment, 'business', 1500000000, 10, subscription, starts,
        owner, starts, invoice

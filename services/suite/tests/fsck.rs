@@ -26,9 +26,9 @@ use support::{
 
 /// A plan that holds, and should not.
 const SUBSCRIPTION: &str = "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, \
-    payment_method, payment_reference, started_at, period_number, period_start, period_end) \
+    payment_method, payment_reference, started_at, period_number, period_start, period_end, included_plan, included) \
     VALUES ('OWNER', 'sub_00000000000000000000000000', 'business', 'ACTIVE', 0, 5, 'EUR', 0, 'sandbox_ok', 'x', 1, 0, 1, \
-    4000000000000000)";
+    4000000000000000, 'business', '{\"organizations\":true,\"single_sign_on\":false}')";
 
 /// Changes a store by hand.
 async fn change(deployment: &Deployment, service: Service, sql: &str) {

@@ -165,10 +165,8 @@ impl Row {
         let number = |value: Option<i64>| value.and_then(|it| u32::try_from(it).ok()).ok_or_else(lacks);
         let credits = self.credits;
         let interval = self.start_interval.as_deref().map(str::parse).transpose().map_err(unreadable)?;
-        let purpose = match interval {
-            Some(_) => Purpose::Subscription,
-            None => self.purpose.parse().map_err(unreadable)?,
-        };
+        let begins = interval.is_some();
+        let purpose = if begins { Purpose::Subscription } else { self.purpose.parse().map_err(unreadable)? };
         let bought = match purpose {
             Purpose::Purchase => Bought::Pack {
                 purchase: self.purchase_id.ok_or_else(lacks)?,

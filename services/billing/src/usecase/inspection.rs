@@ -68,7 +68,7 @@ impl Sold {
         self.of(Catalog::FREE).cloned().collect()
     }
 
-    /// What a plan that holds allows: what is kept of it; where an earlier program has kept nothing, whatever the catalogs have said.
+    /// What a plan that holds allows, as it was sold; where an earlier program has not kept that, whatever the catalogs have said.
     pub fn by(&self, live: &LivePlan) -> Vec<Allowed> {
         let said = self.of(&live.plan).map(|it| Allowed { seats: live.seats, ..it.clone() });
         let said: Vec<_> = if live.includes.is_none() { said.collect() } else { Vec::new() };

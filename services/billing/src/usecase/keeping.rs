@@ -13,8 +13,8 @@ use crate::store::{included, subscriptions};
 /// Subscriptions that are looked at together.
 const PART: i64 = 256;
 
-/// Writes it down of all of which it is not known, by what is sold, and tells of it: what was told last may be another catalog's. Of a
-/// plan that no catalog has any more nobody knows it.
+/// Writes it down of all of which it is not known, by what is sold, and tells of it: what was told last may be another catalog's.
+/// Of a plan that no catalog has any more nobody knows it.
 pub(crate) async fn round(db: &Db, outbox: &Outbox, sold: &Assortment) -> Result<(), Error> {
     let mut after = String::new();
     loop {

@@ -174,7 +174,7 @@ impl Reloading {
         }
     }
 
-    /// From here on it is sold and priced by this one. Whoever is subscribed keeps what the one before says where nothing else does.
+    /// From here on it is sold and priced by this one. What earlier programs have sold stays what it is by the one before.
     async fn put_to_use(&self, reloaded: &Reloaded) {
         let Reloaded { kept, before, taxes } = reloaded;
         self.0.meters.loaded(kept.version);

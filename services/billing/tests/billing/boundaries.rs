@@ -62,9 +62,9 @@ impl World {
             let copies = self
                 .by_hand(&format!(
                     "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method,
-                         payment_reference, started_at, period_number, period_start, period_end)
+                         payment_reference, started_at, period_number, period_start, period_end, included, included_plan)
                      SELECT other.column1, other.column2, plan_id, state, credits, seats, currency, price, payment_method,
-                         payment_reference, started_at, period_number, period_start, period_end
+                         payment_reference, started_at, period_number, period_start, period_end, included, included_plan
                      FROM subscriptions, (VALUES {}) AS other WHERE owner = '{like}'",
                     rows.join(", ")
                 ))

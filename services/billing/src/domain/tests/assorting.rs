@@ -44,7 +44,7 @@ fn subscribed(plan: &str) -> Subscription {
         plan: ProductId::parse(plan).unwrap(),
         state: SubscriptionState::Active,
         price: "5.00 USD".parse().unwrap(),
-        credits: credits("9"),
+        credits: credits(9),
         seats: 1,
         extra: None,
         features: None,

@@ -1,5 +1,7 @@
 //! What a plan includes is what was sold, whatever another catalog says; also where an earlier program has sold it. On both engines.
 
+use std::sync::Arc;
+
 use bursar_id::OwnerId;
 use bursar_testkit::{TestDb, engines, personal};
 
@@ -7,8 +9,8 @@ use super::round;
 use crate::domain::{Features, News, Subscription};
 use crate::store::{included, payments, subscriptions};
 use crate::usecase::changing::tests::change;
-use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
+use crate::usecase::{catalogs, inspection, renewals};
 
 const BEGIN: &str = "2026-01-01T00:00:00Z";
 const HALF: &str = "2026-01-16T12:00:00Z";
@@ -72,6 +74,14 @@ async fn projects(shop: &Shop, owner: OwnerId) -> Vec<String> {
 /// Writes down what earlier programs have sold, by what is sold now.
 async fn keep(shop: &Shop) {
     round(&shop.db, &shop.subscriptions.outbox, &shop.subscriptions.catalog.current()).await.unwrap();
+}
+
+/// What the check of all stores takes for what the owner's plan may allow.
+async fn compared(shop: &Shop, owner: OwnerId) -> Vec<Vec<String>> {
+    let mut tx = shop.db.read().await.unwrap();
+    let sold = inspection::sold(&mut tx).await.unwrap();
+    let plans = inspection::plans_of(&mut tx, &[owner]).await.unwrap();
+    sold.by(&plans[0]).into_iter().map(|it| it.features).collect()
 }
 
 /// It is this time, and whatever is due was looked after.
@@ -173,6 +183,20 @@ engines! {
         shop.sql("UPDATE subscriptions SET plan_id = 'gone' WHERE plan_id = 'rolling'").await;
         keep(&shop).await;
         assert_eq!((live(&shop, ben).await.included, allows(&shop, ben).await.1), (None, Features::default()), "nobody knows");
+    }
+
+    async fn whoever_compares_goes_by_what_is_kept_and_else_by_every_catalog(db: TestDb) {
+        let owner = personal(1);
+        let mut shop = shop(&db).await;
+        shop.subscribe(owner, "ordinary", "sandbox_ok", "").await.unwrap();
+        for says in [FORMER, LATER] {
+            shop.sells(&catalog(says));
+            let sold = Arc::clone(&shop.subscriptions.catalog.current().present().catalog);
+            catalogs::keep(&shop.db, sold, shop.clock.now()).await.unwrap();
+        }
+        assert_eq!(compared(&shop, owner).await, [["ORGANIZATIONS"]], "and nothing else");
+        shop.sql(FORGOTTEN).await;
+        assert_eq!(compared(&shop, owner).await, [["SINGLE_SIGN_ON"], ["ORGANIZATIONS"]]);
     }
 
     async fn what_was_changed_meanwhile_is_not_written_down(db: TestDb) {
