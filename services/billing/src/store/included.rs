@@ -1,5 +1,6 @@
 //! What a subscription's plan includes, as it was sold: how that is stored, and of whom it is not known yet. It is kept with the
-//! plan that it is of (`included_plan`): programs that know nothing of it change the plan alone, and then it counts no more.
+//! plan that it is of (`included_plan`): programs that know nothing of it change the plan alone, and then it counts no more. Whoever
+//! has read a subscription before that was written down takes nothing of it away, unless it is on another plan then.
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::OwnerId;

@@ -51,7 +51,8 @@ const RENEW_MANY_POSTGRES: &str = "UPDATE subscriptions AS s SET period_number =
      payment_reference = r.reference, failures = 0, next_retry_at = NULL, plan_id = r.plan, credits = r.credits, \
      seats = r.seats, price = r.price, extra_seats = r.extra_seats, seat_price = r.seat_price, \
      seat_credits = r.seat_credits, pending_change = NULL, prepaid = r.prepaid, features = r.features, \
-     payment_method = r.method, rollover = r.rollover, grace = r.grace, included = r.included, included_plan = r.plan \
+     payment_method = r.method, rollover = r.rollover, grace = r.grace, \
+     included = COALESCE(r.included, CASE WHEN s.included_plan = r.plan THEN s.included END), included_plan = r.plan \
      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], \
      $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], \
      $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[]) \
@@ -80,7 +81,8 @@ const CANCEL: &str = "UPDATE subscriptions SET cancel_at_period_end = $4 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const CHANGE: &str = "UPDATE subscriptions SET plan_id = $5, credits = $6, seats = $7, price = $8, \
      extra_seats = $9, seat_price = $10, seat_credits = $11, pending_change = $12, changes = $4, prepaid = $13, \
-     features = $14, payment_method = $15, rollover = $16, grace = $17, included = $18, included_plan = $5 \
+     features = $14, payment_method = $15, rollover = $16, grace = $17, \
+     included = COALESCE($18, CASE WHEN included_plan = $5 THEN included END), included_plan = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 - 1 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const ENDED_WITH_OWNER: &str = concat!(

@@ -15,7 +15,8 @@ use crate::domain::{Payment, Subscription};
 const ADVANCE: &str = "UPDATE subscriptions SET period_number = $5, period_start = $6, period_end = $7, \
      payment_reference = $8, failures = 0, next_retry_at = NULL, plan_id = $9, credits = $10, seats = $11, price = $12, \
      extra_seats = $13, seat_price = $14, seat_credits = $15, pending_change = $16, changes = $17, prepaid = $18, \
-     features = $20, payment_method = $21, rollover = $22, grace = $23, included = $24, included_plan = $9 \
+     features = $20, payment_method = $21, rollover = $22, grace = $23, \
+     included = COALESCE($24, CASE WHEN included_plan = $9 THEN included END), included_plan = $9 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 AND state <> 'ENDED' AND cancel_at_period_end = $19";
 
 const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \

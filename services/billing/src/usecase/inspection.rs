@@ -14,7 +14,7 @@ use crate::store::{self, accounts, holds, lots, projects, subscriptions};
 
 /// Holds that are looked at of one page of owners.
 const HOLDS: usize = 1_000;
-/// Catalogs whose plans are looked at: the free one is told of by none of them, and what earlier programs have sold by any.
+/// Catalogs whose plans are looked at, where nothing is kept: whoever was told of an earlier one's was told of another one since.
 const CATALOGS: i64 = 100;
 
 /// A plan that holds.

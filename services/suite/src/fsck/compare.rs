@@ -118,10 +118,9 @@ pub(crate) fn project(is_there: bool, is_known: bool) -> Option<Unlike> {
     (is_there != is_known).then(|| (said(is_there), said(is_known)))
 }
 
-/// What the plan that holds is and allows (one thing, but where an earlier program has sold it, or it is the free one: then what
-/// any catalog says of it that was ever used, the last first), and
-/// what organization heard of last. It may have heard nothing where no plan holds; then it is the free one. Where it has not
-/// even heard of seats, [`seats`] says so.
+/// What the plan that holds is and allows, as it was sold (where an earlier program has not kept that, and of the free one, what
+/// any catalog says that was ever used: the last first), and what organization heard of last. It may have heard nothing where
+/// no plan holds; then it is the free one. Where it has not even heard of seats, [`seats`] says so.
 pub(crate) fn plan(holds: Option<&[Allowed]>, free: &[Allowed], known: Option<&KnownPlan>) -> Option<Unlike> {
     let heard = known?.allows.as_ref();
     let told = holds.unwrap_or(free);

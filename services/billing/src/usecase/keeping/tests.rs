@@ -7,7 +7,7 @@ use bursar_testkit::{TestDb, engines, personal};
 
 use super::round;
 use crate::domain::{Features, News, Subscription};
-use crate::store::{included, payments, subscriptions};
+use crate::store::{included, payments, subscriptions, years};
 use crate::usecase::changing::tests::change;
 use crate::usecase::shop::Shop;
 use crate::usecase::{catalogs, inspection, renewals};
@@ -183,6 +183,29 @@ engines! {
         shop.sql("UPDATE subscriptions SET plan_id = 'gone' WHERE plan_id = 'rolling'").await;
         keep(&shop).await;
         assert_eq!((live(&shop, ben).await.included, allows(&shop, ben).await.1), (None, Features::default()), "nobody knows");
+    }
+
+    async fn what_is_written_down_stays_when_a_month_begins_of_what_was_read_before(db: TestDb) {
+        let owner = personal(1);
+        let shop = shop(&db).await;
+        shop.subscribe(owner, "ordinary", "sandbox_ok", "").await.unwrap();
+        shop.sql(FORGOTTEN).await;
+        let read = live(&shop, owner).await;
+        keep(&shop).await;
+        let known = live(&shop, owner).await.included;
+        assert!(read.included.is_none() && known.is_some());
+        let renewed = read.renewed("later".to_owned());
+        for together in [false, true] {
+            let mut tx = shop.db.begin().await.unwrap();
+            if together {
+                assert_eq!(subscriptions::renew_many(&mut tx, &[(renewed.clone(), read.clone())]).await.unwrap(), 1);
+            } else {
+                assert!(years::advance(&mut tx, &renewed, &read).await.unwrap());
+            }
+            let now = subscriptions::live(&mut tx, owner).await.unwrap().unwrap();
+            assert_eq!((now.month, now.included), (renewed.month, known.clone()), "together: {together}");
+            tx.rollback().await.unwrap();
+        }
     }
 
     async fn whoever_compares_goes_by_what_is_kept_and_else_by_every_catalog(db: TestDb) {
