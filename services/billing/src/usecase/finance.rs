@@ -248,7 +248,7 @@ async fn account<W: Write>(
             let basis = Basis::of(&lot, (&moved, &known), (from, to))?;
             sold.granted(&lot, &basis);
             if lot.number < moved.end {
-                line((owner, basis), &lot, &moved, (from, to), report, csv)?;
+                line((owner, basis), &lot, &moved, ((from, to), now), report, csv)?;
             }
         }
     }
@@ -295,14 +295,14 @@ fn line<W: Write>(
     (owner, basis): (OwnerId, Basis),
     lot: &Lot,
     moved: &Moved,
-    (from, to): (Timestamp, Timestamp),
+    ((from, to), now): ((Timestamp, Timestamp), Timestamp),
     report: &mut MonthReport,
     csv: &mut csv::Writer<W>,
 ) -> Result<(), FinanceError> {
     let mut within = moved.within.get(&lot.id).copied().unwrap_or_default();
     let mut end = Parts::of(lot).minus(moved.after.get(&lot.id).copied().unwrap_or_default());
     // A lot ends by its time, and the entry that says so may come later: it is dated back, and a month that was told stays so.
-    if let Some(ended_at) = lot.terms.expires_at.filter(|it| *it < to) {
+    if let Some(ended_at) = lot.terms.expires_at.filter(|it| *it < to && *it <= now) {
         end = end.plus(Parts::lapsed(lot));
         if ended_at >= from {
             within = within.plus(Parts::lapsed(lot));
@@ -311,16 +311,16 @@ fn line<W: Write>(
     let begin = end.minus(within);
     let granted_at = made_at(lot.id);
     // Money is given back also where no credits move: they are owed, or nobody had them.
-    let (before, now) = basis.money(lot, begin, end).unzip();
-    let nothing_happened = within == Parts::default() && before == now;
+    let (before, after) = basis.money(lot, begin, end).unzip();
+    let nothing_happened = within == Parts::default() && before == after;
     let was_left = begin.left != 0 || before.is_some_and(|it: Money| it.left != 0);
     if nothing_happened && !was_left && granted_at < from {
         return Ok(());
     }
     let currency = basis.currency();
-    let money = now.zip(before).map(|(now, before)| (now, now.since(&before)));
-    if let (Some((now, month)), Some(currency)) = (&money, currency) {
-        report.sums.count(currency, end.left, (now, month))?;
+    let money = after.zip(before).map(|(after, before)| (after, after.since(&before)));
+    if let (Some((after, month)), Some(currency)) = (&money, currency) {
+        report.sums.count(currency, end.left, (after, month))?;
     }
     report.lots += 1;
     let line = Line {
