@@ -182,7 +182,7 @@ pub struct Caps {
     pub by_sender_per_day: u32,
     /// Invitations that one address may get within 24 hours, from whatever organizations.
     pub to_address_per_day: u32,
-    /// Invitations that may be sent within 24 hours from one network address, by whomever.
+    /// Invitations of new organizations that may be sent within 24 hours from one network address, by whomever.
     pub by_origin_per_day: u32,
 }
 

@@ -127,7 +127,8 @@ impl Organization {
         }
         let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
-        self.count_mail(m.tx(), (caller, new.origin), new.email.key(), now).await?;
+        let place = counts.is_new.then_some(new.origin);
+        self.count_mail(m.tx(), (caller, place), new.email.key(), now).await?;
         self.0.config.caps.reserve(counts, seats)?;
         let token = Token::generate(&self.0.entropy);
         let invitation = InvitationRow {
@@ -218,7 +219,8 @@ impl Organization {
         let keeps_seat = invitation.state_at(now)?.resend()?;
         let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
-        self.count_mail(m.tx(), (caller, origin), &invitation.email_key, now).await?;
+        let place = counts.is_new.then_some(origin);
+        self.count_mail(m.tx(), (caller, place), &invitation.email_key, now).await?;
         let email_key = &invitation.email_key;
         if memberships::has_address(m.tx(), organization.id, email_key).await? {
             return Err(Refusal::AlreadyAMember.into());
@@ -291,21 +293,22 @@ impl Organization {
         Ok(invitation)
     }
 
-    /// Counts one more mail by its sender, to its address and from where the call comes, whatever the organization, unless it
-    /// is one too many. The rows stay locked until the transaction ends, always in this order.
+    /// Counts one more mail by its sender, to its address and, of a new organization, from where the call comes, whatever the
+    /// organization, unless it is one too many. The rows stay locked until the transaction ends, always in this order.
     ///
+    /// A place is shared with strangers: nobody whose organization has stood for a week is refused for what they send from there.
     /// Who stands behind a service that does not say so, or in this process, cannot be told apart: that is no place to count by.
     async fn count_mail(
         &self,
         tx: &mut Tx,
-        (caller, origin): (&UserCaller, Origin),
+        (caller, origin): (&UserCaller, Option<Origin>),
         email_key: &str,
         now: Timestamp,
     ) -> Result<(), Error> {
         let caps = &self.0.config.caps;
         let place = match origin {
-            Origin::Address(_) => Some(bursar_email::digest(&origin.to_string())),
-            Origin::Service(_) | Origin::Local => None,
+            Some(place @ Origin::Address(_)) => Some(bursar_email::digest(&place.to_string())),
+            Some(Origin::Service(_) | Origin::Local) | None => None,
         };
         let subjects = [
             (format!("by:{}", caller.user), caps.by_sender_per_day),

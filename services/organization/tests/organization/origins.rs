@@ -1,4 +1,4 @@
-//! How many invitations come from one network address, whoever sends them.
+//! How many invitations of new organizations come from one network address, whoever sends them.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -88,6 +88,27 @@ bursar_testkit::engines! {
         }
         world.advance(Span::DAY);
         resend_from(&world.who(1).client, here, &one.id).await.expect("another day");
+    }
+
+    /// An address may be shared with an attacker, or with everybody behind an ingress.
+    async fn an_organization_of_a_week_is_not_refused_for_what_others_send_from_its_address(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.invitations.max_per_day_by_origin = 2).await;
+        let acme = world.create(&world.who(1), "Acme").await.id;
+        world.advance(Span::from_days(7));
+        let (ada, ben) = (world.who(1), world.who(2));
+        let globex = world.create(&ben, "Globex").await.id;
+        let (here, there) = ("192.0.2.1", "192.0.2.2");
+        for n in 0..2 {
+            invite_from(&ben.client, here, &globex, &format!("a{n}@x.org")).await.expect("a new one's");
+        }
+        too_many(invite_from(&ben.client, here, &globex, "a2@x.org").await);
+        let one = invite_from(&ada.client, here, &acme, "b@x.org").await.expect("it is not new");
+        resend_from(&ada.client, here, &one.id).await.expect("nor is it when it sends again");
+        // Nor does it use up what new ones have.
+        for n in 0..3 {
+            invite_from(&ada.client, there, &acme, &format!("c{n}@x.org")).await.expect("it is not new");
+        }
+        invite_from(&ben.client, there, &globex, "d@x.org").await.expect("the first from there that counts");
     }
 
     async fn of_where_invitations_come_from_a_print_is_kept_for_a_day(db: TestDb) {
