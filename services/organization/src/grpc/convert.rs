@@ -65,10 +65,11 @@ mod stored {
     use super::{FoundOrganization, InvitationView, Item, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
     use crate::usecase::Revealed;
 
+    /// What the plan allows is for who may see billing: a repetition is told of it as it may be then.
     impl Stored for OrganizationOfUser {
         type Message = proto::Organization;
         fn to_message(&self) -> proto::Organization {
-            super::organization(self.clone())
+            proto::Organization { entitlements: None, ..super::organization(self.clone()) }
         }
     }
 
@@ -140,7 +141,7 @@ pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
 }
 
 /// What a plan allows. Features of which a later billing has told have no number here yet.
-fn entitlements(allowed: &Entitlements) -> proto::OrganizationEntitlements {
+pub(super) fn entitlements(allowed: &Entitlements) -> proto::OrganizationEntitlements {
     let known = |name: &str| Feature::from_str_name(&format!("FEATURE_{name}")).map(i32::from);
     proto::OrganizationEntitlements {
         plan_id: allowed.plan.as_str().to_owned(),

@@ -10,19 +10,20 @@ use bursar_proto::organization::v1::{
     DeclineOwnershipRequest, DeclineOwnershipResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
     ExportOrganizationRequest, FindOrganizationsRequest, FindOrganizationsResponse, GetAvatarRequest,
     GetAvatarResponse, GetOrganizationRequest, GetOrganizationResponse, GetPolicyRequest, GetPolicyResponse,
-    ListOrganizationsRequest, ListOrganizationsResponse, OrganizationState, SetAvatarRequest, SetAvatarResponse,
-    SuspendOrganizationRequest, SuspendOrganizationResponse, TransferOwnershipRequest, TransferOwnershipResponse,
-    UndeleteOrganizationRequest, UndeleteOrganizationResponse, UnsuspendOrganizationRequest,
+    ListOrganizationsRequest, ListOrganizationsResponse, Organization, OrganizationState, SetAvatarRequest,
+    SetAvatarResponse, SuspendOrganizationRequest, SuspendOrganizationResponse, TransferOwnershipRequest,
+    TransferOwnershipResponse, UndeleteOrganizationRequest, UndeleteOrganizationResponse, UnsuspendOrganizationRequest,
     UnsuspendOrganizationResponse, UpdateOrganizationRequest, UpdateOrganizationResponse, UpdatePolicyRequest,
     UpdatePolicyResponse,
 };
 use bursar_rpc::convert::UpdateMask;
-use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
+use bursar_rpc::{Answer, Asked, Call, Caller, PageRequest, Problem, UserCaller, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, avatar, convert, export, operating, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
+use crate::store::organizations::OrganizationOfUser;
 use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey};
 
 #[tonic::async_trait]
@@ -78,7 +79,8 @@ impl OrganizationService for Handlers {
         let read = |message: &_, violations: &mut _| Some(change(message, violations));
         let asked = Asked::read(call, &request_id, &message, read);
         let updated = self.0.update_organization(id, &asked).await?;
-        Ok(Response::new(UpdateOrganizationResponse { organization: Some(updated.message()?) }))
+        let organization = Some(self.told(asked.user()?, updated).await?);
+        Ok(Response::new(UpdateOrganizationResponse { organization }))
     }
 
     async fn set_avatar(&self, request: Request<SetAvatarRequest>) -> Result<Response<SetAvatarResponse>, Status> {
@@ -88,7 +90,8 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, avatar::change);
         let set = self.0.set_avatar(id, &asked).await?;
-        Ok(Response::new(SetAvatarResponse { organization: Some(set.message()?) }))
+        let organization = Some(self.told(asked.user()?, set).await?);
+        Ok(Response::new(SetAvatarResponse { organization }))
     }
 
     async fn get_avatar(&self, request: Request<GetAvatarRequest>) -> Result<Response<GetAvatarResponse>, Status> {
@@ -132,7 +135,8 @@ impl OrganizationService for Handlers {
         };
         let asked = Asked::read(call, &request_id, &message, read);
         let transferred = self.0.transfer_ownership(id, &asked).await?;
-        Ok(Response::new(TransferOwnershipResponse { organization: Some(transferred.message()?) }))
+        let organization = Some(self.told(asked.user()?, transferred).await?);
+        Ok(Response::new(TransferOwnershipResponse { organization }))
     }
 
     type ExportOrganizationStream = export::Chunks;
@@ -159,7 +163,8 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let accepted = self.0.accept_ownership(id, &asked).await?;
-        Ok(Response::new(AcceptOwnershipResponse { organization: Some(accepted.message()?) }))
+        let organization = Some(self.told(asked.user()?, accepted).await?);
+        Ok(Response::new(AcceptOwnershipResponse { organization }))
     }
 
     async fn decline_ownership(
@@ -172,7 +177,8 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let declined = self.0.decline_ownership(id, &asked).await?;
-        Ok(Response::new(DeclineOwnershipResponse { organization: Some(declined.message()?) }))
+        let organization = Some(self.told(asked.user()?, declined).await?);
+        Ok(Response::new(DeclineOwnershipResponse { organization }))
     }
 
     async fn delete_organization(
@@ -188,7 +194,8 @@ impl OrganizationService for Handlers {
         };
         let asked = Asked::read(call, &request_id, &message, read);
         let deleted = self.0.delete_organization(id, &asked).await?;
-        Ok(Response::new(DeleteOrganizationResponse { organization: Some(deleted.message()?) }))
+        let organization = Some(self.told(asked.user()?, deleted).await?);
+        Ok(Response::new(DeleteOrganizationResponse { organization }))
     }
 
     async fn undelete_organization(
@@ -201,7 +208,8 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let undeleted = self.0.undelete_organization(id, &asked).await?;
-        Ok(Response::new(UndeleteOrganizationResponse { organization: Some(undeleted.message()?) }))
+        let organization = Some(self.told(asked.user()?, undeleted).await?);
+        Ok(Response::new(UndeleteOrganizationResponse { organization }))
     }
 
     async fn find_organizations(
@@ -237,6 +245,20 @@ impl OrganizationService for Handlers {
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let opened = self.0.unsuspend_organization(id, &asked).await?;
         Ok(Response::new(UnsuspendOrganizationResponse { organization: Some(opened.message()?) }))
+    }
+}
+
+impl Handlers {
+    /// What a change of an organization is answered with. A repetition is told of the same change, and of what the plan allows
+    /// as that is now, if the caller may see it now.
+    async fn told(&self, caller: &UserCaller, answer: Answer<OrganizationOfUser>) -> Result<Organization, Status> {
+        let kept = match answer {
+            Answer::New(changed) => return Ok(convert::organization(changed)),
+            before @ Answer::Replay(_) => before.message()?,
+        };
+        let id = kept.id.parse().map_err(|_| Problem::internal(&"a stored answer names no organization"))?;
+        let allowed = self.0.entitlements_of(caller, id).await?;
+        Ok(Organization { entitlements: allowed.as_ref().map(convert::entitlements), ..kept })
     }
 }
 

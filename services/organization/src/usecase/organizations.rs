@@ -14,6 +14,7 @@ use super::access::{acting, demand_staying, demand_verified, is_personal};
 use super::rationing::{Ration, creations, rationed};
 use super::{Organization, events};
 use crate::Error;
+use crate::domain::entitlements::Entitlements;
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
 use crate::domain::standing::Standing;
@@ -174,6 +175,24 @@ impl Organization {
             OrganizationKey::Id(_) | OrganizationKey::Slug(None) => false,
         };
         Ok((seen(&mut tx, organization, (role, user), self.now()).await?, moved))
+    }
+
+    /// What an organization's plan allows, as far as a caller may see that now: for who is told again of a change that came
+    /// about before.
+    pub async fn entitlements_of(
+        &self,
+        caller: &UserCaller,
+        id: OrganizationId,
+    ) -> Result<Option<Entitlements>, Error> {
+        let mut tx = self.0.db.read().await?;
+        let role = match self.authorize_look(&mut tx, caller, id).await {
+            Ok(role) => role,
+            Err(Error::Refused(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(organization) = organizations::by_id(&mut tx, id).await? else { return Ok(None) };
+        let seen = seen(&mut tx, organization, (Some(role), Some(caller)), self.now()).await?;
+        Ok(seen.seating.entitlements())
     }
 
     /// The caller's organizations by name. A service that asks for somebody sees those that can be used; with the personal

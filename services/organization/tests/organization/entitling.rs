@@ -109,6 +109,38 @@ bursar_testkit::engines! {
         until("its snapshot tells of no plan", async || read(&product, &acme).await.is_none()).await;
     }
 
+    async fn a_repetition_shows_what_a_plan_allows_to_who_may_see_it_then(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let business = allows("business", 10, &[Feature::SingleSignOn]);
+        world.billing_tells(changed(&acme, "business", 10, Some(SINGLE_SIGN_ON))).await;
+        until("it is told", async || shown(&ada, &acme).await == business).await;
+        let rename = async || {
+            let request = proto::UpdateOrganizationRequest {
+                organization_id: acme.clone(),
+                name: "Acme & Sons".to_owned(),
+                request_id: "r1".to_owned(),
+                ..Default::default()
+            };
+            let updated = ben.client.organizations().update_organization(request).await;
+            updated.expect("renamed").into_inner().organization.expect("an organization")
+        };
+        let first = rename().await;
+        assert_eq!(first.entitlements, business);
+        assert_eq!(rename().await, first, "the same again");
+        let none = proto::Policy { admin_billing: proto::AdminBilling::None.into(), ..Default::default() };
+        set_policy(&ada, &acme, "admin_billing", none).await.expect("set");
+        let without = proto::Organization { entitlements: None, ..first.clone() };
+        assert_eq!(rename().await, without, "the right is gone, and what it showed");
+        set_policy(&ada, &acme, "admin_billing", proto::Policy::default()).await.expect("set");
+        world.billing_tells(changed(&acme, "enterprise", 10, Some(SINGLE_SIGN_ON))).await;
+        let enterprise = allows("enterprise", 10, &[Feature::SingleSignOn]);
+        until("another plan is told", async || shown(&ada, &acme).await == enterprise).await;
+        assert_eq!(rename().await, proto::Organization { entitlements: enterprise, ..first }, "what it allows now");
+    }
+
     async fn an_older_billing_leaves_what_is_known_of_the_same_plan(db: TestDb) {
         let world = World::start(db).await;
         let acme: OrganizationId = world.create(&world.who(1), "Acme").await.id.parse().expect("an id");
