@@ -32,6 +32,14 @@ impl Comparison {
         (by > most).then_some(Doubt::Differs { by, ahead: self.ahead > 0 })
     }
 
+    /// What the database's clock shows, as far as that can be told, when this one shows `shown`.
+    fn corrected(self, shown: Timestamp) -> Timestamp {
+        match self.ahead {
+            0.. => shown.saturating_sub(self.difference()),
+            _ => shown.saturating_add(self.difference()),
+        }
+    }
+
     /// Of a clock that showed `shown` when a question was sent, which took `way` there and back and was answered `told`.
     fn of(shown: Timestamp, way: Span, told: i64) -> Self {
         let half = way.as_micros() / 2;
@@ -53,6 +61,18 @@ impl Db {
         let way = Span::from_std(asked.elapsed());
         tx.commit().await?;
         Ok(Some((reading, Comparison::of(reading.shown(), way, told))))
+    }
+
+    /// The time for what is to be written down whatever this clock shows: its own if it is believed, else the database's; on
+    /// SQLite, which has none, the latest at which the store was used.
+    pub async fn time_by(&self, clock: &Clock) -> Result<Timestamp, DbError> {
+        if let Ok(now) = clock.believed() {
+            return Ok(now);
+        }
+        Ok(match self.compare(clock).await? {
+            Some((reading, found)) => found.corrected(reading.shown()),
+            None => self.used_until().await?,
+        })
     }
 
     /// The latest time at which the store is known to have been used.
@@ -104,6 +124,8 @@ mod tests {
             let found = Comparison::of(shown, Span::from_micros(way).unwrap(), told);
             assert_eq!(found.ahead, ahead, "told {told} after {way}");
         }
+        let corrected = |ahead| Comparison { ahead }.corrected(shown).as_micros();
+        assert_eq!([-6_000_000, 0, 6_000_000].map(corrected), [16_000_000, 10_000_000, 4_000_000]);
         let doubt = |ahead| Comparison { ahead }.doubt(Span::from_secs(5));
         assert_eq!(doubt(5_000_000), None);
         assert_eq!(doubt(5_000_001), Some(Doubt::Differs { by: Span::from_micros(5_000_001).unwrap(), ahead: true }));

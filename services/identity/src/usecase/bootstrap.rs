@@ -34,7 +34,8 @@ impl Identity {
         role: ServiceRole,
         secret: &Secret,
     ) -> Result<(), Error> {
-        let now = self.now();
+        // A service starts by a wrong clock, too; the secret before is to work for its overlap and no longer.
+        let now = self.0.db.time_by(&self.0.clock).await?;
         let digest = secret_digest(secret.expose());
         let mut tx = self.0.db.begin().await?;
         if service_accounts::insert(&mut tx, &built_in(id, role, digest, now)).await? {
@@ -65,7 +66,8 @@ impl Identity {
         let (secret, fresh) =
             self.operator_secret(path).with_context(|| format!("operator_file {}", path.display()))?;
         let digest = secret_digest(secret.expose());
-        let account = built_in(ServiceAccountId::OPERATOR, ServiceRole::Operator, digest, self.now());
+        let now = self.0.db.time_by(&self.0.clock).await?;
+        let account = built_in(ServiceAccountId::OPERATOR, ServiceRole::Operator, digest, now);
         let mut tx = self.0.db.begin().await?;
         let made = service_accounts::insert(&mut tx, &account).await?;
         tx.commit().await?;

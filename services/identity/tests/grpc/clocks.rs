@@ -1,8 +1,11 @@
 //! Clocks that are wrong (kind K): a replica that has one lets nobody in, refuses nobody for it and makes no key, and says so.
 
-use bursar_db::Engine;
+use bursar_identity::domain::service_account::SECRET_OVERLAP;
+use bursar_identity::store::service_accounts;
 use bursar_proto::identity::v1::{GetJwksRequest, IssueServiceTokenRequest, RefreshRequest, UpdateMeRequest};
-use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal};
+use bursar_runtime::Service;
+use bursar_secret::{Entropy, Token};
+use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, TestDb, postgres};
 use bursar_time::{Clock, Span};
 use prost_types::FieldMask;
 use tonic::{Code, Status};
@@ -44,11 +47,10 @@ async fn keys(at: &Client) -> Vec<String> {
     published.keys.into_iter().map(|key| key.kid).collect()
 }
 
-bursar_testkit::engines! {
-    async fn a_replica_whose_clock_differs_from_the_databases_lets_nobody_in_and_is_not_ready(db: TestDb) {
-        if db.engine() == Engine::Sqlite {
-            return;
-        }
+/// SQLite has no clock but this machine's.
+#[test]
+fn a_replica_whose_clock_differs_from_the_databases_lets_nobody_in_and_is_not_ready() {
+    postgres::run(async |db: TestDb| {
         let world = World::start_by(&db, Clock::system(), |_| ()).await;
         let (ada, before) = (world.join("Ada").await, keys(&world.anybody).await);
         for (by, side) in [(APART, "ahead of"), (-APART, "behind"), (2 * YEAR, "ahead of")] {
@@ -79,8 +81,29 @@ bursar_testkit::engines! {
         assert_eq!(keys(&world.replica().await).await, before, "they are those of the store, too");
         // Nothing was counted, and nothing has ended.
         world.refresh(&ada.tokens.refresh_token).await.expect("the session lives");
-    }
+    });
+}
 
+/// A service starts by a wrong clock, and takes what its files say.
+#[test]
+fn a_secret_that_is_taken_by_a_wrong_clock_ends_the_one_before_after_its_overlap() {
+    postgres::run(async |db: TestDb| {
+        let world = World::start_by(&db, Clock::system(), |_| ()).await;
+        let secret = Token::generate(&Entropy::system()).to_text();
+        std::fs::write(&world.settings.service_secrets[Service::Billing], secret.expose()).unwrap();
+        let wrong = Clock::system();
+        wrong.skew(2 * YEAR);
+        wrong.follow_system();
+        world.replica_by(wrong).await;
+        let mut tx = world.db.read().await.unwrap();
+        let account = service_accounts::by_id(&mut tx, Service::Billing.account()).await.unwrap().unwrap();
+        let until = account.previous_until.expect("the one before works on");
+        let most = world.clock.now().saturating_add(SECRET_OVERLAP).saturating_add(Span::MINUTE);
+        assert!(until <= most, "until {until}");
+    });
+}
+
+bursar_testkit::engines! {
     async fn a_clock_that_leaps_for_seconds_lets_nobody_in_meanwhile(db: TestDb) {
         let clock = Clock::system();
         let world = World::start_by(&db, clock.clone(), |_| ()).await;

@@ -19,6 +19,7 @@ pub(super) const RESERVED: &str = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT)
 pub(super) const LOOSE: &str = "SELECT id FROM objects WHERE refs = 0 AND lease_until < $1 \
     ORDER BY lease_until, id LIMIT $2";
 pub(super) const POSTPONE: &str = "UPDATE objects SET lease_until = $2 WHERE id = $1 AND refs = 0";
+pub(super) const SHORTEN: &str = "UPDATE objects SET lease_until = $1 WHERE refs = 0 AND lease_until > $2";
 pub(super) const FORGET: &str = "DELETE FROM objects WHERE id = $1 AND refs = 0 AND lease_until < $2";
 
 /// An object that is about to be written.
@@ -89,6 +90,12 @@ pub async fn loose(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<Vec<Str
 /// One that could not be removed is looked at again then.
 pub async fn postpone(tx: &mut Tx, id: &str, until: Timestamp) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(POSTPONE).bind(id).bind(until).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Those that are nobody's and would lapse after `after` lapse then already.
+pub async fn shorten(tx: &mut Tx, until: Timestamp, after: Timestamp) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(SHORTEN).bind(until).bind(after).execute(c).await?.rows_affected());
     Ok(())
 }
 

@@ -52,6 +52,7 @@ const BOTH: &[&str] = &[
     objects::RENEW,
     objects::RESERVED,
     objects::SHARE,
+    objects::SHORTEN,
     items::ANYWHERE,
     items::BY_ID,
     items::INSERT,

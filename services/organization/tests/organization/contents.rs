@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bursar_db::on;
 use bursar_id::{OwnerId, Role};
-use bursar_organization::store::objects;
+use bursar_organization::store::objects::{self, NewObject};
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::download_content_response::Part;
 use bursar_rpc::ServiceRole;
@@ -319,6 +320,28 @@ bursar_testkit::engines! {
 
     async fn what_is_not_as_it_was_said_is_refused_and_nothing_of_it_is_kept(db: TestDb) {
         is_as_it_was_said(World::start_with(db, |settings| settings.library.upload_bytes = 1_000).await).await;
+    }
+
+    /// Kind K: for as long as a clock was ahead nothing is kept that is nobody's.
+    async fn what_a_clock_that_was_ahead_set_aside_is_removed_with_the_rest(db: TestDb) {
+        let world = World::start(db).await;
+        let far = world.clock.now().saturating_add(Span::from_days(700));
+        let (id, uploader) = ("0123456789abcdef0123456789abcdef", OwnerId::User(world.who(1).user));
+        let mut tx = world.store.begin().await.expect("a transaction");
+        let object = NewObject { id, uploader, size: 5, segment: 5, lease_until: far };
+        objects::insert(&mut tx, &object).await.expect("noted");
+        objects::abandon(&mut tx, id, far).await.expect("abandoned");
+        tx.commit().await.expect("committed");
+        let count = async |statement: &'static str| -> i64 {
+            let (mut tx, day) = (world.store.read().await.expect("a snapshot"), world.clock.now().saturating_add(Span::DAY));
+            on!(&mut tx, c => sqlx::query_scalar(statement).bind(day).fetch_one(c).await.expect("counted"))
+        };
+        world.advance(Span::HOUR);
+        let ahead = "SELECT COUNT(*) FROM objects WHERE lease_until > $1";
+        until("it lapses as soon as others", async || count(ahead).await == 0).await;
+        world.advance(Span::DAY);
+        let there = "SELECT COUNT(*) FROM objects WHERE lease_until < $1";
+        until("it is removed", async || count(there).await == 0).await;
     }
 
     async fn uploads_that_stop_or_never_end_are_ended(db: TestDb) {

@@ -3,6 +3,7 @@
 use bursar_time::Span;
 
 use super::super::Organization;
+use super::super::outflow::LONGEST;
 use crate::Error;
 use crate::store::objects;
 
@@ -17,10 +18,15 @@ impl Organization {
     /// Removes some of what is nobody's, and says whether there may be more.
     ///
     /// An object whose lease is past can become nobody's content any more, so nothing is removed that somebody gets
-    /// meanwhile. One that cannot be removed is set aside for an hour; where the store is away, the others wait, too: each of
+    /// meanwhile. No lease is longer than the longest download: one that ends later was written by a clock that was ahead, and
+    /// ends as late as it may. One that cannot be removed is set aside for an hour; where the store is away, the others wait, too: each of
     /// them would wait as long for it.
     pub async fn collect_objects(&self) -> Result<bool, Error> {
-        let before = self.now().saturating_sub(MARGIN);
+        let now = self.believed()?;
+        let (before, last) = (now.saturating_sub(MARGIN), now.saturating_add(LONGEST));
+        let mut tx = self.0.db.begin().await?;
+        objects::shorten(&mut tx, last, last.saturating_add(MARGIN)).await?;
+        tx.commit().await?;
         let loose = objects::loose(&mut self.0.db.read().await?, before, BATCH).await?;
         let full = i64::try_from(loose.len()).is_ok_and(|found| found >= BATCH);
         for object in loose {
@@ -28,7 +34,7 @@ impl Organization {
             let mut tx = self.0.db.begin().await?;
             if let Err(error) = removed {
                 tracing::warn!(object, %error, "content cannot be removed; trying again later");
-                objects::postpone(&mut tx, &object, self.now().saturating_add(AGAIN_AFTER)).await?;
+                objects::postpone(&mut tx, &object, now.saturating_add(AGAIN_AFTER)).await?;
                 tx.commit().await?;
                 if self.0.contents.look_for().await {
                     continue;

@@ -213,11 +213,12 @@ impl Organization {
         Ok(Done::New(self.shown(row)?, Vec::new()))
     }
 
-    /// Gives the room of a failed upload back at once; if that fails, too, it lapses.
+    /// Gives the room of a failed upload back at once; if that fails, too, or the clock is not believed, it lapses.
     async fn abandon(&self, upload: &Upload) {
         let abandoned = async {
+            let now = self.believed()?;
             let mut tx = self.0.db.begin().await?;
-            objects::abandon(&mut tx, &upload.object, self.now()).await?;
+            objects::abandon(&mut tx, &upload.object, now).await?;
             tx.commit().await
         };
         if let Err(error) = abandoned.await {
