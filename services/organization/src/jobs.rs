@@ -1,6 +1,8 @@
 //! What organization does later, and again and again: mail, also of invoices, seeing off people whose accounts were deleted,
 //! erasing what deleted organizations had, looking for organizations that lost their owner, telling of what programs of before
-//! told of nothing, and deleting what is old.
+//! told of nothing, asking about what they were not told, and deleting what is old.
+
+use std::sync::Arc;
 
 use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
@@ -10,6 +12,7 @@ use bursar_members::people::{People, Told};
 use bursar_notices::Biller;
 use bursar_runtime::Env;
 use bursar_time::Span;
+use tokio::sync::Mutex;
 
 use crate::Error;
 use crate::domain::Refusal;
@@ -25,6 +28,9 @@ const LOOK_EVERY: Span = Span::from_mins(5);
 
 /// How often some projects are told of that were not.
 const TELL_EVERY: Span = Span::from_secs(10);
+
+/// How often billing is asked about some plans that were not told whole.
+const LEARN_EVERY: Span = Span::from_secs(10);
 
 /// Of organizations without an owner this many are named and counted.
 const MOST: i64 = 100;
@@ -94,12 +100,27 @@ pub(crate) fn runner(organization: &Organization, people: People<Told>, courier:
             Ok(Next::Finished)
         }
     });
+    learn_plans(&mut runner, organization);
     let kept = organization.parts().config.audit_retention;
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("mail_counts.forget", |db, now| async move { mail_counts::forget(&db, now).await });
     runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
     runner
+}
+
+/// Has billing asked about plans that were not told whole: a program of before may run beside this one for a while.
+fn learn_plans(runner: &mut Runner, organization: &Organization) {
+    let (learner, place) = (organization.clone(), Arc::new(Mutex::new(None)));
+    runner.every("plans.learn", LEARN_EVERY, move || {
+        let (learner, place) = (learner.clone(), Arc::clone(&place));
+        async move {
+            // However many there are: billing has others to answer.
+            let mut after = place.lock().await;
+            *after = learner.learn_plans(*after).await?;
+            Ok(Next::Finished)
+        }
+    });
 }
 
 /// Sees off people whose accounts were deleted.

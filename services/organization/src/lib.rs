@@ -128,7 +128,6 @@ pub async fn start_on(db: Db, settings: &Settings, keys: KeySet, peers: Peers, e
     let organization = over(settings, db.clone(), (clock.clone(), entropy.clone()), outbox.clone(), billing)?;
     organization.parts().contents.begin().await?;
     organization.tell_deployment_policy().await?;
-    organization.learn_plans().await?;
     let feeds = [Service::Identity, Service::Billing]
         .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
     for feed in &feeds {

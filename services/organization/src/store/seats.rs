@@ -137,11 +137,9 @@ pub(super) const NOTE: &str = concat!(
 );
 pub(super) const FORGET_BEFORE: &str = "UPDATE organization_seats SET seats = NULL, plan_id = NULL, features = NULL, \
     version = version + 1 WHERE incarnation < $1 AND seats IS NOT NULL";
-/// Of which plans only the seats were told, by or to a program that knew no more.
-pub(super) const UNTOLD: &str =
-    "SELECT version FROM organization_seats WHERE seats IS NOT NULL AND plan_version <> version LIMIT 1";
-pub(super) const SETTLE: &str = "UPDATE organization_seats SET plan_id = NULL, features = NULL, plan_version = version \
-    WHERE seats IS NOT NULL AND plan_version <> version";
+/// Of which plans only the seats, or no features, were told, by or to a program that knew no more. The condition is the index's.
+pub(super) const UNTOLD: &str = "SELECT organization_id FROM organization_seats WHERE organization_id > $1 \
+    AND seats IS NOT NULL AND (plan_version <> version OR features IS NULL) ORDER BY organization_id LIMIT $2";
 pub(super) const FORGET: &str = "DELETE FROM organization_seats WHERE organization_id = $1";
 /// Changes nothing but that whatever billing tells next holds.
 pub(super) const DOUBT: &str = "UPDATE organization_seats SET incarnation = 0, version = version + 1, \
@@ -225,16 +223,9 @@ pub async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError>
     Ok(())
 }
 
-/// Whether there are plans of which only the seats were told, and nobody has settled for that.
-pub async fn any_untold(tx: &mut Tx) -> Result<bool, DbError> {
-    let one: Option<i64> = on!(tx, c => sqlx::query_scalar(UNTOLD).fetch_optional(c).await?);
-    Ok(one.is_some())
-}
-
-/// Settles for it: what such a plan is and allows is not known until it is told.
-pub async fn settle_untold(tx: &mut Tx) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(SETTLE).execute(c).await?.rows_affected());
-    Ok(())
+/// The organizations after an id (as text; empty for the first) of whose plans not all was told, in the order of ids.
+pub async fn untold_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationId>, DbError> {
+    Ok(on!(tx, c => sqlx::query_scalar(UNTOLD).bind(after).bind(limit).fetch_all(c).await?))
 }
 
 /// Has any word of billing's hold against what is known, whatever told of that.

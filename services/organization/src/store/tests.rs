@@ -127,7 +127,6 @@ const BOTH: &[&str] = &[
     seats::KNOWN_AFTER,
     seats::NOTE,
     seats::SEATING,
-    seats::SETTLE,
     seats::TELL,
     seats::UNTOLD,
     slugs::FIND,
@@ -191,7 +190,7 @@ async fn plan(tx: &mut Tx, statement: &str) -> Option<String> {
 }
 
 bursar_testkit::engines! {
-    /// Of what was purged there is ever more, and it has no name; nearly everything is active.
+    /// Of what was purged there is ever more, and it has no name; nearly everything is active, and nearly every plan told.
     async fn neither_what_is_erased_nor_what_is_active_is_walked_through(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = db.begin().await.expect("a transaction");
@@ -201,6 +200,7 @@ bursar_testkit::engines! {
             (organizations::PASSING_AFTER, "USING INDEX organizations_state (id>?)"),
             (invitations::NAMING, "USING INDEX invitations_accepted (accepted_by=?)"),
             (invitations::NAMING, "USING INDEX invitations_email (email_key=?)"),
+            (seats::UNTOLD, "USING INDEX organization_seats_untold (organization_id>?)"),
         ] {
             if let Some(plan) = plan(&mut tx, statement).await {
                 assert!(plan.contains(expected), "{plan}");

@@ -2,13 +2,11 @@
 //! would not do.
 
 use bursar_db::{DbError, Tx};
-use bursar_events::inspection::relearn;
 use bursar_id::OrganizationId;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
 use bursar_proto::billing::v1::{Feature, GetEntitlementsRequest, GetEntitlementsResponse};
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_rpc::peer::retry;
-use bursar_runtime::Service;
 use tonic::{Code, Request};
 
 use super::Organization;
@@ -17,6 +15,9 @@ use crate::domain::entitlements::{Features, OddWord, PlanName, Told};
 use crate::domain::standing::Standing;
 use crate::store::seats::{self, Known};
 use crate::store::{memberships, standings};
+
+/// About how many plans billing is asked at once that were not told whole.
+const ASKED: i64 = 50;
 
 /// What a seat is wanted for.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +51,26 @@ impl Organization {
         }
     }
 
-    /// Has billing tell anew what plans allow, where a program of before has heard of their seats alone: of plans that do not
-    /// change it would tell no more. Once for what there is, whatever comes of it. Called before events are followed.
-    pub async fn learn_plans(&self) -> Result<(), Error> {
-        if !seats::any_untold(&mut self.0.db.read().await?).await? {
-            return Ok(());
+    /// Asks billing what plans allow of which not all was told, where a program of before, here or there, knew no more: of
+    /// plans that do not change nobody would tell again. Some after the given organization, in the order of ids; says after
+    /// which to go on, `None` being the first. So nobody waits for ever for those of which billing has no better word.
+    pub async fn learn_plans(&self, after: Option<OrganizationId>) -> Result<Option<OrganizationId>, Error> {
+        let from = after.map(|id| id.to_string()).unwrap_or_default();
+        let untold = seats::untold_after(&mut self.0.db.read().await?, &from, ASKED).await?;
+        for id in &untold {
+            let known = seats::known(&mut self.0.db.read().await?, *id).await?;
+            match self.ask_for_seats(*id, &known).await {
+                Ok(_) => {}
+                Err(Error::Billing(status)) if is_away(status.code()) => {
+                    tracing::debug!(code = ?status.code(), "billing does not say what plans allow at the moment");
+                    return Ok(after);
+                }
+                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) => tracing::warn!(organization = %id, %error, "what a plan allows stays unknown"),
+            }
         }
-        let mut tx = self.0.db.begin().await?;
-        // First, as whoever applies events does: two who want the same do not wait for one another.
-        relearn(&mut tx, Service::Billing.name()).await?;
-        seats::settle_untold(&mut tx).await?;
-        Ok(tx.commit().await?)
+        let full = i64::try_from(untold.len()).is_ok_and(|asked| asked >= ASKED);
+        Ok(untold.last().copied().filter(|_| full))
     }
 
     /// What billing says now. What differs from what was known is remembered, unless an event has told something since.

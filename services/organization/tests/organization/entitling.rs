@@ -12,6 +12,7 @@ use bursar_proto::event::v1::{Event, PlanFeatures, SubscriptionChanged};
 use bursar_proto::event_type;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
+use bursar_time::Span;
 
 use crate::seating::{listed, rename};
 use crate::world::{Who, World, get, set_policy, until};
@@ -194,30 +195,60 @@ bursar_testkit::engines! {
         assert_eq!(known(&mut tx, acme).await, is(10, Some("business"), Some("SINGLE_SIGN_ON")));
     }
 
-    async fn a_program_that_starts_after_one_of_before_has_plans_told_anew_once(db: TestDb) {
+    /// Whatever a program of before writes last, when this one has long started, and whatever an older billing leaves out.
+    async fn plans_of_which_not_all_was_told_are_asked_about(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
-        world.billing_tells(changed(&acme, "business", 10, Some(SINGLE_SIGN_ON))).await;
+        let organization: OrganizationId = acme.parse().expect("an id");
+        world.billing_tells(changed(&acme, "enterprise", 10, Some(SINGLE_SIGN_ON))).await;
         until("it is told", async || shown(&ada, &acme).await.is_some()).await;
-        let count = async |statement: &'static str| -> i64 {
-            let mut tx = world.store.read().await.expect("a snapshot");
-            on!(&mut tx, c => sqlx::query_scalar(statement).fetch_one(c).await.expect("counted"))
+        let knows = async |expected: (Option<u32>, Option<String>, Option<String>)| {
+            world.advance(Span::from_secs(10));
+            known(&mut world.store.read().await.expect("a snapshot"), organization).await == expected
         };
-        let taken_back = "SELECT COUNT(*) FROM consumer_cursors WHERE source = 'billing'";
-        world.starts_again(|_| ()).await;
-        assert_eq!(count(taken_back).await, 0, "everything was told");
+        world.billing.set_away(true);
+        let asked = world.billing.asked();
         let mut tx = world.store.begin().await.expect("a transaction");
         let older = "UPDATE organization_seats SET seats = 5, version = version + 1";
         on!(&mut tx, c => sqlx::query(older).execute(c).await.expect("written").rows_affected());
         tx.commit().await.expect("committed");
-        world.starts_again(|_| ()).await;
-        assert_eq!(count(taken_back).await, 1, "its snapshot is to be loaded");
-        let untold = "SELECT COUNT(*) FROM organization_seats WHERE plan_version <> version OR seats IS NULL";
-        assert_eq!(count(untold).await, 0, "the next one that starts asks for nothing more, and the seats are known");
-        assert_eq!(shown(&ada, &acme).await, None);
-        world.billing_tells(changed(&acme, "business", 10, Some(SINGLE_SIGN_ON))).await;
-        until("it goes on from there", async || shown(&ada, &acme).await.is_some()).await;
+        until("billing is asked", async || knows(is(5, None, None)).await && world.billing.asked() > asked).await;
+        assert!(knows(is(5, None, None)).await, "it does not answer");
+        world.billing.set_away(false);
+        until("it answers", async || knows(is(1_000, Some("business"), Some(""))).await).await;
+        assert_eq!(shown(&world.who(1), &acme).await, allows("business", 1_000, &[]));
+        world.billing.set_seats(2_000);
+        world.billing_tells(changed(&acme, "free", 5, None)).await;
+        until("an older billing is asked, too", async || knows(is(2_000, Some("business"), Some(""))).await).await;
+        // Of what is known whole nobody is asked.
+        let asked = world.billing.asked();
+        world.billing_tells(changed(&acme, "enterprise", 10, Some(SINGLE_SIGN_ON))).await;
+        let enterprise = is(10, Some("enterprise"), Some("SINGLE_SIGN_ON"));
+        until("it is told", async || knows(enterprise.clone()).await).await;
+        assert!(knows(enterprise).await);
+        assert_eq!(world.billing.asked(), asked);
+    }
+
+    /// More than are asked about at once.
+    async fn of_however_many_plans_not_all_was_told_all_are_asked_about(db: TestDb) {
+        let world = World::start(db).await;
+        let mut tx = world.store.begin().await.expect("a transaction");
+        for n in 100..220 {
+            let older = "INSERT INTO organization_seats (organization_id, seats, incarnation, version) VALUES ($1, 5, 1, 1)";
+            let id: OrganizationId = bursar_testkit::id(n);
+            on!(&mut tx, c => sqlx::query(older).bind(id).execute(c).await.expect("written").rows_affected());
+        }
+        tx.commit().await.expect("committed");
+        let untold = "SELECT COUNT(*) FROM organization_seats WHERE plan_version <> version OR features IS NULL";
+        until("all are known", async || {
+            world.advance(Span::from_secs(10));
+            let mut tx = world.store.read().await.expect("a snapshot");
+            let left: i64 = on!(&mut tx, c => sqlx::query_scalar(untold).fetch_one(c).await.expect("counted"));
+            left == 0
+        })
+        .await;
+        assert_eq!(world.billing.asked(), 120, "about each once");
     }
 
     async fn a_word_that_is_none_is_set_aside_and_changes_nothing(db: TestDb) {

@@ -6,7 +6,7 @@ use bursar_organization::consume::FromBilling;
 use bursar_organization::domain::entitlements::{Features, PlanName, Told};
 use bursar_organization::store::seats;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{Event, SubscriptionChanged};
+use bursar_proto::event::v1::{Event, PlanFeatures, SubscriptionChanged};
 use bursar_proto::event_type;
 use bursar_proto::organization::v1 as proto;
 use bursar_testkit::{id, refused};
@@ -47,7 +47,13 @@ pub(crate) async fn rename(by: &Who, organization: &str, name: &str) -> proto::O
 
 fn changed(owner: &impl ToString, seats: u32) -> Payload {
     let (owner, plan_id, state) = (owner.to_string(), "business".to_owned(), "ACTIVE".to_owned());
-    Payload::SubscriptionChanged(SubscriptionChanged { owner, plan_id, seats, state, features: None })
+    Payload::SubscriptionChanged(SubscriptionChanged {
+        owner,
+        plan_id,
+        seats,
+        state,
+        features: Some(PlanFeatures::default()),
+    })
 }
 
 /// As billing answers.

@@ -11,7 +11,7 @@ use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceS
 use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
-use bursar_proto::event::v1::{MembershipChanged, SubscriptionChanged, WatchRequest};
+use bursar_proto::event::v1::{MembershipChanged, PlanFeatures, SubscriptionChanged, WatchRequest};
 use bursar_proto::event_type;
 use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
@@ -296,7 +296,8 @@ impl World {
     /// Lets billing tell of a plan's seats, and waits until that is known.
     pub(crate) async fn tells_seats(&self, organization: &str, seats: u32) {
         let (owner, plan_id, state) = (organization.to_owned(), "business".to_owned(), "ACTIVE".to_owned());
-        let changed = SubscriptionChanged { owner, plan_id, seats, state, features: None };
+        let features = Some(PlanFeatures::default());
+        let changed = SubscriptionChanged { owner, plan_id, seats, state, features };
         self.billing_tells(Payload::SubscriptionChanged(changed)).await;
         let organization = organization.parse().expect("an id");
         until("the plan's seats are told", async || {

@@ -19,8 +19,8 @@ impl Organization {
     ///
     /// An object whose lease is past can become nobody's content any more, so nothing is removed that somebody gets
     /// meanwhile. No lease is longer than the longest download: one that ends later was written by a clock that was ahead, and
-    /// ends as late as it may. One that cannot be removed is set aside for an hour; where the store is away, the others wait, too: each of
-    /// them would wait as long for it.
+    /// ends as late as it may. One that cannot be removed is set aside for an hour; where the store is away, the others wait,
+    /// too: each of them would wait as long for it.
     pub async fn collect_objects(&self) -> Result<bool, Error> {
         let now = self.believed()?;
         let (before, last) = (now.saturating_sub(MARGIN), now.saturating_add(LONGEST));
