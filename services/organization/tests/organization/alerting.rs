@@ -1,5 +1,6 @@
 //! What billing tells of limits and allowances is mailed to those who manage an organization's billing, and to nobody else.
 
+use bursar_db::on;
 use bursar_id::{LimitId, Role, UserId};
 use bursar_members::{AdminBilling, BalanceVisibility, CreditUnit, Policy};
 use bursar_proto::event::v1::event::Payload;
@@ -89,6 +90,19 @@ fn told_of_top_up(world: &World, people: &[&Who], pack: &str) -> Vec<String> {
     theirs.filter(|mail| mail.text.contains(&says)).map(|mail| mail.to).collect()
 }
 
+/// Waits until all that billing has told is heard, and all that is to be mailed is mailed; so many seats were not known yet.
+async fn all_mailed(world: &World, organization: &str, seats: u32) {
+    // What billing tells afterwards is known, so the rest is behind.
+    world.tells_seats(organization, seats).await;
+    let left = "SELECT COUNT(*) FROM jobs WHERE kind IN ('mail', 'mail.bulk')";
+    until("all is mailed", async || {
+        let mut tx = world.store.read().await.expect("a snapshot");
+        let left: i64 = on!(&mut tx, c => sqlx::query_scalar(left).fetch_one(c).await.expect("counted"));
+        left == 0
+    })
+    .await;
+}
+
 bursar_testkit::engines! {
     async fn whoever_had_switched_a_top_up_on_is_told_that_it_is_off(db: TestDb) {
         let world = World::start(db).await;
@@ -108,7 +122,8 @@ bursar_testkit::engines! {
         for _ in 0..30 {
             world.billing_tells(stopped(&acme, &ben.user, "again")).await;
         }
-        until("as many as are told a day", async || told_of_top_up(&world, &all, "again").len() == 18).await;
+        all_mailed(&world, &acme, 7).await;
+        assert_eq!(told_of_top_up(&world, &all, "again").len(), 18, "as many as are told a day");
         assert_eq!(told_of_top_up(&world, &all, "premium"), Vec::<String>::new());
     }
 
@@ -126,7 +141,8 @@ bursar_testkit::engines! {
             let at = later.saturating_add(Span::from_secs(n));
             world.billing_tells(stopped_at(&acme, &ada.user, "standard", Some(at))).await;
         }
-        until("as many as are told a day", async || told_of_top_up(&world, &[&ada], "standard").len() == 19).await;
+        all_mailed(&world, &acme, 7).await;
+        assert_eq!(told_of_top_up(&world, &[&ada], "standard").len(), 19, "as many as are told a day");
         assert_eq!(told_of_top_up(&world, &[&ada], "starter"), [ada.email.clone()]);
     }
 
@@ -157,7 +173,8 @@ bursar_testkit::engines! {
             world.billing_tells(alert_of(&world, &acme, &cem.user, "12", (OTHER, 50))).await;
         }
         world.billing_tells(alert_of(&world, &acme, &ben.user, "13", (OTHER, 50))).await;
-        until("both are told of another member", async || told(&world, &all, "13") == managers).await;
+        all_mailed(&world, &acme, 7).await;
+        assert_eq!(told(&world, &all, "13"), managers, "both are told of another member");
         assert_eq!(told(&world, &all, "12").len(), 4 * managers.len());
         // Nobody else's alerts are: of another limit, or of more of this one.
         world.billing_tells(alert_of(&world, &acme, &"", "10", (OTHER, 80))).await;
@@ -165,7 +182,8 @@ bursar_testkit::engines! {
         until("both are told of more of it", async || told(&world, &all, "11") == managers).await;
         until("both are told of the other", async || told(&world, &all, "10") == managers).await;
         let most = 18 * managers.len();
-        until("as many as are sent a day", async || told(&world, &all, "8").len() == most).await;
+        all_mailed(&world, &acme, 8).await;
+        assert_eq!(told(&world, &all, "8").len(), most, "as many as are sent a day");
         assert_eq!(told(&world, &all, "9"), Vec::<String>::new());
         let last = world.mailbox.to(&ben.email).into_iter().filter(|mail| mail.text.contains("are not mailed today"));
         assert_eq!(last.count(), 2);
@@ -194,10 +212,9 @@ bursar_testkit::engines! {
         for _ in 0..30 {
             world.billing_tells(allowance(&world, &acme, "9")).await;
         }
-        // What billing tells afterwards is known, so these are behind.
-        world.tells_seats(&acme, 7).await;
+        all_mailed(&world, &acme, 7).await;
         assert_eq!(told_of_allowance(&world, &all, "6"), Vec::<String>::new());
-        until("as many as are sent a day", async || told_of_allowance(&world, &all, "9").len() == 19 * managers.len()).await;
+        assert_eq!(told_of_allowance(&world, &all, "9").len(), 19 * managers.len(), "as many as are sent a day");
         let last = world.mailbox.to(&ben.email).into_iter().filter(|mail| mail.text.contains("are not mailed today"));
         assert_eq!(last.count(), 1, "the last one says so");
         // Nor does that use up what another percentage needs.
@@ -221,13 +238,13 @@ bursar_testkit::engines! {
             let limit: LimitId = id(100 + n);
             world.billing_tells(alert_of(&world, &acme, &"", "3", (&limit.to_string(), 80))).await;
         }
-        until("as many as are sent a day", async || told(&world, &[&ada], "3").len() == 180).await;
+        all_mailed(&world, &acme, 6).await;
+        assert_eq!(told(&world, &[&ada], "3").len(), 180, "as many as are sent a day");
         world.clock.advance(Span::HOUR).unwrap();
         for _ in 0..4 {
             world.billing_tells(alert(&world, &acme, &member(6), "2")).await;
         }
-        // What billing tells afterwards is known, so these are behind.
-        world.tells_seats(&acme, 7).await;
+        all_mailed(&world, &acme, 7).await;
         assert_eq!((told(&world, &[&ada], "1").len(), told(&world, &[&ada], "2").len()), (20, 0));
         // A day after those that were mailed; not after those that were not.
         world.clock.advance(Span::from_hours(23)).unwrap();

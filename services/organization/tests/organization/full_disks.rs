@@ -15,6 +15,8 @@ use crate::world::{World, until};
 /// Fewer pages than there are: what there is stays, and no more is added.
 const FULL: u32 = 1;
 const ROOMY: u32 = 1_000_000;
+/// About as long as preferences may be.
+const MOST: usize = 240_000;
 
 /// How many pages the store's writing connection lets the file have.
 async fn room(db: &Db, pages: u32) {
@@ -51,12 +53,20 @@ fn a_full_disk_under_organization_refuses_and_afterwards_everything_goes_on() {
         let acme = world.create(&ada, "Acme").await.id;
         let (replica, ready) = replica_on(&world, &world.store).await;
         let there = world.acting_at(&replica, &ada, &acme);
+        let mut length = 0;
         for round in 0..3 {
             ready.check().await.expect("ready");
-            // More each time, so that what was given up before leaves no room for it.
-            let (length, request_id) = (80_000 * (round + 1), format!("r{round}"));
-            room(&world.store, FULL).await;
-            let status = prefer(&there.client, &acme, length, &request_id).await.expect_err("there is no room");
+            // More each time, so that what was given up before leaves no room for it. The connection may have been thrown away
+            // since the limit was set, and another one knows nothing of it: then this was done.
+            let (status, request_id) = loop {
+                length += 40_000;
+                assert!(length <= MOST, "{round}: there is always room");
+                let request_id = format!("r{length}");
+                room(&world.store, FULL).await;
+                if let Err(status) = prefer(&there.client, &acme, length, &request_id).await {
+                    break (status, request_id);
+                }
+            };
             let refusal = Refusal::of(&status);
             assert_eq!((refusal.code, refusal.retryable), (Code::Unavailable, true), "{round}: {refusal:?}");
             // The connection may have been thrown away, and another one knows nothing of the limit.

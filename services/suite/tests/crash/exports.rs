@@ -13,39 +13,38 @@ use crate::creations::{kill, restart};
 use crate::support::stores::{Store, clean, content_files, fsck};
 use crate::support::waiting::{PATIENCE, eventually};
 
-/// At which of an export's reads who is killed: whose table nobody can read then, and which service. In the order in which
-/// they are read; before the first one it is not even begun.
-const READS: [(Service, &str, Service); 9] = [
-    (Service::Organization, "item_contents", Service::Organization),
-    (Service::Organization, "avatars", Service::Organization),
-    (Service::Billing, "accounts", Service::Billing),
-    (Service::Billing, "accounts", Service::Organization),
-    (Service::Organization, "preferences", Service::Organization),
-    (Service::Organization, "invitations", Service::Organization),
-    (Service::Organization, "projects", Service::Organization),
-    (Service::Organization, "items", Service::Organization),
-    (Service::Organization, "contents", Service::Organization),
+/// At which of an export's reads who is killed: whose table nobody can read then, with which words of its own statement the
+/// export wants it, and which service. In the order in which they are read; before the first one it is not even begun.
+const READS: [(Service, &str, &str, Service); 9] = [
+    (Service::Organization, "item_contents", "COUNT(*) FROM (SELECT item FROM item_contents", Service::Organization),
+    (Service::Organization, "avatars", "FROM avatars WHERE organization_id = $1 AND size", Service::Organization),
+    (Service::Billing, "accounts", "FROM accounts WHERE owner = $1", Service::Billing),
+    (Service::Billing, "accounts", "FROM accounts WHERE owner = $1", Service::Organization),
+    (Service::Organization, "preferences", "FROM preferences p JOIN memberships m", Service::Organization),
+    (Service::Organization, "invitations", "FROM invitations WHERE (organization_id, id) <", Service::Organization),
+    (Service::Organization, "projects", "FROM projects WHERE (owner, id) <", Service::Organization),
+    (Service::Organization, "items", "FROM items WHERE (owner, id) <", Service::Organization),
+    (Service::Organization, "contents", "FROM item_contents x JOIN contents c", Service::Organization),
 ];
 
 /// A table of a store on PostgreSQL that nobody can read as long as this is there.
 struct Shut {
     store: Store,
-    table: &'static str,
 }
 
 impl Shut {
     async fn on(deployment: &Deployment, service: Service, table: &'static str) -> Self {
-        let mut shut = Self { store: Store::of(deployment, service).await, table };
+        let mut shut = Self { store: Store::of(deployment, service).await };
         shut.tell(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await;
         shut
     }
 
-    /// Waits until somebody wants to read it.
-    async fn until_wanted(&mut self) {
-        const WAITING: &str = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass \
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-        let (store, table) = (&mut self.store, self.table);
-        eventually("it is read", PATIENCE, async || (store.count(WAITING, table).await > 0).then_some(())).await;
+    /// Waits until a statement with these words wants it: jobs may want it, too.
+    async fn until_wanted(&mut self, words: &str) {
+        const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+            AND wait_event_type = 'Lock' AND wait_event = 'relation' AND strpos(query, $1) > 0";
+        let store = &mut self.store;
+        eventually("it is read", PATIENCE, async || (store.count(WAITING, words).await > 0).then_some(())).await;
     }
 
     async fn open(mut self) {
@@ -145,14 +144,15 @@ async fn exports_on_postgres_survive_kills_at_each_of_their_reads() {
     let organization = stage.organization.clone();
     let reference = library(&export(stage.owner().await.client(), &organization).await);
     let files = content_files(&stage.deployment);
-    for (service, table, doomed) in READS {
+    for (service, table, words, doomed) in READS {
         let owner = stage.owner().await;
         let mut shut = Shut::on(&stage.deployment, service, table).await;
         let exporting = tokio::spawn({
             let (client, organization) = (owner.client().clone(), organization.clone());
             async move { whole(&client, &organization).await }
         });
-        shut.until_wanted().await;
+        shut.until_wanted(words).await;
+        assert!(!exporting.is_finished(), "{doomed}, {service}'s {table}: it is over before anybody is killed");
         let killed = kill(&mut stage.deployment, doomed);
         shut.open().await;
         restart(&mut stage.deployment, killed).await;
