@@ -8,8 +8,8 @@ use bursar_proto::{
     },
     identity::v1::SwitchContextRequest,
     organization::v1::{
-        AdminBilling, BalanceVisibility, Policy, Role, SecondFactor, UpdateMemberRoleRequest, UpdatePolicyRequest,
-        UsageVisibility,
+        AdminBilling, BalanceVisibility, GetPolicyRequest, Policy, Role, SecondFactor, UpdateMemberRoleRequest,
+        UpdatePolicyRequest, UsageVisibility,
     },
 };
 use bursar_runtime::Service;
@@ -158,15 +158,21 @@ pub(crate) async fn an_owners_policy_holds_within_two_seconds(world: World) {
     assert_eq!(comes_of(Act::Charging, &team.owner, &team.id).await, "OK");
 }
 
-/// What the settings say, and what then comes of what the owner does.
-const SETTINGS: [(&str, &[(Act, &str)]); 4] = [
-    ("", &[(Act::Charging, "OK"), (Act::Entering, "OK"), (Act::Invoiced, "Starter (300 credits)")]),
+/// What the settings say, what organization shows to its owner then ([`in_force`]), and what comes of what the owner does.
+const SETTINGS: [(&str, &str, &[(Act, &str)]); 4] = [
+    (
+        "",
+        "SPENDING_USERS_AND_SERVICES",
+        &[(Act::Charging, "OK"), (Act::Entering, "OK"), (Act::Invoiced, "Starter (300 credits)")],
+    ),
     (
         "[policies]\nspending = 'SERVICES'\ncredit_unit = { singular = 'word', plural = 'words' }\n",
+        "SPENDING_SERVICES",
         &[(Act::Charging, "SPENDING_BY_SERVICES_ONLY"), (Act::Entering, "OK"), (Act::Invoiced, "Starter (300 words)")],
     ),
     (
         "[policies]\nsecond_factor = 'REQUIRED'\n",
+        "SECOND_FACTOR_ENROLLMENT_REQUIRED",
         &[
             (Act::Charging, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             (Act::Balance, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
@@ -175,9 +181,19 @@ const SETTINGS: [(&str, &[(Act, &str)]); 4] = [
     ),
     (
         "",
+        "SPENDING_USERS_AND_SERVICES",
         &[(Act::Charging, "OK"), (Act::Balance, "OK"), (Act::Entering, "OK"), (Act::Invoiced, "Starter (300 credits)")],
     ),
 ];
+
+/// How organization shows its owner that credits may be spent, or why it shows nothing.
+async fn in_force(owner: &Person, team: &str) -> String {
+    let request = GetPolicyRequest { organization_id: team.to_owned() };
+    match owner.client().organizations().get_policy(request).await {
+        Ok(shown) => shown.into_inner().policy.expect("policies").spending().as_str_name().to_owned(),
+        Err(status) => Refusal::of(&status).reason,
+    }
+}
 
 /// Organization starts again with other settings, of which it tells the others.
 async fn restarts_with(deployment: &mut Deployment, file: &Path, settings: &str) {
@@ -199,11 +215,16 @@ pub(crate) async fn a_deployments_policy_holds_within_two_seconds(shared: World)
     let (owner, id) = (team.owner.clone(), team.id.clone());
     drop(team);
     let mut deployment = world.into_deployment();
-    for (n, (settings, outcomes)) in SETTINGS.into_iter().enumerate() {
+    for (n, (settings, shown, outcomes)) in SETTINGS.into_iter().enumerate() {
         // With the first ones it has started.
         if n > 0 {
             restarts_with(&mut deployment, &file, settings).await;
         }
+        // How soon a service starts is no question here: what counts begins when its own calls go by what it was given.
+        eventually("it is in force where it is decided", PATIENCE, async || {
+            (in_force(&owner, &id).await == shown).then_some(())
+        })
+        .await;
         for (act, expected) in outcomes {
             becomes(settings, *act, &owner, &id, expected).await;
         }
