@@ -63,7 +63,8 @@ impl Organization {
                 Ok(_) => {}
                 Err(Error::Billing(status)) if is_away(status.code()) => {
                     tracing::debug!(code = ?status.code(), "billing does not say what plans allow at the moment");
-                    return Ok(after);
+                    // It may be so of this one alone: the next time it is another one's turn.
+                    return Ok(Some(*id));
                 }
                 Err(Error::Store(error)) => return Err(error.into()),
                 Err(error) => tracing::warn!(organization = %id, %error, "what a plan allows stays unknown"),
