@@ -48,7 +48,7 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(ip) => match ip.to_canonical() {
+            Self::Address(ip) => match counted(*ip) {
                 IpAddr::V4(ip) => write!(f, "address:{ip}"),
                 IpAddr::V6(ip) => {
                     let [first, second, third, fourth, ..] = ip.segments();
@@ -57,6 +57,17 @@ impl fmt::Display for Origin {
             },
             Self::Service(account) => write!(f, "service:{account}"),
             Self::Local => f.write_str("local"),
+        }
+    }
+}
+
+/// The address that stands for all that belong to whoever has this one: of IPv6 the first of its /64.
+pub(crate) fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => {
+            let [first, second, third, fourth, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(first, second, third, fourth, 0, 0, 0, 0))
         }
     }
 }
@@ -109,7 +120,7 @@ pub struct TrustedProxies(Arc<[Network]>);
 pub struct TrustedProxiesError(String);
 
 impl TrustedProxies {
-    fn contain(&self, address: IpAddr) -> bool {
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 

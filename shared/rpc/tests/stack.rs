@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bursar_id::UserId;
 use bursar_proto::event::v1::WatchRequest;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
 use bursar_proto::identity::v1::ListContextsRequest;
@@ -16,8 +18,11 @@ use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
 use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_proto::testing::v1::{GetRequest, SetRequest};
 use bursar_rpc::problem::reason_of;
+use bursar_rpc::token::AccessClaims;
 use bursar_rpc::{CallContext, Limits, ServiceRole, Transport, stack};
-use common::{Issuer, Probe, bearer, both_ways, deps, listen, network, with};
+use bytes::Bytes;
+use common::{Issuer, Probe, bearer, both_ways, deps, for_user, listen, network, user_claims, with};
+use futures::StreamExt as _;
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
@@ -26,6 +31,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tower::ServiceExt as _;
 
 fn stuck() -> Probe {
     Probe::new(|_| std::future::pending())
@@ -161,7 +167,8 @@ fn gate() -> (Probe, Arc<Semaphore>, Arc<Notify>) {
 #[tokio::test]
 async fn an_overloaded_server_refuses_and_stays_healthy() {
     let (probe, arrived, open) = gate();
-    let limits = Limits { max_in_flight: 2, ..Limits::default() };
+    // One caller may have as many as are left.
+    let limits = Limits { max_in_flight: 4, ..Limits::default() };
     let (_, health) = tonic_health::server::health_reporter();
     let routes = probe.bare().add_service(health);
     let transport = network(listen(stack(routes, deps(Issuer::ours().keys(), limits))).await);
@@ -191,6 +198,115 @@ async fn an_overloaded_server_refuses_and_stays_healthy() {
     let _ = arrived.acquire_many(3).await.expect("room again");
     open.notify_waiters();
     call.await.expect("joined").expect("answered");
+}
+
+#[tokio::test]
+async fn one_callers_waiting_calls_leave_room_for_others() {
+    let issuer = Issuer::ours();
+    let (probe, arrived, open) = gate();
+    let limits = Limits { max_in_flight: 8, ..Limits::default() };
+    let transport = network(listen(stack(probe.bare(), deps(issuer.keys(), limits))).await);
+    let list = |headers: &[(&'static str, String)]| {
+        let (mut client, request) =
+            (ContextServiceClient::new(transport.clone()), with(ListContextsRequest::default(), headers));
+        tokio::spawn(async move { client.list_contexts(request).await })
+    };
+    let ada = bearer(&issuer.user());
+    let ben = bearer(&issuer.sign(&AccessClaims { sub: UserId::from_parts(1, [5; 10]), ..user_claims() }));
+    let through_a_service = [bearer(&issuer.service(ServiceRole::Product)), for_user(&issuer.user())];
+
+    let mut waiting: Vec<_> = (0..4).map(|_| list(std::slice::from_ref(&ada))).collect();
+    let _ = arrived.acquire_many(4).await.expect("as many as are left");
+    for headers in [std::slice::from_ref(&ada), &through_a_service] {
+        let status = list(headers).await.expect("joined").expect_err("one more than are left");
+        assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
+    }
+    waiting.push(list(std::slice::from_ref(&ben)));
+    let _ = arrived.acquire_many(5).await.expect("somebody else has room");
+
+    // Of whoever hangs up the handler is dropped, and the place with it.
+    waiting.swap_remove(0).abort();
+    let again = loop {
+        let mut again = list(std::slice::from_ref(&ada));
+        tokio::select! {
+            permits = arrived.acquire_many(6) => {
+                drop(permits.expect("room again"));
+                break again;
+            }
+            answer = &mut again => {
+                let status = answer.expect("joined").expect_err("the server has not heard of it yet");
+                assert_eq!(reason_of(&status).as_deref(), Some("OVERLOADED"));
+            }
+        }
+    };
+    waiting.push(again);
+    open.notify_waiters();
+    for call in waiting {
+        call.await.expect("joined").expect("answered");
+    }
+    let more: Vec<_> = (0..4).map(|_| list(std::slice::from_ref(&ada))).collect();
+    let _ = arrived.acquire_many(10).await.expect("what was answered has no place any more");
+    open.notify_waiters();
+    for call in more {
+        call.await.expect("joined").expect("answered");
+    }
+}
+
+/// The answer to a call whose message begins with these bytes and never ends.
+async fn begun(channel: Channel, bytes: &'static [u8]) -> Status {
+    let begins = futures::stream::iter([Ok::<_, Infallible>(Bytes::from_static(bytes))]);
+    let body = axum::body::Body::from_stream(begins.chain(futures::stream::pending()));
+    let request = http::Request::post("/bursar.testing.v1.ClockService/Get")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(tonic::body::Body::new(body))
+        .expect("a request");
+    let answer = channel.oneshot(request).await.expect("an answer");
+    Status::from_header_map(answer.headers()).expect("refused at once")
+}
+
+#[tokio::test]
+async fn messages_that_never_come_leave_room_for_others() {
+    let issuer = Issuer::ours();
+    let limits = Limits { max_in_flight: 8, message_deadline: Duration::from_hours(1), ..Limits::default() };
+    let routes = stack(Probe::who().bare(), deps(issuer.keys(), limits));
+    let address = listen(routes.clone()).await;
+    let channel = Endpoint::try_from(format!("http://{address}")).expect("a uri").connect().await.expect("connected");
+    let flood = (0..5).map(|_| tokio::spawn(begun(channel.clone(), &[0])));
+    let (refused, _, waiting) = futures::future::select_all(flood).await;
+    let status = refused.expect("joined");
+    assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
+
+    let request = || with(ListContextsRequest::default(), &[bearer(&issuer.user())]);
+    let mut on_the_same = ContextServiceClient::new(channel);
+    on_the_same.list_contexts(request()).await.expect("who has a token is not the stranger behind the same address");
+    let mut on_another = ContextServiceClient::new(network(address));
+    on_another.list_contexts(request()).await.expect("others have room");
+    let mut elsewhere = ClockServiceClient::new(Transport::routes(routes));
+    elsewhere.get(GetRequest::default()).await.expect("and so have strangers elsewhere");
+    assert!(waiting.iter().all(|call| !call.is_finished()), "all of that while they wait");
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_come_ends_its_call_and_gives_its_place_back() {
+    let limits = Limits {
+        max_in_flight: 1,
+        message_deadline: Duration::from_millis(50),
+        default_deadline: Duration::from_hours(1),
+        max_deadline: Duration::from_hours(1),
+        ..Limits::default()
+    };
+    let address = listen(stack(Probe::who().bare(), deps(Issuer::ours().keys(), limits))).await;
+    let channel = Endpoint::try_from(format!("http://{address}")).expect("a uri").connect().await.expect("connected");
+    // A part of a message's head, a part of a message, and a message behind which the call goes on.
+    let beginnings: [&'static [u8]; 3] = [&[0, 0], &[0, 0, 0, 0, 2, 8], &[0, 0, 0, 0, 0]];
+    for bytes in beginnings {
+        let answer = tokio::time::timeout(Duration::from_secs(20), begun(channel.clone(), bytes)).await;
+        let status = answer.expect("the server gave up");
+        assert_eq!(reason_of(&status).as_deref(), Some("DEADLINE_EXCEEDED"), "{bytes:?}: {status}");
+        assert_eq!(status.message(), "the request's message did not come in time", "{bytes:?}");
+        ClockServiceClient::new(channel.clone()).get(GetRequest::default()).await.expect("its place is free");
+    }
 }
 
 #[tokio::test]

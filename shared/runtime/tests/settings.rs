@@ -54,12 +54,12 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_defaults() {
     let flags = "--port-base 3000\n";
     // Given; port base, deadline in seconds, calls in flight.
     let cases = [
-        (String::new(), 7400, 30, 4096),
+        (String::new(), 7400, 30, 65_536),
         (file.to_owned(), 1000, 5, 10),
         (format!("{file}{env}"), 2000, 6, 10),
         (format!("{flags}{env}{file}"), 3000, 6, 10),
-        (format!("{flags}{env}"), 3000, 6, 4096),
-        (flags.to_owned(), 3000, 30, 4096),
+        (format!("{flags}{env}"), 3000, 6, 65_536),
+        (flags.to_owned(), 3000, 30, 65_536),
     ];
     for (given, port, deadline, in_flight) in cases {
         let settings = suite(&given).expect(&given);

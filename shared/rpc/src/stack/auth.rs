@@ -4,6 +4,7 @@
 //! The use case compares the rule's permission ([`Caller::permission`]) with the membership as it is.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
 use axum::body::Body;
 use bursar_proto::access::v1::{Acting, CallerKind};
@@ -15,6 +16,7 @@ use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::Service;
 
+use super::shed::{By, Place};
 use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
@@ -24,10 +26,12 @@ use crate::{Origin, Problem, origin};
 /// How long a proof of who somebody is counts as recent (product.md, "Identity").
 const RECENT: Span = Span::from_mins(10);
 
-/// Runs the handler with the [`Caller`] in its request, if the access rule admits the caller.
+/// Runs the handler with the [`Caller`] in its request, if the access rule admits the caller. The call's place in work is the
+/// caller's from then on.
 pub(super) async fn admitted<S>(
     shared: &Shared,
     call: &Call,
+    place: &mut Option<Place<'_>>,
     mut inner: S,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Status>
@@ -44,6 +48,9 @@ where
             request.extensions_mut().insert(origin);
             let caller = decide(rule, proven.caller)?;
             restrict(rule, &caller, shared.clock.now())?;
+            if let Some(place) = place {
+                place.belongs_to(By::of(&caller, origin))?;
+            }
             // Nobody is handed on who is nobody here.
             let user = proven.user.filter(|_| caller.user().is_ok());
             (caller, user)
@@ -91,11 +98,16 @@ fn not_suspended(shared: &Shared, caller: &Caller) -> Result<(), Problem> {
 
 /// Where the call comes from; before the rule decides, to which a service may be no more than anybody.
 fn origin(shared: &Shared, proven: &Caller, request: &Request<Body>) -> Origin {
-    let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    let secured = || request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>()?.get_ref().remote_addr();
-    let peer = peer.or_else(secured).map(|address| address.ip());
+    let peer = peer(request).map(|address| address.ip());
     let service = proven.service().map(|service| service.account);
     origin::find(service, peer, request.headers(), &shared.limits.trusted_proxies)
+}
+
+/// The other end of the connection on which a call comes; `None` for one in this process.
+pub(super) fn peer(request: &Request<Body>) -> Option<SocketAddr> {
+    let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let secured = || request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>()?.get_ref().remote_addr();
+    peer.or_else(secured)
 }
 
 /// Whom the tokens of a call prove.
@@ -414,7 +426,7 @@ mod tests {
             #[expect(unreachable_code, reason = "gives the future its type")]
             Ok::<Response<Body>, Infallible>(Response::default())
         });
-        let status = admitted(&shared, &call, handler, Request::default()).await.expect_err("refused");
+        let status = admitted(&shared, &call, &mut None, handler, Request::default()).await.expect_err("refused");
         assert_eq!(status.code(), tonic::Code::PermissionDenied);
         assert_eq!(crate::problem::reason_of(&status).as_deref(), Some(reason::RPC_WITHOUT_RULE));
     }

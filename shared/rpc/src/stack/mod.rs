@@ -7,18 +7,19 @@
 //! 3. **metrics**: `rpc.server.call.duration`
 //! 4. **panic** → INTERNAL, and the server lives
 //! 5. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
-//! 6. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`; never for health and reflection
+//! 6. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`, for each caller and for all; never for health and reflection
 //! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
 //!    [`crate::Caller`] into the request
-//! 8. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
+//! 8. **message** that does not come → `DEADLINE_EXCEEDED`, long before the call's own deadline
+//! 9. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
 //!
-//! In-process and network callers pass through the same stack. It costs two allocations, of which one is the body
-//! that watches the answer to its end: the layers are
-//! functions around one future, not boxes around boxes.
+//! In-process and network callers pass through the same stack. It costs three allocations, of which two are the bodies
+//! that watch request and answer to their ends: the layers are functions around one future, not boxes around boxes.
 
 mod auth;
 mod call_id;
 mod deadline;
+mod message;
 mod methods;
 mod metrics;
 mod panic;
@@ -41,6 +42,7 @@ use bursar_time::Clock;
 use http::{HeaderValue, Request, Response};
 use opentelemetry::metrics::Meter;
 use tokio::time::Instant;
+use tonic::Status;
 use tonic::service::Routes;
 use tower::Service;
 use tracing::Instrument as _;
@@ -72,8 +74,8 @@ pub struct StackDeps {
 /// The stack's bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many calls may be in work at once; more are refused, not queued. Streams count until they
-    /// begin to answer.
+    /// How many calls may be in work at once, and of one caller as many as there are places left for everybody else; more are
+    /// refused, not queued. Streams count until they begin to answer.
     pub max_in_flight: usize,
     /// The deadline of a call that comes without one.
     pub default_deadline: Duration,
@@ -81,6 +83,9 @@ pub struct Limits {
     pub max_deadline: Duration,
     /// Both of them for a call whose caller sends a stream, which lasts as long as there is something to send.
     pub stream_deadline: Duration,
+    /// How long the message of a call may be on its way, where it comes by itself: a little longer for each of its bytes that
+    /// has come.
+    pub message_deadline: Duration,
     /// How many verified tokens are remembered.
     pub token_cache: usize,
     /// The proxies whose word on where a call came from is believed.
@@ -90,10 +95,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_in_flight: 4_096,
+            // Twice as many as may wait in billing's queue: so many may one service ask, and the queue says who waits too long.
+            max_in_flight: 65_536,
             default_deadline: Duration::from_secs(30),
             max_deadline: Duration::from_secs(30),
             stream_deadline: Duration::from_hours(1),
+            message_deadline: Duration::from_secs(5),
             token_cache: 16_384,
             trusted_proxies: TrustedProxies::default(),
         }
@@ -166,11 +173,14 @@ where
 
     // Pinned here and handed on by reference: an async function that takes a future by value has room
     // for it twice, so each layer would double what is copied for a call.
-    let answer = {
-        let answer = pin!(auth::admitted(&shared, &call, inner, request));
-        let answer = pin!(shed::bounded(&shared.in_flight, call.method, answer));
-        let answer = pin!(deadline::enforced(&call, answer));
-        panic::contained(answer).instrument(span.clone()).await
+    let answer = match shed::enter(&shared, call.method, &request) {
+        Err(overloaded) => Err(Status::from(overloaded)),
+        Ok(mut place) => {
+            let request = message::in_time(request, &call, &shared.limits);
+            let answer = pin!(auth::admitted(&shared, &call, &mut place, inner, request));
+            let answer = pin!(deadline::enforced(&call, answer));
+            panic::contained(answer).instrument(span.clone()).await
+        }
     };
 
     let mut response = match answer {

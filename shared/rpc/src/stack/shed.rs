@@ -1,76 +1,245 @@
 //! Refusing work beyond what can be done in time, rather than doing all of it too late.
+//!
+//! Whoever comes first must not take all places: a caller may have as many calls in work as there are places left for
+//! everybody else, as owners may in a lane's queue (billing's `lane/places.rs`). One busy caller gets half of them, two get
+//! a third each, and for a newcomer there is always room.
+//!
+//! A caller is a person, with whatever token and through whatever service, or a service for itself, which asks for everybody:
+//! the owners that it asks about are told apart where they are known, in billing's queue. Whoever proves nothing is the place
+//! that the call comes from. Until that is known a call counts for who has sent it ([`By::Arriving`]), and apart from those who
+//! prove nothing: what a stranger begins and never sends keeps out nobody who has a token and stands behind the same address.
+//!
+//! The place is the call's, and is given back when the call is answered or dropped, and its handler with it. Work that goes on
+//! without its handler (what waits in a lane, hashing, costly reading) has places of its own, which the work holds.
 
-use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tonic::Status;
+use axum::body::Body;
+use bursar_id::{ServiceAccountId, UserId};
+use http::Request;
 
+use super::Shared;
+use super::auth::peer;
 use super::methods::{Access, Method};
-use crate::Problem;
+use crate::caller::Caller;
 use crate::problem::reason;
+use crate::{Origin, Problem, TrustedProxies, origin};
+
+/// Whose call it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum By {
+    /// Nobody knows yet. It counts for the address that has sent it (port 0), and where that is a proxy's, which sends
+    /// everybody's, for the connection. `None`: it is sent in this process.
+    Arriving(Option<SocketAddr>),
+    /// A person's, also where a service acts for one.
+    Person(UserId),
+    /// A service's, for itself.
+    Service(ServiceAccountId),
+    /// Of somebody there who proves nothing.
+    Nobody(Origin),
+}
+
+impl By {
+    fn arriving(peer: Option<SocketAddr>, trusted: &TrustedProxies) -> Self {
+        let counted = |peer: SocketAddr| {
+            if trusted.contain(peer.ip()) { peer } else { SocketAddr::new(origin::counted(peer.ip()), 0) }
+        };
+        Self::Arriving(peer.map(counted))
+    }
+
+    /// Whose it is once the call's tokens are verified.
+    pub(super) fn of(caller: &Caller, origin: Origin) -> Self {
+        match (caller, origin) {
+            (Caller::User(user), _) => Self::Person(user.user),
+            (Caller::Service(service), _) => match &service.on_behalf_of {
+                None => Self::Service(service.account),
+                Some(user) => Self::Person(user.user),
+            },
+            // It asks for people whose places it does not say.
+            (Caller::Anonymous, Origin::Service(account)) => Self::Service(account),
+            (Caller::Anonymous, Origin::Address(address)) => Self::Nobody(Origin::Address(origin::counted(address))),
+            (Caller::Anonymous, Origin::Local) => Self::Nobody(Origin::Local),
+        }
+    }
+}
 
 /// The calls in work.
 pub(super) struct InFlight {
-    now: AtomicUsize,
+    calls: Mutex<Calls>,
     most: usize,
+}
+
+/// How many there are, and how many of whom.
+#[derive(Default)]
+struct Calls {
+    all: usize,
+    of: HashMap<By, usize>,
+}
+
+impl Calls {
+    /// One more of a caller's; `false` if it has as many as would be left for everybody else.
+    fn enter(&mut self, by: By, most: usize) -> bool {
+        let left = most.saturating_sub(self.all);
+        match self.of.entry(by) {
+            Entry::Occupied(mut of) if *of.get() < left => *of.get_mut() += 1,
+            Entry::Vacant(of) if left > 0 => {
+                of.insert(1);
+            }
+            Entry::Occupied(_) | Entry::Vacant(_) => return false,
+        }
+        self.all += 1;
+        true
+    }
+
+    fn leave(&mut self, by: By) {
+        self.all = self.all.saturating_sub(1);
+        if let Entry::Occupied(mut of) = self.of.entry(by) {
+            if *of.get() > 1 {
+                *of.get_mut() -= 1;
+            } else {
+                of.remove();
+            }
+        }
+    }
 }
 
 impl InFlight {
     pub(super) fn new(most: usize) -> Self {
-        Self { now: AtomicUsize::new(0), most }
+        Self { calls: Mutex::default(), most }
     }
 
-    /// One more call in work until the guard is dropped, unless there are as many as there may be.
-    fn enter(&self) -> Option<Guard<'_>> {
-        let guard = Guard(self);
-        // Taken back by the guard's drop if it was too many.
-        (self.now.fetch_add(1, Ordering::Relaxed) < self.most).then_some(guard)
+    /// A place for one more call.
+    fn enter(&self, by: By) -> Result<Place<'_>, Problem> {
+        if self.calls().enter(by, self.most) { Ok(Place { in_flight: self, by: Some(by) }) } else { Err(overloaded()) }
+    }
+
+    /// Counting cannot be left half-way.
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Guard<'a>(&'a InFlight);
+/// The place that a call in work has; given back when it is dropped.
+pub(super) struct Place<'a> {
+    in_flight: &'a InFlight,
+    /// For whom it counts. `None`: for nobody any more, the call is refused.
+    by: Option<By>,
+}
 
-impl Drop for Guard<'_> {
+impl Place<'_> {
+    /// It counts for this caller from now on, if that may have one more.
+    pub(super) fn belongs_to(&mut self, by: By) -> Result<(), Problem> {
+        let mut calls = self.in_flight.calls();
+        if let Some(arriving) = self.by.take() {
+            calls.leave(arriving);
+        }
+        if !calls.enter(by, self.in_flight.most) {
+            return Err(overloaded());
+        }
+        self.by = Some(by);
+        Ok(())
+    }
+}
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Ordering::Relaxed);
+        if let Some(by) = self.by {
+            self.in_flight.calls().leave(by);
+        }
     }
 }
 
-/// Runs a call if there is room for it. Health checks always have room: a busy server is not a dead one.
-pub(super) async fn bounded<T>(
-    in_flight: &InFlight,
+/// A place for a call that arrives. `None`: health checks need none. A busy server is not a dead one.
+pub(super) fn enter<'a>(
+    shared: &'a Shared,
     method: Method,
-    answer: impl Future<Output = Result<T, Status>>,
-) -> Result<T, Status> {
+    request: &Request<Body>,
+) -> Result<Option<Place<'a>>, Problem> {
     if matches!(method.access, Access::Infrastructure) {
-        return answer.await;
+        return Ok(None);
     }
-    let Some(_guard) = in_flight.enter() else {
-        return Err(Problem::exhausted(
-            reason::OVERLOADED,
-            "the server has as many calls in work as it takes; try again later",
-        )
-        .with_retry_after(Duration::from_millis(250))
-        .into());
-    };
-    answer.await
+    shared.in_flight.enter(By::arriving(peer(request), &shared.limits.trusted_proxies)).map(Some)
+}
+
+fn overloaded() -> Problem {
+    Problem::exhausted(
+        reason::OVERLOADED,
+        "as many calls are in work as the server takes, of this caller or of all; try again later",
+    )
+    .with_retry_after(Duration::from_millis(250))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn person(number: u8) -> By {
+        By::Person(UserId::from_parts(1, [number; 10]))
+    }
+
+    fn all_of(in_flight: &InFlight, by: By) -> Vec<Place<'_>> {
+        std::iter::from_fn(|| in_flight.enter(by).ok()).collect()
+    }
+
     #[test]
     fn room_is_given_back() {
         let in_flight = InFlight::new(2);
-        let first = in_flight.enter().expect("room");
-        let second = in_flight.enter().expect("room");
-        assert!(in_flight.enter().is_none(), "a third of two");
-        assert!(in_flight.enter().is_none(), "a refusal takes no room");
+        let first = in_flight.enter(person(1)).expect("room");
+        let second = in_flight.enter(person(2)).expect("room");
+        assert!(in_flight.enter(person(3)).is_err(), "a third of two");
+        assert!(in_flight.enter(person(3)).is_err(), "a refusal takes no room");
         drop(first);
-        assert!(in_flight.enter().is_some(), "room again");
+        assert!(in_flight.enter(person(3)).is_ok(), "room again");
         drop(second);
-        assert_eq!(in_flight.now.load(Ordering::Relaxed), 0);
+        assert!(in_flight.calls().of.is_empty(), "nobody is remembered");
+        assert_eq!(in_flight.calls().all, 0);
+    }
+
+    #[test]
+    fn one_callers_calls_leave_room_for_others() {
+        let in_flight = InFlight::new(12);
+        let hers = all_of(&in_flight, person(1));
+        assert_eq!(hers.len(), 6, "half of them");
+        let his = all_of(&in_flight, person(2));
+        assert_eq!(his.len(), 3, "half of what is left");
+        let newcomer = all_of(&in_flight, person(3));
+        assert!(!newcomer.is_empty(), "there is always room");
+        drop((hers, his, newcomer));
+        assert_eq!(all_of(&in_flight, person(3)).len(), 6, "everything was given back");
+    }
+
+    #[test]
+    fn a_call_counts_for_whom_it_is_once_that_is_known() {
+        let in_flight = InFlight::new(8);
+        let arriving = By::Arriving(None);
+        let mut hers: Vec<_> = (0..4).map(|_| in_flight.enter(arriving).expect("room")).collect();
+        assert!(in_flight.enter(arriving).is_err(), "of those who arrive as many as are left");
+        for place in &mut hers {
+            place.belongs_to(person(1)).expect("hers");
+        }
+        let mut fifth = in_flight.enter(arriving).expect("nobody else arrives");
+        assert!(fifth.belongs_to(person(1)).is_err(), "she has as many as are left");
+        assert_eq!(in_flight.calls().all, 4, "whose call is refused has no place");
+        drop(fifth);
+        assert_eq!(in_flight.calls().all, 4, "and gives none back");
+        in_flight.enter(arriving).expect("room").belongs_to(person(2)).expect("others have room");
+        drop(hers);
+        let calls = in_flight.calls();
+        assert!(calls.all == 0 && calls.of.is_empty(), "everything was given back");
+    }
+
+    #[test]
+    fn what_arrives_counts_by_address_and_behind_a_proxy_by_connection() {
+        let trusted: TrustedProxies = "10.0.0.0/8".parse().expect("proxies");
+        let by = |text: &str| By::arriving(Some(text.parse().expect("an address")), &trusted);
+        assert_eq!(by("192.0.2.1:1000"), by("192.0.2.1:1001"), "another connection is no other caller");
+        assert_ne!(by("192.0.2.1:1000"), by("192.0.2.2:1000"));
+        assert_eq!(by("[2001:db8:1:2::3]:1000"), by("[2001:db8:1:2::4]:1001"), "whoever has one of a /64 has all");
+        assert_ne!(by("[2001:db8:1:2::3]:1000"), by("[2001:db8:1:3::3]:1000"));
+        assert_ne!(by("10.1.2.3:1000"), by("10.1.2.3:1001"), "a proxy sends everybody's");
     }
 }

@@ -241,6 +241,7 @@ impl Settings {
             default_deadline: self.limits.deadline,
             max_deadline: self.limits.deadline,
             stream_deadline: self.limits.stream_deadline,
+            message_deadline: self.limits.message_deadline,
             trusted_proxies: self.trusted_proxies.clone(),
             ..bursar_rpc::Limits::default()
         }

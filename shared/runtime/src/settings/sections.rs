@@ -102,7 +102,13 @@ pub struct LimitSettings {
     /// The same for a call whose caller sends a stream (an upload).
     #[serde(with = "span")]
     pub stream_deadline: Duration,
-    /// Calls in work at once in one service; more are refused with `RESOURCE_EXHAUSTED`.
+    /// How long the message of a call may be on its way, where it comes by itself (no upload); each 32 KiB of it that have
+    /// come give it a second more.
+    #[serde(with = "span")]
+    pub message_deadline: Duration,
+    /// Calls in work at once in one service, of one caller as many as there are places left for everybody else; more are
+    /// refused with `RESOURCE_EXHAUSTED`. At least twice `billing.queue_max`, or the half that one service may have is full
+    /// before the queue has shared its places among the owners.
     pub in_flight: usize,
     /// Calls and streams open at once on one connection; more wait for a place.
     pub streams_per_connection: u32,
@@ -375,7 +381,9 @@ impl LimitSettings {
         Self {
             deadline: Duration::from_secs(30),
             stream_deadline: Duration::from_hours(1),
-            in_flight: 4096,
+            message_deadline: Duration::from_secs(5),
+            // Each that waits takes the memory of its message and of a future.
+            in_flight: 65_536,
             streams_per_connection: 1024,
             connection_age: Duration::from_mins(5),
             // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.

@@ -161,6 +161,7 @@ impl Settings {
         };
         within("limits.deadline", limits.deadline, SECOND, HOUR);
         within("limits.stream_deadline", limits.stream_deadline, SECOND, DAY);
+        within("limits.message_deadline", limits.message_deadline, SECOND, HOUR);
         within("library.idle_timeout", self.library.idle_timeout, Duration::from_millis(100), HOUR);
         within("limits.shutdown", limits.shutdown, SECOND, SHUTDOWN_MAX);
         within("limits.connection_age", limits.connection_age, SECOND, DAY);

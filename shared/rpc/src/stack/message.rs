@@ -1,0 +1,129 @@
+//! The request's message, which has to come: a call that nobody finishes sending keeps its place in work for a few seconds.
+//!
+//! The bound is for messages that come by themselves. Whoever sends a stream has as long as streams may take, and what is
+//! between its chunks is for its handler to bound.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::{Code, Status};
+
+use super::methods::Access;
+use super::{Call, Limits};
+use crate::Problem;
+use crate::problem::reason;
+
+/// So many bytes are waited for a second longer: who sends much over a thin line is not who sends nothing.
+const BYTES_A_SECOND: u32 = 32 * 1024;
+
+/// The same request, whose message has to come in time if it comes by itself.
+pub(super) fn in_time(request: Request<Body>, call: &Call, limits: &Limits) -> Request<Body> {
+    let Access::Rule(rule) = call.method.access else { return request };
+    if rule.client_streaming || request.body().is_end_stream() {
+        return request;
+    }
+    let until = call.started + limits.message_deadline;
+    request.map(|body| Body::new(Timely { body, until, timer: None }))
+}
+
+/// A body that is waited for until some time.
+struct Timely {
+    body: Body,
+    until: Instant,
+    /// Made when something is waited for, which with most calls nothing is: the message came with the call.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl HttpBody for Timely {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            if let Some(Ok(frame)) = &frame {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                this.until += Duration::from_secs(1).saturating_mul(bytes) / BYTES_A_SECOND;
+            }
+            return Poll::Ready(frame);
+        }
+        let until = this.until;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        ready!(timer.as_mut().poll(context));
+        this.body = Body::empty();
+        Poll::Ready(Some(Err(axum::Error::new(Status::from(late())))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The handler has not run, so nothing took effect.
+fn late() -> Problem {
+    Problem::new(Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED, "the request's message did not come in time")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::StreamExt as _;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// A body that never ends: so many bytes again and again.
+    fn drip(bytes: usize, every: Duration) -> Body {
+        Body::from_stream(futures::stream::repeat(()).then(move |()| async move {
+            tokio::time::sleep(every).await;
+            Ok::<_, Infallible>(Bytes::from(vec![0; bytes]))
+        }))
+    }
+
+    /// How many parts of it come in time, of so many.
+    async fn come(body: Body, most: usize) -> usize {
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut body = Timely { body, until, timer: None };
+        for come in 0..most {
+            match body.frame().await.expect("it never ends") {
+                Ok(_) => {}
+                Err(error) => {
+                    let status = Status::from_error(error.into());
+                    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+                    let told = crate::problem::reason_of(&status);
+                    assert_eq!(told.as_deref(), Some(reason::DEADLINE_EXCEEDED));
+                    assert!(body.frame().await.is_none(), "nothing comes after that");
+                    return come;
+                }
+            }
+        }
+        most
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_waited_for_as_long_as_it_comes() {
+        let (kib, millis) = (1_024, Duration::from_millis);
+        assert_eq!(come(Body::from_stream(futures::stream::pending::<Result<Bytes, Infallible>>()), 9).await, 0);
+        assert_eq!(come(drip(1, millis(900)), 99).await, 5, "a byte now and then gives no more time");
+        assert_eq!(come(drip(64 * kib, millis(1_900)), 99).await, 99, "a thin line, but all of it");
+        assert_eq!(come(drip(16 * kib, millis(900)), 99).await, 11, "too thin a line");
+    }
+}
