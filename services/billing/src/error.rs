@@ -202,6 +202,7 @@ impl From<Refused> for Error {
             Refused::Rule(refusal) => Self::Refused(refusal),
             Refused::RenewalDue(_) => Self::Refused(Refusal::RenewalDue),
             Refused::Unavailable => Self::Unavailable,
+            Refused::TimedOut => Self::Store(DbError::TimedOut),
             Refused::NewerFormat => Self::NewerFormat,
             Refused::Failed => Self::Failed,
         }

@@ -38,7 +38,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const BEGIN_TO_WRITE: &str = "BEGIN IMMEDIATE";
 
 /// In one message, so that it costs no round trip ([`Db::impatient`]).
-const BEGIN_IMPATIENTLY: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
+const BEGIN_IMPATIENTLY: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'";
 
 /// As much as a batch of requests writes. It is never kept.
 const SIGN_OF_SQLITE: &str = "INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at)
@@ -144,7 +144,8 @@ impl Db {
     }
 
     /// The same store and the same connections; but a transaction that may write waits no longer than two seconds for a row that
-    /// somebody else has locked ([`DbError::Locked`]). For whoever keeps others waiting meanwhile.
+    /// somebody else has locked ([`DbError::Locked`]), and has its statements ended after ten ([`DbError::TimedOut`]). For
+    /// whoever keeps others waiting meanwhile.
     #[must_use]
     pub fn impatient(&self) -> Self {
         match self {

@@ -185,6 +185,29 @@ fn who_hangs_up_while_a_statement_waits_makes_no_other_connection_doubtful() {
     });
 }
 
+#[test]
+fn a_statement_that_takes_too_long_is_its_own_fault_and_the_store_is_there() {
+    postgres::run(async |at: TestDb| {
+        let proxy = Proxy::before(&at).await;
+        prepare(&at).await;
+        let db = open(&proxy.store_url()).await;
+        let mut tx = db.begin().await.expect("begins");
+        keep(&mut tx, "it").await.expect("written");
+        let told = overruns(&mut tx).await;
+        assert!(matches!(told, Err(DbError::TimedOut)), "{told:?}");
+        tx.rollback().await.expect("its connection is good");
+        db.ping().await.expect("ready");
+        assert_eq!(kept(&db, "it").await, 0, "nothing was written");
+        until_kept(&db, "it").await;
+    });
+}
+
+/// More work than any statement may take.
+async fn overruns(tx: &mut Tx) -> Result<u64, DbError> {
+    let text = "SELECT count(*) FROM pg_sleep(60)";
+    Ok(bursar_db::on!(tx, c => sqlx::query(text).execute(c).await?.rows_affected()))
+}
+
 /// The sessions that the server has for this database.
 async fn sessions(db: &Db) -> BTreeSet<i32> {
     let mut tx = db.read().await.expect("reads");

@@ -53,7 +53,9 @@ impl Failure {
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
-        if error.is_retryable() { Self::Passing(error.to_string()) } else { Self::Later(error.to_string()) }
+        // What took too long is not asked again at once: it would take as long.
+        let passes = error.is_retryable() && !matches!(error, DbError::TimedOut);
+        if passes { Self::Passing(error.to_string()) } else { Self::Later(error.to_string()) }
     }
 }
 

@@ -89,6 +89,9 @@ pub mod reason {
     pub const OVERLOADED: &str = "OVERLOADED";
     /// UNAVAILABLE: the database cannot be reached at the moment.
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
+    /// UNAVAILABLE: the database is there, but what the call asked of it took longer than it may and was ended; nothing was
+    /// written. The same call may succeed when there is less to do.
+    pub const STATEMENT_TIMED_OUT: &str = "STATEMENT_TIMED_OUT";
     /// UNAVAILABLE: this replica's clock is wrong, so it decides nothing; another replica may.
     pub const CLOCK_DIFFERS: &str = "CLOCK_DIFFERS";
     /// UNAVAILABLE: a service that this one needs cannot be reached at the moment.
@@ -341,9 +344,13 @@ impl From<Doubt> for Problem {
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Unavailable(_) | DbError::TimedOut => {
+            DbError::Unavailable(_) => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, "the store cannot be reached at the moment; try again")
             }
+            DbError::TimedOut => Self::unavailable(
+                reason::STATEMENT_TIMED_OUT,
+                "this took the store longer than it may and was ended, with nothing written; try again",
+            ),
             DbError::Clock(doubt) => doubt.into(),
             DbError::Serialization | DbError::Locked => Self::aborted(
                 reason::CONFLICTING_CHANGE,
@@ -440,7 +447,6 @@ mod tests {
             (Problem::deadline_exceeded(), Code::DeadlineExceeded),
             (Problem::internal(&"the disk is on fire"), Code::Internal),
             (Problem::from(DbError::Unavailable(sqlx::Error::PoolTimedOut)), Code::Unavailable),
-            (Problem::from(DbError::TimedOut), Code::Unavailable),
             (Problem::from(DbError::Serialization), Code::Aborted),
             (Problem::from(DbError::Locked), Code::Aborted),
         ];
@@ -451,5 +457,16 @@ mod tests {
             assert_eq!(reason_of(&status).as_deref(), Some(reason));
             assert!(!status.message().contains("fire"), "a cause reached the caller");
         }
+    }
+
+    #[test]
+    fn a_statement_that_took_too_long_is_no_store_that_is_away() {
+        let status = Status::from(Problem::from(DbError::TimedOut));
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(reason_of(&status).as_deref(), Some(reason::STATEMENT_TIMED_OUT));
+        let retry = status.get_details_retry_info().expect("RetryInfo");
+        assert_eq!(retry.retry_delay, Some(Duration::from_secs(1)));
+        let away = Status::from(Problem::from(DbError::Unavailable(sqlx::Error::PoolTimedOut)));
+        assert_eq!(reason_of(&away).as_deref(), Some(reason::STORE_UNAVAILABLE));
     }
 }

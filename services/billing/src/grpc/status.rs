@@ -331,6 +331,7 @@ mod tests {
             (Error::TooManyLimits { limit: 1 }, Code::ResourceExhausted, "TOO_MANY_LIMITS"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Error::Unavailable, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (Error::Store(bursar_db::DbError::TimedOut), Code::Unavailable, "STATEMENT_TIMED_OUT"),
             (Error::PoliciesUnknown, Code::Unavailable, "FEED_STALE"),
             (Error::NotEnough { required: Credits::ONE }, FailedPrecondition, "INSUFFICIENT_CREDITS"),
             (Error::Failed, Internal, "INTERNAL"),

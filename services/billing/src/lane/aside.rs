@@ -56,7 +56,8 @@ struct Inner {
 impl Aside {
     /// Nobody waits yet. To be called on the runtime to which the batcher's connections belong.
     pub(super) fn new(batcher: Batcher, metrics: Metrics, tasks: TaskTracker) -> Self {
-        // Whoever waits for a row that somebody keeps locked has a place that others wait for.
+        // Whoever waits for a row that somebody keeps locked, or for a statement without an end, has a place that others wait
+        // for. The statement ends before `ALL_PARTS` does, so that it is known that it was not the store.
         let batcher = Batcher { db: batcher.db.impatient(), ..batcher };
         let (queues, count) = (Mutex::default(), AtomicUsize::new(0));
         let (runtime, places) = (Handle::current(), Semaphore::new(SIDE_BY_SIDE));
@@ -167,7 +168,7 @@ async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, failed: 
         let answers = alone(&inner.batcher, seat.owner, &jobs).await;
         drop(place);
         // That it made others fail is not forgotten because it succeeds alone.
-        if answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::Unavailable))) {
+        if answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::TimedOut | Refused::Unavailable))) {
             until = Some(Instant::now() + COOL_DOWN);
         }
         answer(submissions, answers);
@@ -220,7 +221,8 @@ async fn in_parts(batcher: &Batcher, owner: OwnerId, jobs: &[&Job], answers: &mu
 /// What the caller of a request that failed is told.
 fn refused(owner: OwnerId, error: DbError) -> Refused {
     match error {
-        DbError::Unavailable(_) | DbError::TimedOut | DbError::Locked | DbError::Clock(_) => Refused::Unavailable,
+        DbError::Unavailable(_) | DbError::Locked | DbError::Clock(_) => Refused::Unavailable,
+        DbError::TimedOut => Refused::TimedOut,
         DbError::NewerFormat { what } => {
             tracing::warn!(%owner, %what, "a request needs a newer program");
             Refused::NewerFormat

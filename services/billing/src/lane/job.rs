@@ -30,6 +30,8 @@ pub enum Refused {
     RenewalDue(Box<Job>),
     /// The database cannot be reached; whether the request took effect, its id will tell.
     Unavailable,
+    /// What the request asked of the database took longer than it may: nothing was written.
+    TimedOut,
     /// Something of the account was written by a later program: it must be asked of that.
     NewerFormat,
     /// The request cannot be written, or its account is damaged. Logged where it happened.

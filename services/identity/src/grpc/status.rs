@@ -190,6 +190,7 @@ mod tests {
             (organization(Code::PermissionDenied), Code::Internal, "INTERNAL"),
             (Error::Organization(Box::new(token_invalid().into())), Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
             (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
+            (Error::Store(DbError::TimedOut), Code::Unavailable, "STATEMENT_TIMED_OUT"),
             (Error::internal("the secret is 42"), Code::Internal, "INTERNAL"),
         ]
     }

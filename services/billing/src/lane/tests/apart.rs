@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use bursar_db::{Engine, on};
 use bursar_id::OwnerId;
+use bursar_rpc::Problem;
 use bursar_testkit::{credits, engines};
 use bursar_time::Span;
+use tonic::Code;
 
 use super::{Batcher, Bench, Lane, Reply, TaskTracker, charge, grant, hold, left, owner, told, told_apart};
 use crate::domain::{Command, Outcome};
+use crate::error::Error;
 use crate::lane::aside::{Aside, alone};
 use crate::lane::job::{Job, Refused, Submission};
 use crate::lane::known::Warm;
@@ -262,6 +265,30 @@ engines! {
         assert_eq!(left(told_apart(hers).await).0, credits("8"));
         bench.assert_sound(ana, "8").await;
         bench.assert_sound(ben, "9").await;
+    }
+
+    async fn apart_a_statement_that_takes_too_long_is_no_store_that_is_away(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 0).await, owner(1));
+        if bench.db.engine() == Engine::Sqlite {
+            return; // It ends no statement.
+        }
+        bench.answer(ana, grant("10")).await.unwrap();
+        bench.answer(ana, charge("1")).await.unwrap();
+        bench.alter("CREATE FUNCTION takes_its_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
+            CREATE TRIGGER slow AFTER INSERT ON ledger_entries FOR EACH ROW WHEN (NEW.seq = 3) EXECUTE FUNCTION takes_its_time()").await;
+        bench.hurry(Duration::from_millis(1_600));
+        let hers = bench.ask(ana, charge("1"));
+        bench.settle().await;
+        let refused = told_apart(hers).await.unwrap_err();
+        assert_eq!(refused, Refused::TimedOut, "the statement was ended, and the database is there");
+        bench.db.ping().await.unwrap();
+        let problem = Problem::from(Error::from(refused));
+        assert_eq!((problem.code(), problem.reason()), (Code::Unavailable, "STATEMENT_TIMED_OUT"));
+        bench.alter("DROP TRIGGER slow ON ledger_entries").await;
+        let again = bench.ask(ana, charge("2"));
+        bench.settle().await;
+        assert_eq!(left(told_apart(again).await).0, credits("7"), "nothing of the first was kept");
+        bench.assert_sound(ana, "7").await;
     }
 
     async fn apart_nobody_waits_long_for_a_locked_row_either(db: TestDb) {
