@@ -131,6 +131,13 @@ pub enum Error {
     /// The subscription's next period is not paid: that comes first.
     #[error("the subscription's next period is not paid")]
     SubscriptionPastDue,
+    /// The subscription's period is over, and what comes after it could not be begun: its payment is open, or could not even be
+    /// asked for. To a caller it is past due; whoever begins a contract comes again sooner than tomorrow.
+    #[error("the subscription's next period is not paid yet: finish or wait for its payment first")]
+    RenewalUnpaid,
+    /// The subscription is more than one period behind: it goes on by an operator's word alone.
+    #[error("the subscription is more than one period behind: an operator has to resume it first")]
+    RenewalHeld,
     /// There is no such change.
     #[error(transparent)]
     NoSuchChange(#[from] ChangeError),

@@ -302,6 +302,7 @@ fn selling(
         catalog: cashier.catalog.clone(),
         outbox: cashier.outbox.clone(),
         mutations: mutations.clone(),
+        looks: Arc::default(),
     };
     let purchases = PurchaseUseCases { access: access.clone(), cashier: cashier.clone(), mutations: mutations.clone() };
     (subscriptions, purchases, PaymentUseCases { access, cashier, mutations })

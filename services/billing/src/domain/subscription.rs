@@ -326,6 +326,13 @@ impl Subscription {
         }
     }
 
+    /// The same subscription in its next month, if that is paid for or will have been; `None` where it ends instead.
+    #[must_use]
+    pub fn followed(&self) -> Option<Self> {
+        let renewed = || (!self.cancel_at_period_end).then(|| self.renewed(self.payment_reference.clone()));
+        self.gone_on().or_else(renewed)
+    }
+
     /// The same subscription after its next month was tried and not paid: it is tried again so many days after the boundary,
     /// and not before `not_before`. `None` when that was the last time.
     pub fn not_paid(&self, not_before: Timestamp) -> Option<Self> {

@@ -58,7 +58,8 @@ impl Refusing for Error {
             Self::NoSubscription => Some("NO_SUBSCRIPTION"),
             Self::NotCanceled => Some("NOT_CANCELED"),
             Self::SubscriptionCanceled => Some("SUBSCRIPTION_CANCELED"),
-            Self::SubscriptionPastDue => Some("SUBSCRIPTION_PAST_DUE"),
+            Self::SubscriptionPastDue | Self::RenewalUnpaid => Some("SUBSCRIPTION_PAST_DUE"),
+            Self::RenewalHeld => Some("RENEWAL_HELD"),
             Self::NoSuchChange(error) => Some(no_such_change(*error).reason()),
             Self::NoSuchContract(error) => Some(no_such_contract(error).reason()),
             Self::DueChanged { .. } => Some("DUE_CHANGED"),
@@ -128,7 +129,10 @@ impl From<Error> for Problem {
             Error::NoSubscription => Self::failed_precondition("NO_SUBSCRIPTION", said),
             Error::NotCanceled => Self::failed_precondition("NOT_CANCELED", said),
             Error::SubscriptionCanceled => Self::failed_precondition("SUBSCRIPTION_CANCELED", said),
-            Error::SubscriptionPastDue => Self::failed_precondition("SUBSCRIPTION_PAST_DUE", said),
+            Error::SubscriptionPastDue | Error::RenewalUnpaid => {
+                Self::failed_precondition("SUBSCRIPTION_PAST_DUE", said)
+            }
+            Error::RenewalHeld => Self::failed_precondition("RENEWAL_HELD", said),
             Error::NoSuchChange(error) => no_such_change(error),
             Error::NoSuchContract(error) => no_such_contract(&error),
             Error::DueChanged { due } => Self::aborted("DUE_CHANGED", said).with_metadata("due", due.to_string()),
@@ -314,6 +318,8 @@ mod tests {
             (Error::NotCanceled, FailedPrecondition, "NOT_CANCELED"),
             (Error::SubscriptionCanceled, FailedPrecondition, "SUBSCRIPTION_CANCELED"),
             (Error::SubscriptionPastDue, FailedPrecondition, "SUBSCRIPTION_PAST_DUE"),
+            (Error::RenewalUnpaid, FailedPrecondition, "SUBSCRIPTION_PAST_DUE"),
+            (Error::RenewalHeld, FailedPrecondition, "RENEWAL_HELD"),
             (ChangeError::BelowPlan { included: 1 }.into(), InvalidArgument, "INVALID_FIELDS"),
             (ChangeError::TooMany.into(), InvalidArgument, "INVALID_FIELDS"),
             (ChangeError::NoSeats.into(), FailedPrecondition, "SEATS_NOT_FOR_SALE"),

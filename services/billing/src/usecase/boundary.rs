@@ -5,6 +5,9 @@
 //! ([`PATIENCE`], `RENEWAL_DUE`), and afterwards what the account has pays. One that was declined is not waited for, nor is one
 //! whose allowance is there already (`grace.rs`).
 //!
+//! Whoever changes a subscription comes here as well ([`Wants::Terms`]), whatever its account has: what is said where the next
+//! period is not there afterwards is `overdue.rs`'s to say.
+//!
 //! An account may stay due for long: held for an operator, suspended, or failing. It is looked at once in a moment ([`LOOKED_FOR`])
 //! by one of its requests at a time, and nobody else's wait for that. A provider may be silent for much longer than anybody waits:
 //! the look goes on without whoever began it, has the owner's turn until it ends, and meanwhile what the account has pays.
@@ -31,7 +34,7 @@ use crate::lane::{Answer, Job, Lanes, Refused};
 use crate::store::{accounts, payments, subscriptions};
 
 /// How long after the turn of the month somebody who spends is asked to come again.
-const PATIENCE: Span = Span::SECOND;
+pub(super) const PATIENCE: Span = Span::SECOND;
 
 /// How long a request waits for a provider that is asked for a renewal, for itself or for another one.
 const WAIT: Duration = Duration::from_secs(1);
@@ -52,7 +55,7 @@ const LOOKED_FOR: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 1_024;
 
 /// Who looks after whose renewal, and whose was looked after a moment ago and stays due.
-struct Looks {
+pub(crate) struct Looks {
     all: std::sync::Mutex<HashMap<OwnerId, Look>>,
     places: Arc<Semaphore>,
 }
@@ -115,16 +118,25 @@ pub(crate) struct Renewing {
     renewals: Due,
 }
 
-/// Whatever is due of the owners who spend.
+/// For what a renewal is looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// To spend: it is there once the account has what the period brings.
+    Credits,
+    /// To change the subscription: it is there once its period is.
+    Terms,
+}
+
+/// Whatever is due of the owners who spend, or change what they have.
 #[derive(Clone)]
-struct Due {
+pub(super) struct Due {
     subscriptions: SubscriptionUseCases,
     looks: Arc<Looks>,
 }
 
 impl Renewing {
     pub(crate) fn new(lanes: Lanes, subscriptions: SubscriptionUseCases) -> Self {
-        Self { lanes, renewals: Due { subscriptions, looks: Arc::default() } }
+        Self { lanes, renewals: Due::of(&subscriptions) }
     }
 
     /// Carries out one request.
@@ -159,16 +171,26 @@ impl Renewing {
 }
 
 impl Due {
+    /// Beside everybody else who looks after renewals here.
+    pub(super) fn of(subscriptions: &SubscriptionUseCases) -> Self {
+        Self { looks: Arc::clone(&subscriptions.looks), subscriptions: subscriptions.clone() }
+    }
+
+    /// Brings the subscription of an owner who spends up to date ([`Due::renew_for`]).
+    async fn renew(&self, owner: OwnerId) -> Result<(), Error> {
+        self.renew_for(owner, Wants::Credits).await
+    }
+
     /// Brings an owner's subscription up to date, if it has one that is due. What its provider takes too long for goes on without
     /// whoever waits: then what the account has pays.
     ///
     /// # Errors
     /// It could not be done, or its payment is open, and its time has come only just now.
-    async fn renew(&self, owner: OwnerId) -> Result<(), Error> {
+    pub(super) async fn renew_for(&self, owner: OwnerId, wants: Wants) -> Result<(), Error> {
         if self.looks.stays_due(owner, Instant::now()) {
             return Ok(());
         }
-        let mut work = pin!(self.by_itself(owner));
+        let mut work = pin!(self.by_itself(owner, wants));
         loop {
             if let Ok(done) = timeout(WAIT, &mut work).await {
                 return done;
@@ -211,7 +233,7 @@ impl Due {
     }
 
     /// Looks after an owner's renewal when the turn comes, in a task that has the turn until it ends, whoever waits for it.
-    async fn by_itself(&self, owner: OwnerId) -> Result<(), Error> {
+    async fn by_itself(&self, owner: OwnerId, wants: Wants) -> Result<(), Error> {
         let turn = self.looks.turn(owner, Instant::now()).lock_owned().await;
         let place = Arc::clone(&self.looks.places).acquire_owned().await;
         // Whoever waits for the turn may find that somebody has looked meanwhile.
@@ -222,7 +244,7 @@ impl Due {
         let due = self.clone();
         let work = async move {
             let _held = (place, turn);
-            let looked = due.look_after(owner).await;
+            let looked = due.look_after(owner, wants).await;
             // A test clock lets an operator's word and what follows it happen in one moment.
             let stays_due = matches!(looked, Ok(Looked::StaysDue)) && !due.subscriptions.till.clock.is_test();
             due.looks.ends(owner, stays_due.then(|| Instant::now() + LOOKED_FOR));
@@ -231,11 +253,11 @@ impl Due {
         tokio::spawn(work.in_current_span()).await.map_err(|_| Error::Failed)?
     }
 
-    async fn look_after(&self, owner: OwnerId) -> Result<Looked, Error> {
+    async fn look_after(&self, owner: OwnerId, wants: Wants) -> Result<Looked, Error> {
         let till = &self.subscriptions.till;
         let now = till.clock.now();
         let mut tx = till.db.read().await?;
-        if is_there(&mut tx, owner, now).await? {
+        if is_there(&mut tx, owner, (wants, now)).await? {
             // Somebody else has seen to it meanwhile.
             return Ok(Looked::Settled);
         }
@@ -250,7 +272,7 @@ impl Due {
             if let Err(error) = Box::pin(renewals::catch_up(&self.subscriptions, due)).await {
                 tracing::warn!(%owner, %error, "a renewal that somebody waits for failed");
                 // Somebody else may have renewed it, or it was granted before its payment, which nobody waits for.
-                if is_there(&mut till.db.read().await?, owner, now).await? {
+                if is_there(&mut till.db.read().await?, owner, (wants, now)).await? {
                     return Ok(Looked::Settled);
                 }
                 return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(Looked::StaysDue) };
@@ -293,14 +315,18 @@ impl Due {
     }
 }
 
-/// Whether an account has what was due, or nothing is.
-async fn is_there(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<bool, Error> {
+/// Whether there is what was due and is wanted, or nothing is due.
+async fn is_there(tx: &mut Tx, owner: OwnerId, (wants, now): (Wants, Timestamp)) -> Result<bool, Error> {
+    if wants == Wants::Terms {
+        // Of a plan without credits, and where they came before their payment, the account says nothing.
+        return Ok(subscriptions::live(tx, owner).await?.is_none_or(|it| !it.is_due(now)));
+    }
     let renews_at = accounts::find(tx, owner).await?.and_then(|account| account.renews_at);
     Ok(renews_at.is_none_or(|renewal| now < renewal))
 }
 
 /// Whether a subscription's month has ended only just now.
-fn is_fresh(from: &Subscription, now: Timestamp) -> bool {
+pub(super) fn is_fresh(from: &Subscription, now: Timestamp) -> bool {
     (from.month.end..from.month.end.saturating_add(PATIENCE)).contains(&now)
 }
 
@@ -325,170 +351,4 @@ fn settled(job: Job) -> Job {
 }
 
 #[cfg(test)]
-mod tests {
-    use bursar_secret::Secret;
-    use bursar_testkit::{credits, engines, personal};
-    use bursar_time::Clock;
-
-    use super::*;
-    use crate::domain::{News, SubscriptionState};
-    use crate::payment::Payments;
-    use crate::payment::stripe::{Account, Stripe};
-    use crate::usecase::shop::Shop;
-
-    const LENIENT: &str = r#"
-[[plans]]
-id = "lenient"
-name = "Lenient"
-price = "10.00 USD"
-credits = "100"
-grant_in_grace = true
-seats = 1
-"#;
-
-    /// Whatever is due, of owners whose provider can be asked for nothing.
-    fn failing(shop: &Shop) -> Due {
-        let (url, key, timeout) = ("http://127.0.0.1:1".to_owned(), Secret::from("sk_test_none"), WAIT);
-        let account = Account { url, key, timeout, return_url: "https://example.com/back".to_owned() };
-        let payments = Payments::Stripe(Arc::new(Stripe::new(account).unwrap()));
-        let mut subscriptions = shop.subscriptions.clone();
-        subscriptions.till.payments = payments.clone();
-        subscriptions.cashier.till.payments = payments;
-        Due { subscriptions, looks: Arc::default() }
-    }
-
-    engines! {
-        /// What waits for an operator may do so for weeks, and its owner spends all the while.
-        async fn who_is_held_is_remembered_and_who_is_renewed_is_not(db: TestDb) {
-            let clock = Clock::system();
-            let shop = Shop::open_by(&db, clock.clone()).await;
-            let (held, other) = (personal(1), personal(2));
-            let due = Due { subscriptions: shop.subscriptions.clone(), looks: Arc::default() };
-            let remembered = |owner| due.looks.all().get(&owner).is_some_and(|look| look.stays_due_until.is_some());
-            shop.subscribe(held, "business", "sandbox_ok", "").await.unwrap();
-            clock.skew(Span::from_days(40).as_micros());
-            shop.subscribe(other, "business", "sandbox_ok", "").await.unwrap();
-            clock.skew(Span::from_days(72).as_micros());
-            for owner in [held, other] {
-                due.renew(owner).await.unwrap();
-            }
-            assert!(remembered(held) && !remembered(other));
-            let months = [held, other].map(async |owner| shop.subscriptions.get(owner).await.unwrap().month.number);
-            assert_eq!(futures::future::join_all(months).await, [0, 1]);
-        }
-
-        /// Whoever spends first asks for it, or the round has; each is told that it is due as long as it may be paid at any moment.
-        async fn an_open_payment_is_waited_for_a_second_and_one_that_is_declined_is_not(db: TestDb) {
-            let shop = Shop::open(&db, "2026-01-01T00:00:00Z").await;
-            let [declined, asks, asked] = [1, 2, 3].map(personal);
-            for owner in [declined, asks, asked] {
-                shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-            }
-            shop.set("2026-02-01T00:00:00Z");
-            let due = Due { subscriptions: shop.subscriptions.clone(), looks: Arc::default() };
-            let is_waited_for = async |owner| match due.renew(owner).await {
-                Ok(()) => false,
-                Err(Error::Refused(Refusal::RenewalDue)) => true,
-                Err(error) => panic!("{error}"),
-            };
-            shop.pays_with("sandbox_declined").await;
-            assert!(!is_waited_for(declined).await, "what it has pays");
-            shop.pays_with("sandbox_pending").await;
-            assert!(is_waited_for(asks).await);
-            assert_eq!(renewals::round(&shop.subscriptions).await.unwrap().failed, 0);
-            for owner in [declined, asks, asked] {
-                assert_eq!(shop.subscriptions.get(owner).await.unwrap().state, SubscriptionState::PastDue);
-            }
-            for millis in [998, 1] {
-                assert!(is_waited_for(asks).await && is_waited_for(asked).await);
-                assert!(!is_waited_for(declined).await);
-                assert_eq!(shop.count("accounts WHERE renews_at IS NOT NULL").await, 2, "they stay due");
-                shop.clock.advance(Span::from_millis(millis)).unwrap();
-            }
-            let from = shop.subscriptions.get(asked).await.unwrap();
-            let open = payments::last_attempt(&mut shop.db.read().await.unwrap(), thing_after(&from)).await.unwrap();
-            shop.payments.told(open.unwrap().id, News::Paid).await.unwrap();
-            assert!(!is_waited_for(asked).await, "its money has come");
-            assert_eq!(shop.available(asked).await, credits("1500"));
-            assert!(is_waited_for(asks).await, "its first second is not over");
-            shop.clock.advance(Span::from_millis(1)).unwrap();
-            assert!(!is_waited_for(asks).await, "what it has pays");
-            assert_eq!(shop.count("accounts WHERE renews_at IS NOT NULL").await, 1, "nobody looks again");
-        }
-
-        async fn what_is_granted_before_its_payment_is_waited_for_by_nobody(db: TestDb) {
-            let shop = Shop::selling(&db, "2026-01-01T00:00:00Z", LENIENT).await;
-            let owner = personal(1);
-            shop.subscribe(owner, "lenient", "sandbox_ok", "").await.unwrap();
-            shop.pays_with("sandbox_pending").await;
-            shop.set("2026-02-01T00:00:00Z");
-            let due = Due { subscriptions: shop.subscriptions.clone(), looks: Arc::default() };
-            for _ in 0..2 {
-                due.renew(owner).await.unwrap();
-                assert_eq!(shop.available(owner).await, credits("100"));
-            }
-            assert_eq!(shop.subscriptions.get(owner).await.unwrap().state, SubscriptionState::PastDue);
-        }
-
-        async fn what_was_granted_when_its_provider_failed_is_spent_at_once(db: TestDb) {
-            let shop = Shop::selling(&db, "2026-01-01T00:00:00Z", LENIENT).await;
-            let [lenient, strict] = [1, 2].map(personal);
-            shop.subscribe(lenient, "lenient", "sandbox_ok", "").await.unwrap();
-            shop.subscribe(strict, "business", "sandbox_ok", "").await.unwrap();
-            shop.set("2026-02-01T00:00:00Z");
-            let due = failing(&shop);
-            due.renew(lenient).await.expect("its month is there");
-            assert_eq!(shop.available(lenient).await, credits("100"));
-            let waits = due.renew(strict).await;
-            assert!(matches!(waits, Err(Error::Refused(Refusal::RenewalDue))), "{waits:?}");
-            shop.clock.advance(PATIENCE).unwrap();
-            due.renew(strict).await.expect("what it has pays");
-            for owner in [lenient, strict] {
-                assert_eq!(shop.subscriptions.get(owner).await.unwrap().month.number, 0, "nobody has paid for it");
-                shop.assert_sound(owner).await;
-            }
-        }
-    }
-
-    /// An account that stays due for long is looked at once in a moment, and holds up nobody but itself.
-    #[test]
-    fn who_stays_due_is_looked_after_once_in_a_moment_and_by_itself() {
-        let (looks, now) = (Looks::default(), Instant::now());
-        let (one, other) = (personal(1), personal(2));
-        let turn = looks.turn(one, now);
-        let _busy = turn.try_lock().unwrap();
-        assert!(looks.turn(one, now).try_lock().is_err(), "one request of an owner's at a time");
-        assert!(looks.turn(other, now).try_lock().is_ok(), "and nobody else waits for it");
-        looks.ends(one, Some(now + LOOKED_FOR));
-        assert!(looks.stays_due(one, now) && !looks.stays_due(other, now));
-        assert!(!looks.stays_due(one, now + LOOKED_FOR), "afterwards it is looked at again");
-    }
-
-    /// Whoever has waited in vain spares the others that, as long as somebody is at it.
-    #[test]
-    fn nobody_waits_for_what_was_waited_for_in_vain_until_it_ends() {
-        let (looks, now, one) = (Looks::default(), Instant::now(), personal(1));
-        looks.is_silent(one, now);
-        assert!(!looks.stays_due(one, now), "nobody is at it");
-        looks.begins(one);
-        assert!(!looks.stays_due(one, now), "it may end at once");
-        looks.is_silent(one, now);
-        assert!(looks.stays_due(one, now + SILENT_FOR / 2) && !looks.stays_due(one, now + SILENT_FOR));
-        looks.ends(one, None);
-        looks.is_silent(one, now);
-        assert!(!looks.stays_due(one, now), "what is done is found done");
-    }
-
-    #[test]
-    fn accounts_that_nobody_looks_after_any_more_are_forgotten() {
-        let (looks, now) = (Looks::default(), Instant::now());
-        let waited_for = looks.turn(personal(0), now);
-        looks.ends(personal(1), Some(now + 2 * LOOKED_FOR));
-        for n in 2..3 * REMEMBERED as u64 {
-            drop(looks.turn(personal(n), now));
-        }
-        let all = looks.all();
-        assert!(all.len() <= REMEMBERED, "{}", all.len());
-        assert!(all.contains_key(&personal(1)) && Arc::ptr_eq(&all[&personal(0)].turn, &waited_for));
-    }
-}
+mod tests;

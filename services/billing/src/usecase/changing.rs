@@ -9,6 +9,7 @@
 //! Whoever changes a subscription, or plans to, writes only where it stands as it was read: in the same month, not marked to end,
 //! and changed as often (`changes`). So of two at once one is the change; the other is refused, and what was paid for it goes
 //! back, as for whatever is paid after the month has turned, or after it was canceled. A later change replaces one that waits.
+//! What is due is renewed first (`overdue.rs`).
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, PaymentId};
@@ -95,12 +96,16 @@ enum Next {
 }
 
 impl SubscriptionUseCases {
-    /// What a change would take at this moment.
+    /// What a change would take at this moment, as if what is due had been renewed.
     pub(crate) async fn preview(&self, owner: OwnerId, change: &Change) -> Result<Preview, Error> {
         let now = self.till.clock.now();
         let mut tx = self.till.db.read().await?;
         self.till.may_sell_to(&mut tx, owner).await?;
-        let (live, quote) = self.quote(&mut tx, owner, change, now).await?;
+        let live = match subscriptions::live(&mut tx, owner).await? {
+            Some(live) => self.as_if_renewed(&mut tx, live, now).await?,
+            None => None,
+        };
+        let (live, quote) = self.quote_of(&mut tx, live, change, now).await?;
         let bill = if quote.due.is_zero() {
             None
         } else {
@@ -124,6 +129,9 @@ impl SubscriptionUseCases {
         T: Stored + From<Changed> + Send,
     {
         let standing = self.access.to(asked.caller(), owner).await;
+        if standing.is_ok() {
+            self.bring_up_to_date(owner).await;
+        }
         let mut m = self.mutations.begin(asked).await?;
         let looked = self.look_at(&mut m, owner, asked, standing).await;
         let changed = match self.mutations.look(m, looked).await? {
@@ -175,9 +183,26 @@ impl SubscriptionUseCases {
         now: Timestamp,
     ) -> Result<(Subscription, Quote), Error> {
         let live = subscriptions::live(tx, owner).await?;
+        self.quote_of(tx, live, aim, now).await
+    }
+
+    /// The same of a subscription that was read, or of none.
+    async fn quote_of<C: Aim>(
+        &self,
+        tx: &mut Tx,
+        live: Option<Subscription>,
+        aim: &C,
+        now: Timestamp,
+    ) -> Result<(Subscription, Quote), Error> {
         // One look: a reload in between would sell a plan at the one catalog's price and its seats at the other's.
-        let to = aim.terms(&self.catalog.current(), live.as_ref(), now)?;
-        let live = live.ok_or(Error::NoSubscription)?;
+        let to = aim.terms(&self.catalog.current(), live.as_ref(), now);
+        let live = live.ok_or(Error::NoSubscription);
+        let (to, live) = match (to, live) {
+            (Err(refused @ (Error::SubscriptionPastDue | Error::Refused(Refusal::RenewalDue))), Ok(live)) => {
+                return Err(self.overdue(tx, &live, now).await?.unwrap_or(refused));
+            }
+            (to, live) => (to?, live?),
+        };
         let to = self.cashier.paid_with(tx, &live, (to, aim.contract().map(|it| it.1))).await?;
         let quote = Quote::of(&live.terms(), to, (&live.month, &live.paid_period()), now)?;
         match aim.expected() {
@@ -333,7 +358,7 @@ async fn write_down(cashier: &Cashier, m: &mut Mutation, new: &Subscription) -> 
     if subscriptions::change(m.tx(), new).await? { Ok(()) } else { Err(Error::ChangeOvertaken) }
 }
 
-/// Only what is paid for and goes on is changed.
+/// Only what is paid for and goes on is changed. Why what is due is not renewed takes a look: [`SubscriptionUseCases::overdue`].
 pub(super) fn demand_changeable(live: &Subscription, now: Timestamp) -> Result<(), Error> {
     if live.state == SubscriptionState::PastDue {
         return Err(Error::SubscriptionPastDue);

@@ -184,6 +184,10 @@ impl SubscriptionUseCases {
 
     /// Begins a subscription by it, or changes the one that there is. What this very request has begun goes on as it began.
     async fn take_effect(&self, owner: OwnerId, asked: &Asked<SetContract>) -> Result<Answer<Agreed>, Error> {
+        if self.access.to(asked.caller(), owner).await.is_ok() {
+            // Whether there is one to change may depend on it.
+            self.bring_up_to_date(owner).await;
+        }
         let mut tx = self.till.db.read().await?;
         let live = subscriptions::live(&mut tx, owner).await?;
         let begun = payments::last_attempt(&mut tx, thing_of_request(asked.key(), "")).await?;
@@ -345,9 +349,15 @@ pub(crate) async fn begin(subscriptions: &SubscriptionUseCases, due: &Due) -> Re
     let Some(waits) = waits else { return Ok(()) };
     match subscriptions.take_effect(*owner, &as_asked(&waits)?).await {
         Ok(_) => Ok(()),
-        // Something else happens to the subscription at this moment; or nobody can ever say what became of its payment, and
-        // whoever looks after that gives it up, and counts it.
-        Err(other @ (Error::ChangeOvertaken | Error::Refused(Refusal::RenewalDue) | Error::Hopeless(_))) => Err(other),
+        // Something else happens to the subscription at this moment, or its renewal comes first; or nobody can ever say what
+        // became of its payment, and whoever looks after that gives it up, and counts it.
+        Err(
+            other @ (Error::ChangeOvertaken
+            | Error::Refused(Refusal::RenewalDue)
+            | Error::RenewalUnpaid
+            | Error::RenewalHeld
+            | Error::Hopeless(_)),
+        ) => Err(other),
         Err(refused) if refused.reason().is_some() => subscriptions.try_again(*owner, &waits, &refused).await,
         Err(error) => Err(error),
     }
@@ -379,6 +389,13 @@ pub(super) enum Planned {
     Overtaken,
 }
 
+/// Whether a contract that waits is what the next period of a subscription is paid by.
+pub(super) fn begins_with_next(waits: &Waiting, from: &Subscription) -> bool {
+    waits.starts_at <= from.next_month().start
+        && waits.terms.price.currency() == from.price.currency()
+        && from.state == SubscriptionState::Active
+}
+
 /// Has the next period of a subscription, which nobody has tried to pay yet, be what a contract says that begins by then.
 pub(super) async fn plan(
     subscriptions: &SubscriptionUseCases,
@@ -386,12 +403,7 @@ pub(super) async fn plan(
     waits: Option<Waiting>,
 ) -> Result<Planned, Error> {
     let till = &subscriptions.till;
-    let begins = |it: &Waiting| {
-        it.starts_at <= from.next_month().start
-            && it.terms.price.currency() == from.price.currency()
-            && from.state == SubscriptionState::Active
-    };
-    let Some(waits) = waits.filter(begins) else { return Ok(Planned::Nothing) };
+    let Some(waits) = waits.filter(|it| begins_with_next(it, from)) else { return Ok(Planned::Nothing) };
     let mut tx = till.db.begin().await?;
     if payments::last_attempt(&mut tx, thing_after(from)).await?.is_some() {
         return Ok(Planned::Nothing);

@@ -30,6 +30,7 @@ pub(crate) mod keeping;
 pub(crate) mod limits;
 pub(crate) mod moving;
 pub(crate) mod orders;
+mod overdue;
 pub(crate) mod ownership;
 pub(crate) mod payments;
 pub(crate) mod policies;

@@ -66,7 +66,7 @@ impl SubscriptionUseCases {
     /// Moves a person's subscription to an organization.
     pub(crate) async fn move_subscription(&self, asked: &Asked<Move>) -> Result<Answer<Moved>, Error> {
         let Move { from, .. } = *asked.command()?;
-        self.pay_what_is_due(OwnerId::User(from)).await;
+        self.bring_up_to_date(OwnerId::User(from)).await;
         let mut m = self.mutations.begin(asked).await?;
         let done = self.carry_over(&mut m, asked).await;
         self.mutations.end(m, done).await
@@ -100,15 +100,19 @@ impl SubscriptionUseCases {
             return Ok(Done::Replay);
         }
         let live = subscriptions::live(m.tx(), from).await?;
-        let live = live.filter(|it| it.state == SubscriptionState::Active && self.includes_organizations(it));
-        let Some(live) = live else { return refuse(m, asked, to).await };
+        let Some(live) = live.filter(|it| self.includes_organizations(it)) else { return refuse(m, asked, to).await };
+        let now = m.now();
+        let why = self.overdue(m.tx(), &live, now).await?;
+        if why.is_none() && live.state != SubscriptionState::Active {
+            return refuse(m, asked, to).await;
+        }
         m.about(&live.id);
-        if live.is_due(m.now()) {
-            return Err(Refusal::RenewalDue.into());
+        if let Some(why) = why {
+            return Err(why);
         }
         // Payments' rows are locked first, then the subscription's, then the accounts'.
         let paid_with = self.payments_of_month(m, &live).await?;
-        let (ended, moved) = live.moved(to, m.now());
+        let (ended, moved) = live.moved(to, now);
         if !subscriptions::end(m.tx(), &ended).await? {
             return match subscriptions::live(m.tx(), from).await? {
                 Some(_renewed) => Err(Refusal::RenewalDue.into()),
@@ -127,7 +131,6 @@ impl SubscriptionUseCases {
             return Err(live.as_ref().map_or(Error::Failed, already));
         }
         self.carry_credits(m, (&moved, from), paid_with, access::actor(asked.caller())?).await?;
-        let now = m.now();
         top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;
         if let Some(waits) = contracts::of(m.tx(), from).await? {
             let method = self.carry_named(m, (from, &waits.method), to).await?;

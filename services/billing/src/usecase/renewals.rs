@@ -29,6 +29,7 @@
 
 pub(crate) mod ahead;
 mod batches;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +40,8 @@ use bursar_id::{OwnerId, SubscriptionId};
 use bursar_members::standings::{self, Standings};
 use bursar_time::{Span, Timestamp};
 
+use self::waiting::held_of;
+pub(super) use self::waiting::{is_held, is_held_by};
 use super::cashier::note;
 use super::contracts::{self, Planned};
 use super::subscriptions::{SubscriptionUseCases, changed};
@@ -251,18 +254,6 @@ async fn each(
     (work, None)
 }
 
-/// Which of these wait for an operator, in one look at all of them: there may be very many.
-async fn held_of(tx: &mut Tx, due: &[Subscription], now: Timestamp) -> Result<BTreeSet<SubscriptionId>, Error> {
-    let behind: Vec<&Subscription> = due.iter().filter(|it| it.is_held(now)).collect();
-    if behind.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let owners: Vec<OwnerId> = behind.iter().map(|it| it.owner).collect();
-    let resumed = subscriptions::resumed_of(tx, &owners).await?;
-    let waits = |it: &&Subscription| resumed.get(&it.id).is_none_or(|until| *until < it.month.end);
-    Ok(behind.into_iter().filter(waits).map(|it| it.id).collect())
-}
-
 /// Some of the subscriptions that are due, after the given one, and how their owners stand who are not active.
 async fn page(
     tx: &mut Tx,
@@ -274,16 +265,6 @@ async fn page(
     let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
     let standings = standings::of(tx, &owners).await?;
     Ok((due, standings))
-}
-
-/// Whether a subscription waits for an operator, as long as none has said that its time has really passed: see the module.
-pub(super) async fn is_held(subscriptions: &SubscriptionUseCases, subscription: &Subscription) -> Result<bool, Error> {
-    let till = &subscriptions.till;
-    let now = till.clock.now();
-    if till.clock.is_test() || !subscription.is_held(now) {
-        return Ok(false);
-    }
-    Ok(!held_of(&mut till.db.read().await?, std::slice::from_ref(subscription), now).await?.is_empty())
 }
 
 /// What waits for an operator, in words.

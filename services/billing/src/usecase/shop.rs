@@ -117,6 +117,7 @@ impl Shop {
             catalog,
             mutations: mutations.clone(),
             outbox,
+            looks: Arc::default(),
         };
         let purchases =
             PurchaseUseCases { access: access.clone(), cashier: cashier.clone(), mutations: mutations.clone() };

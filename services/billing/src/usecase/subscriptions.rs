@@ -1,5 +1,7 @@
 //! Subscribing to a plan, and what an owner's plan allows.
 
+use std::sync::Arc;
+
 use bursar_events::Outbox;
 use bursar_id::{Id, OwnerId, SubscriptionId};
 use bursar_money::Price;
@@ -10,6 +12,7 @@ use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
 use super::agreements::{self, Agreement, Which};
+use super::boundary::Looks;
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::catalogs::CatalogHandle;
 use super::orders::{self, Order, Till, admit, up_to_date};
@@ -28,6 +31,8 @@ pub(crate) struct SubscriptionUseCases {
     pub(crate) catalog: CatalogHandle,
     pub(crate) outbox: Outbox,
     pub(crate) mutations: Mutations<Outbox>,
+    /// Who looks after whose renewal, with whoever spends.
+    pub(crate) looks: Arc<Looks>,
 }
 
 impl SubscriptionUseCases {
@@ -45,6 +50,10 @@ impl SubscriptionUseCases {
         T: Stored + From<Subscription> + Send,
     {
         let standing = self.access.to(asked.caller(), owner).await;
+        if standing.is_ok() {
+            // What was canceled ends with its period, and makes room for another one.
+            self.bring_up_to_date(owner).await;
+        }
         let mut m = self.mutations.begin(asked).await?;
         let looked = self.check(&mut m, owner, asked, standing).await;
         if let Looked::Before(answer) = self.mutations.look(m, looked).await? {

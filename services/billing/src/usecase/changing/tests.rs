@@ -334,7 +334,7 @@ engines! {
         }
         shop.pays_with("sandbox_declined").await;
         shop.set(NEXT);
-        assert!(matches!(change(&shop, due, "solo", 0).await, Err(Error::Refused(Refusal::RenewalDue))));
+        assert!(matches!(change(&shop, due, "solo", 0).await, Err(Error::SubscriptionPastDue)), "tried by who comes first");
         round(&shop).await;
         let refused = change(&shop, late, "solo", 0).await;
         assert!(matches!(refused, Err(Error::SubscriptionPastDue)), "{refused:?}");

@@ -56,7 +56,7 @@ impl Wish {
         Self { method, ..self }
     }
 
-    fn from(self, at: &'static str) -> Self {
+    pub(in crate::usecase) fn from(self, at: &'static str) -> Self {
         Self { starts_at: Some(at), ..self }
     }
 }

@@ -1,0 +1,207 @@
+//! Whoever changes a subscription at its boundary: what is due is done first, or it is said why not. On both engines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bursar_id::{OrganizationId, OwnerId, UserId};
+use bursar_proto::billing::v1 as pb;
+use bursar_rpc::{Answer, Asked, Call};
+use bursar_secret::Secret;
+use bursar_testkit::{TestDb, at, credits, engines, id, personal};
+use bursar_time::{Clock, Span};
+
+use crate::domain::{News, Refusal, Subscription, SubscriptionState};
+use crate::error::Error;
+use crate::payment::Payments;
+use crate::payment::stripe::{Account, Stripe};
+use crate::store::payments;
+use crate::usecase::canceling::CancelAt;
+use crate::usecase::canceling::tests::cancel;
+use crate::usecase::changing::tests::change;
+use crate::usecase::changing::{Change, Preview};
+use crate::usecase::contracts::tests::{costing, set};
+use crate::usecase::dues::thing_after;
+use crate::usecase::moving::{Move, Moved};
+use crate::usecase::renewals;
+use crate::usecase::shop::{Shop, manager};
+
+const BEGIN: &str = "2026-01-01T00:00:00Z";
+const NEXT: &str = "2026-02-01T00:00:00Z";
+
+/// Beside Business, which costs 100 dollars for 1,500 credits and 10 people: Pro, for 300 dollars, 5,500 credits and 20 people.
+const PLANS: &str = include_str!("../../../tests/billing/plans.toml");
+
+async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
+    shop.subscriptions.get(owner).await.unwrap()
+}
+
+/// What one more person would take.
+async fn preview(shop: &Shop, owner: OwnerId) -> Result<Preview, Error> {
+    let change = Change { plan: None, seats: Some(11), expected: None };
+    shop.subscriptions.preview(owner, &change).await
+}
+
+/// Moves a person's subscription; whether there was one.
+async fn moves(shop: &Shop, from: UserId, to: OrganizationId) -> Result<bool, Error> {
+    let (from_owner, to_owner) = (OwnerId::User(from), OwnerId::Organization(to));
+    let body = pb::MoveSubscriptionRequest { from_owner: from_owner.to_string(), to_owner: to_owner.to_string() };
+    let call = Call::new(manager(from_owner), "bursar.billing.v1.SubscriptionService/MoveSubscription");
+    let asked = Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to }));
+    match shop.subscriptions.move_subscription(&asked).await? {
+        Answer::New(moved) => Ok(matches!(moved, Moved::To(_))),
+        Answer::Replay(_) => panic!("it is asked once"),
+    }
+}
+
+/// Why nobody changes what a person has: another plan, other seats, a contract, and what that would take.
+async fn refused(shop: &Shop, owner: OwnerId) -> [Error; 4] {
+    [
+        change(shop, owner, "business", 0).await.unwrap_err(),
+        change(shop, owner, "", 11).await.unwrap_err(),
+        set(shop, owner, costing("300.00 USD")).await.unwrap_err(),
+        preview(shop, owner).await.unwrap_err(),
+    ]
+}
+
+fn is_due(error: &Error) -> bool {
+    matches!(error, Error::Refused(Refusal::RenewalDue))
+}
+
+/// From now on the provider can be asked for nothing.
+fn fails(shop: &mut Shop) {
+    let (url, key, timeout) = ("http://127.0.0.1:1".to_owned(), Secret::from("sk_test_none"), Duration::from_secs(1));
+    let account = Account { url, key, timeout, return_url: "https://example.com/back".to_owned() };
+    let payments = Payments::Stripe(Arc::new(Stripe::new(account).unwrap()));
+    shop.subscriptions.till.payments = payments.clone();
+    shop.subscriptions.cashier.till.payments = payments;
+}
+
+engines! {
+    async fn whoever_changes_it_first_after_the_boundary_finds_the_renewal_done(db: TestDb) {
+        let shop = Shop::selling(&db, BEGIN, PLANS).await;
+        let all = [1, 2, 3, 4, 5].map(personal);
+        let [dearer, seats, agrees, _, anew] = all;
+        for owner in all {
+            shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        }
+        cancel(&shop, anew, CancelAt::PeriodEnd).await.unwrap();
+        shop.set(NEXT);
+        change(&shop, dearer, "pro", 0).await.unwrap();
+        change(&shop, seats, "", 11).await.unwrap();
+        set(&shop, agrees, costing("300.00 USD")).await.unwrap();
+        assert!(moves(&shop, id(4), id(4)).await.unwrap());
+        shop.subscribe(anew, "business", "sandbox_ok", "").await.unwrap();
+        let moved = OwnerId::Organization(id(4));
+        for (owner, plan, price, month) in [
+            (dearer, "pro", "300.00 USD", 1),
+            (seats, "business", "110.00 USD", 1),
+            (agrees, "enterprise", "300.00 USD", 1),
+            (moved, "business", "100.00 USD", 1),
+            (anew, "business", "100.00 USD", 0),
+        ] {
+            let it = now(&shop, owner).await;
+            assert_eq!((it.plan.as_str(), &*it.price.to_string(), it.month.number), (plan, price, month));
+            assert_eq!((it.state, it.month.start), (SubscriptionState::Active, at(NEXT)), "{plan}");
+            shop.assert_sound(owner).await;
+        }
+        assert_eq!(shop.available(dearer).await, credits("5500"), "a month's allowance, and a month's difference");
+    }
+
+    async fn who_only_asks_is_told_as_if_it_were_renewed_and_renews_nothing(db: TestDb) {
+        let shop = Shop::selling(&db, BEGIN, PLANS).await;
+        let [goes_on, waits, ends] = [1, 2, 3].map(personal);
+        for owner in [goes_on, waits, ends] {
+            shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        }
+        set(&shop, waits, costing("300.00 USD").from(NEXT)).await.unwrap();
+        cancel(&shop, ends, CancelAt::PeriodEnd).await.unwrap();
+        let before = [now(&shop, goes_on).await, now(&shop, waits).await, now(&shop, ends).await];
+        shop.set(NEXT);
+        let told = preview(&shop, goes_on).await.unwrap();
+        assert_eq!((told.quote.due.to_string(), told.quote.at_once), ("10.00 USD".to_owned(), true), "a whole month's");
+        let to_pro = Change { plan: Some("pro".to_owned()), seats: None, expected: None };
+        let told = shop.subscriptions.preview(waits, &to_pro).await.unwrap();
+        assert!(told.quote.due.is_zero() && !told.quote.at_once, "its contract has begun by then, and costs no less");
+        let refused = preview(&shop, ends).await;
+        assert!(matches!(refused, Err(Error::NoSubscription)), "{refused:?}");
+        assert_eq!([now(&shop, goes_on).await, now(&shop, waits).await, now(&shop, ends).await], before);
+        assert_eq!(shop.count("payments").await, 3);
+        let changed = change(&shop, goes_on, "", 11).await.unwrap();
+        let paid = shop.payments.known(changed.payment.unwrap().id.parse().unwrap()).await.unwrap();
+        assert_eq!(paid.amount.to_string(), "10.00 USD", "and so it is");
+    }
+
+    async fn what_waits_for_an_operator_is_no_reason_to_come_again(db: TestDb) {
+        let clock = Clock::system();
+        let mut shop = Shop::open_by(&db, clock.clone()).await;
+        let owner = personal(1);
+        shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        clock.skew(Span::from_days(70).as_micros());
+        for error in refused(&shop, owner).await {
+            assert!(matches!(error, Error::RenewalHeld), "{error:?}");
+        }
+        let moved = moves(&shop, id(1), id(1)).await;
+        assert!(matches!(moved, Err(Error::RenewalHeld)), "{moved:?}");
+        assert_eq!((now(&shop, owner).await.month.number, shop.count("payments").await), (0, 1));
+        assert_eq!(renewals::resume(&shop.db, Some(owner), clock.now()).await.unwrap(), 1);
+        // Elsewhere nobody remembers that it stayed due.
+        shop.subscriptions.looks = Arc::default();
+        change(&shop, owner, "", 11).await.unwrap();
+        let it = now(&shop, owner).await;
+        assert_eq!((it.month.number, it.seats), (2, 11), "whoever comes first after that makes up for it");
+        assert!(moves(&shop, id(1), id(2)).await.unwrap(), "nothing was answered for good");
+    }
+
+    async fn who_changes_it_waits_for_an_open_payment_for_a_second_at_most(db: TestDb) {
+        let shop = Shop::selling(&db, BEGIN, PLANS).await;
+        let owner = personal(1);
+        shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        shop.pays_with("sandbox_pending").await;
+        shop.set(NEXT);
+        for attempt in [1, 2] {
+            for error in refused(&shop, owner).await {
+                assert!(is_due(&error), "{error:?}");
+            }
+            let moved = moves(&shop, id(1), id(attempt)).await;
+            assert!(moved.as_ref().is_err_and(is_due), "{moved:?}");
+            if attempt == 1 {
+                shop.clock.advance(Span::from_millis(999)).unwrap();
+            }
+        }
+        shop.clock.advance(Span::from_millis(1)).unwrap();
+        for error in refused(&shop, owner).await {
+            assert!(matches!(error, Error::SubscriptionPastDue), "{error:?}");
+        }
+        assert!(!moves(&shop, id(1), id(3)).await.unwrap(), "it has no plan that is paid for");
+        let from = now(&shop, owner).await;
+        assert_eq!(from.state, SubscriptionState::PastDue);
+        let open = payments::last_attempt(&mut shop.db.read().await.unwrap(), thing_after(&from)).await.unwrap();
+        shop.payments.told(open.unwrap().id, News::Paid).await.unwrap();
+        shop.pays_with("sandbox_ok").await;
+        change(&shop, owner, "", 11).await.unwrap();
+        assert!(moves(&shop, id(1), id(1)).await.unwrap(), "whoever was told to come again may");
+    }
+
+    async fn a_renewal_that_cannot_be_done_is_due_for_a_second_and_then_past_due(db: TestDb) {
+        let mut shop = Shop::selling(&db, BEGIN, PLANS).await;
+        let owner = personal(1);
+        shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        let (till, cashier) = (shop.subscriptions.till.clone(), shop.subscriptions.cashier.clone());
+        shop.set(NEXT);
+        fails(&mut shop);
+        for error in refused(&shop, owner).await {
+            assert!(is_due(&error), "{error:?}");
+        }
+        shop.clock.advance(Span::SECOND).unwrap();
+        for error in refused(&shop, owner).await {
+            assert!(matches!(error, Error::RenewalUnpaid), "{error:?}");
+        }
+        assert_eq!((now(&shop, owner).await.state, now(&shop, owner).await.month.number), (SubscriptionState::Active, 0));
+        (shop.subscriptions.till, shop.subscriptions.cashier) = (till, cashier);
+        // Of a plan without credits, or one that grants them before their payment, the account says nothing.
+        shop.sql("UPDATE accounts SET renews_at = NULL").await;
+        change(&shop, owner, "", 11).await.unwrap();
+        assert_eq!((now(&shop, owner).await.month.number, now(&shop, owner).await.seats), (1, 11));
+        shop.assert_sound(owner).await;
+    }
+}
