@@ -15,6 +15,9 @@ const RETRY_SOON: Duration = Duration::from_millis(50);
 /// The payment provider did not say what became of what it was asked.
 const PROVIDER: &str = "PAYMENT_PROVIDER_UNAVAILABLE";
 
+/// The next period is not paid, whether that was tried in vain or is still under way.
+const PAST_DUE: &str = "SUBSCRIPTION_PAST_DUE";
+
 /// What it was asked can never be done.
 const CANNOT_COMPLETE: &str = "PAYMENT_CANNOT_COMPLETE";
 
@@ -58,7 +61,7 @@ impl Refusing for Error {
             Self::NoSubscription => Some("NO_SUBSCRIPTION"),
             Self::NotCanceled => Some("NOT_CANCELED"),
             Self::SubscriptionCanceled => Some("SUBSCRIPTION_CANCELED"),
-            Self::SubscriptionPastDue | Self::RenewalUnpaid => Some("SUBSCRIPTION_PAST_DUE"),
+            Self::SubscriptionPastDue | Self::RenewalUnpaid => Some(PAST_DUE),
             Self::RenewalHeld => Some("RENEWAL_HELD"),
             Self::NoSuchChange(error) => Some(no_such_change(*error).reason()),
             Self::NoSuchContract(error) => Some(no_such_contract(error).reason()),
@@ -129,9 +132,7 @@ impl From<Error> for Problem {
             Error::NoSubscription => Self::failed_precondition("NO_SUBSCRIPTION", said),
             Error::NotCanceled => Self::failed_precondition("NOT_CANCELED", said),
             Error::SubscriptionCanceled => Self::failed_precondition("SUBSCRIPTION_CANCELED", said),
-            Error::SubscriptionPastDue | Error::RenewalUnpaid => {
-                Self::failed_precondition("SUBSCRIPTION_PAST_DUE", said)
-            }
+            Error::SubscriptionPastDue | Error::RenewalUnpaid => Self::failed_precondition(PAST_DUE, said),
             Error::RenewalHeld => Self::failed_precondition("RENEWAL_HELD", said),
             Error::NoSuchChange(error) => no_such_change(error),
             Error::NoSuchContract(error) => no_such_contract(&error),

@@ -34,7 +34,7 @@ use crate::lane::{Answer, Job, Lanes, Refused};
 use crate::store::{accounts, payments, subscriptions};
 
 /// How long after the turn of the month somebody who spends is asked to come again.
-pub(super) const PATIENCE: Span = Span::SECOND;
+const PATIENCE: Span = Span::SECOND;
 
 /// How long a request waits for a provider that is asked for a renewal, for itself or for another one.
 const WAIT: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ pub(super) struct Due {
 
 impl Renewing {
     pub(crate) fn new(lanes: Lanes, subscriptions: SubscriptionUseCases) -> Self {
-        Self { lanes, renewals: Due::of(&subscriptions) }
+        Self { lanes, renewals: Due::of(subscriptions) }
     }
 
     /// Carries out one request.
@@ -172,8 +172,8 @@ impl Renewing {
 
 impl Due {
     /// Beside everybody else who looks after renewals here.
-    pub(super) fn of(subscriptions: &SubscriptionUseCases) -> Self {
-        Self { looks: Arc::clone(&subscriptions.looks), subscriptions: subscriptions.clone() }
+    pub(super) fn of(subscriptions: SubscriptionUseCases) -> Self {
+        Self { looks: Arc::clone(&subscriptions.looks), subscriptions }
     }
 
     /// Brings the subscription of an owner who spends up to date ([`Due::renew_for`]).

@@ -9,7 +9,7 @@
 //! holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
 //! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change
 //! that waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed
-//! first: what moves is paid for.
+//! first: what moves is paid for; where that cannot be, nothing is answered for good.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too: organization then removes what it had made, so nothing

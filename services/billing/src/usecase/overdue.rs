@@ -33,7 +33,7 @@ impl SubscriptionUseCases {
         let looked = async {
             let live = subscriptions::live(&mut self.till.db.read().await?, owner).await?;
             if live.is_some_and(|it| it.is_due(self.till.clock.now())) {
-                Box::pin(Due::of(self).renew_for(owner, Wants::Terms)).await?;
+                Box::pin(Due::of(self.clone()).renew_for(owner, Wants::Terms)).await?;
             }
             Ok::<(), Error>(())
         };
