@@ -137,7 +137,7 @@ engines! {
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
         clock.skew(Span::from_days(70).as_micros());
-        for error in refused(&shop, owner).await {
+        for error in Box::pin(refused(&shop, owner)).await {
             assert!(matches!(error, Error::RenewalHeld), "{error:?}");
         }
         let moved = moves(&shop, id(1), id(1)).await;
@@ -159,7 +159,7 @@ engines! {
         shop.pays_with("sandbox_pending").await;
         shop.set(NEXT);
         for attempt in [1, 2] {
-            for error in refused(&shop, owner).await {
+            for error in Box::pin(refused(&shop, owner)).await {
                 assert!(is_due(&error), "{error:?}");
             }
             let moved = moves(&shop, id(1), id(attempt)).await;
@@ -169,7 +169,7 @@ engines! {
             }
         }
         shop.clock.advance(Span::from_millis(1)).unwrap();
-        for error in refused(&shop, owner).await {
+        for error in Box::pin(refused(&shop, owner)).await {
             assert!(matches!(error, Error::SubscriptionPastDue), "{error:?}");
         }
         assert!(!moves(&shop, id(1), id(3)).await.unwrap(), "it has no plan that is paid for");
@@ -189,11 +189,11 @@ engines! {
         let (till, cashier) = (shop.subscriptions.till.clone(), shop.subscriptions.cashier.clone());
         shop.set(NEXT);
         fails(&mut shop);
-        for error in refused(&shop, owner).await {
+        for error in Box::pin(refused(&shop, owner)).await {
             assert!(is_due(&error), "{error:?}");
         }
         shop.clock.advance(Span::SECOND).unwrap();
-        for error in refused(&shop, owner).await {
+        for error in Box::pin(refused(&shop, owner)).await {
             assert!(matches!(error, Error::RenewalUnpaid), "{error:?}");
         }
         assert_eq!((now(&shop, owner).await.state, now(&shop, owner).await.month.number), (SubscriptionState::Active, 0));
