@@ -357,6 +357,25 @@ engines! {
         assert_eq!(plan_of(&world, team).await, ("business".to_owned(), 10));
     }
 
+    async fn whoever_changes_it_at_the_boundary_is_told_to_come_again_for_a_second_at_most(db: TestDb) {
+        let world = selling(db).await;
+        let (team, boss) = on_business(&world, 1).await;
+        pays_with(&world, team, "sandbox_pending").await;
+        world.passes(the_end(&subscription(&world, team).await).since(world.now()));
+        for (code, reason, again) in [
+            (Code::Unavailable, "RENEWAL_DUE", true),
+            (Code::FailedPrecondition, "SUBSCRIPTION_PAST_DUE", false),
+        ] {
+            let told = [
+                refused(boss.change_plan(change_to(team, "pro")).await, code, reason),
+                refused(boss.set_seats(set_seats(team, 11)).await, code, reason),
+                refused(boss.preview_change(preview(team, "", 11)).await, code, reason),
+            ];
+            assert!(told.iter().all(|it| it.retryable == again), "{told:?}");
+            world.passes(Span::SECOND);
+        }
+    }
+
     async fn a_month_with_changes_adds_up_for_finance(db: TestDb) {
         let world = selling(db).await;
         let ana = world.person(1);
