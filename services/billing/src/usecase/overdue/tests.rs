@@ -7,7 +7,7 @@ use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Answer, Asked, Call};
 use bursar_secret::Secret;
-use bursar_testkit::{TestDb, at, credits, engines, id, personal};
+use bursar_testkit::{at, credits, engines, id, personal};
 use bursar_time::{Clock, Span};
 
 use crate::domain::{News, Refusal, Subscription, SubscriptionState};
