@@ -164,6 +164,12 @@ impl<K: Serialize + DeserializeOwned> PageRequest<K> {
         self.page_before(rows, key, next)
     }
 
+    /// Makes the page out of up to [`Self::limit`] rows of those that were looked at; `edge` is the last of these, where there
+    /// may be more behind it. The page may be short, even empty, and still not be the last.
+    pub fn page_within<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K, edge: Option<K>) -> Result<Page<T>, Problem> {
+        if rows.len() > self.size as usize { self.page(rows, key) } else { self.page_before(rows, key, edge) }
+    }
+
     /// Makes the page out of its rows and the key after which the next one begins, if there is one.
     pub fn page_before<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K, next: Option<K>) -> Result<Page<T>, Problem> {
         let next_page_token = next.map(|next| self.token(&next)).transpose()?.unwrap_or_default();

@@ -75,9 +75,13 @@ pub(super) const LAST: &str = "inv_~";
 /// By the whole key of the index, as the lists of items are.
 pub(super) const LIST: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
     accepted_by, created_at, expires_at FROM invitations \
+    WHERE (organization_id, id) < ($1, $2) AND (organization_id, id) >= ($1, $3) \
+    AND ($4 = '' OR $4 = CASE WHEN state = 'PENDING' AND expires_at <= $5 THEN 'EXPIRED' ELSE state END) \
+    ORDER BY organization_id DESC, id DESC LIMIT $6";
+/// The last row that a page looks at, if there are so many: what has expired is told by the time, and no index knows it.
+pub(super) const EDGE: &str = "SELECT id FROM invitations \
     WHERE (organization_id, id) < ($1, $2) AND (organization_id, id) >= ($1, '') \
-    AND ($3 = '' OR $3 = CASE WHEN state = 'PENDING' AND expires_at <= $4 THEN 'EXPIRED' ELSE state END) \
-    ORDER BY organization_id DESC, id DESC LIMIT $5";
+    ORDER BY organization_id DESC, id DESC LIMIT 1 OFFSET $3";
 pub(super) const EXPIRE: &str = "UPDATE invitations SET state = 'EXPIRED' \
     WHERE organization_id = $1 AND state = 'PENDING' AND expires_at <= $2";
 pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
@@ -138,23 +142,42 @@ pub async fn by_token(tx: &mut Tx, digest: &TokenDigest) -> Result<Option<Invita
     Ok(on!(tx, c => sqlx::query_as(BY_TOKEN).bind(digest.as_bytes()).fetch_optional(c).await?))
 }
 
-/// Invitations, the latest first, before the given one.
+/// What was found of a page.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The invitations, the latest first.
+    pub rows: Vec<InvitationRow>,
+    /// The last invitation that was looked at, where there may be more behind it.
+    pub edge: Option<InvitationId>,
+}
+
+/// Up to `limit` invitations that match, the latest first, before the given one. Looks at no more than `scan` of them, however
+/// few match.
 pub async fn list(
     tx: &mut Tx,
     filter: &Filter,
     before: Option<InvitationId>,
-    limit: i64,
-) -> Result<Vec<InvitationRow>, DbError> {
+    (limit, scan): (i64, i64),
+) -> Result<Found, DbError> {
     let before = before.map_or_else(|| LAST.to_owned(), |id| id.to_string());
+    let edge: Option<InvitationId> = if filter.state.is_some() {
+        on!(tx, c => sqlx::query_scalar(EDGE)
+            .bind(filter.organization).bind(&before).bind(scan - 1).fetch_optional(c).await?)
+    } else {
+        None
+    };
+    let last = edge.map_or_else(String::new, |id| id.to_string());
     let state = filter.state.map_or("", State::as_str);
-    Ok(on!(tx, c => sqlx::query_as(LIST)
+    let rows = on!(tx, c => sqlx::query_as(LIST)
         .bind(filter.organization)
-        .bind(before)
+        .bind(&before)
+        .bind(&last)
         .bind(state)
         .bind(filter.now)
         .bind(limit)
         .fetch_all(c)
-        .await?))
+        .await?);
+    Ok(Found { rows, edge })
 }
 
 /// Writes down which invitations of an organization have expired.

@@ -123,8 +123,13 @@ pub(super) const MEMBER: &str = "SELECT m.organization_id, m.user_id, m.role, m.
     WHERE m.organization_id = $1 AND m.user_id = $2 AND m.role IS NOT NULL";
 pub(super) const LIST: &str = "SELECT m.organization_id, m.user_id, m.role, m.email, u.display_name, m.version, \
     m.joined_at FROM memberships m JOIN users u ON u.id = m.user_id \
-    WHERE m.organization_id = $1 AND m.role IS NOT NULL AND ($2 = '' OR m.role = $2) \
-    AND (m.joined_at, m.user_id) > ($3, $4) ORDER BY m.joined_at, m.user_id LIMIT $5";
+    WHERE m.organization_id = $1 AND m.role IS NOT NULL \
+    AND (m.joined_at, m.user_id) > ($2, $3) ORDER BY m.joined_at, m.user_id LIMIT $4";
+/// A statement of its own, which has an index of its own: a page of few among many reads those few.
+pub(super) const LIST_OF_ROLE: &str = "SELECT m.organization_id, m.user_id, m.role, m.email, u.display_name, m.version, \
+    m.joined_at FROM memberships m JOIN users u ON u.id = m.user_id \
+    WHERE m.organization_id = $1 AND m.role = $5 AND m.role IS NOT NULL \
+    AND (m.joined_at, m.user_id) > ($2, $3) ORDER BY m.joined_at, m.user_id LIMIT $4";
 pub(super) const JOIN: &str = "INSERT INTO memberships \
     (organization_id, user_id, role, state, email, email_key, version, joined_at, changed_at) \
     VALUES ($1, $2, $3, 'ACTIVE', $4, $5, 1, $6, $6) ON CONFLICT (organization_id, user_id) DO UPDATE SET \
@@ -238,15 +243,23 @@ pub async fn list(
     after: Option<&(Timestamp, UserId)>,
     limit: i64,
 ) -> Result<Vec<MemberRow>, DbError> {
-    let role = role.map_or("", Role::as_str);
     let joined = after.map_or(i64::MIN, |(joined, _)| joined.as_micros());
     let user = after.map_or_else(String::new, |(_, user)| user.to_string());
-    Ok(on!(tx, c => sqlx::query_as(LIST)
+    let Some(role) = role else {
+        return Ok(on!(tx, c => sqlx::query_as(LIST)
+            .bind(organization)
+            .bind(joined)
+            .bind(user)
+            .bind(limit)
+            .fetch_all(c)
+            .await?));
+    };
+    Ok(on!(tx, c => sqlx::query_as(LIST_OF_ROLE)
         .bind(organization)
-        .bind(role)
         .bind(joined)
         .bind(user)
         .bind(limit)
+        .bind(role)
         .fetch_all(c)
         .await?))
 }

@@ -53,7 +53,7 @@ async fn analyze(db: &Db, tables: &str) {
     }
 }
 
-/// Half of the members are somebody else's.
+/// Half of the members are somebody else's. Of each organization one is the owner, and the last of a page's length are Admins.
 async fn fill_members(db: &Db) {
     let people = numbers(1, MEMBERS);
     let mut statements = vec![format!(
@@ -71,7 +71,8 @@ async fn fill_members(db: &Db) {
             format!(
                 "INSERT INTO memberships (organization_id, user_id, role, state, email, email_key, version, joined_at, \
                  changed_at) {people} SELECT '{organization}', 'usr_' || CAST(1000000 + n AS TEXT), \
-                 CASE n WHEN 1 THEN 'OWNER' ELSE 'MEMBER' END, 'ACTIVE', 'x', 'x', 1, n, n FROM c"
+                 CASE WHEN n = 1 THEN 'OWNER' WHEN n > {MEMBERS} - {PAGE} THEN 'ADMIN' ELSE 'MEMBER' END, \
+                 'ACTIVE', 'x', 'x', 1, n, n FROM c"
             ),
         ]);
     }
@@ -222,12 +223,31 @@ bursar_testkit::engines! {
             Db::Sqlite { .. } => plan.contains("INDEX memberships_joined (organization_id=? AND (joined_at,user_id)>(?,?))"),
             Db::Postgres(_) => {
                 plan.contains("using memberships_joined on memberships")
-                    && plan.contains("Index Cond: ((organization_id = $1) AND (ROW(joined_at, user_id) > ROW($3, $4)))")
+                    && plan.contains("Index Cond: ((organization_id = $1) AND (ROW(joined_at, user_id) > ROW($2, $3)))")
             }
         };
         assert!(walks && !plan.contains("Sort") && !plan.contains("B-TREE"), "{plan}");
-        let page = |after: u32| format!("'org_1', '', {after}, 'usr_~', {PAGE}");
+        let page = |after: u32| format!("'org_1', {after}, 'usr_~', {PAGE}");
         costs_the_same(&db, memberships::LIST, &page(0), &page(MEMBERS - PAGE)).await;
+    }
+
+    /// However many others joined before and between them.
+    async fn each_page_of_the_members_of_a_role_is_a_walk_along_one_index(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        fill_members(&db).await;
+        let plan = plan(&db, memberships::LIST_OF_ROLE).await;
+        let walks = match &db {
+            Db::Sqlite { .. } => {
+                plan.contains("INDEX memberships_of_role (organization_id=? AND role=? AND (joined_at,user_id)>(?,?))")
+            }
+            Db::Postgres(_) => {
+                plan.contains("using memberships_of_role on memberships")
+                    && plan.contains("(organization_id = $1) AND (role = $5) AND (ROW(joined_at, user_id) > ROW($2, $3))")
+            }
+        };
+        assert!(walks && !plan.contains("Sort") && !plan.contains("B-TREE"), "{plan}");
+        let page = |role: &str| format!("'org_1', 0, '', {PAGE}, '{role}'");
+        costs_the_same(&db, memberships::LIST_OF_ROLE, &page("MEMBER"), &page("ADMIN")).await;
     }
 
     async fn each_page_of_items_is_a_walk_along_one_index(db: TestDb) {
@@ -257,8 +277,10 @@ bursar_testkit::engines! {
         let last = format!("prj_{}", 1_000_000 + 2 * PAGE + 1);
         costs_the_same(&db, projects::LIST, &page(projects::LAST), &page(&last)).await;
         let index = "invitations_organization";
-        walks_back(&db, invitations::LIST, (index, index), "organization_id,id").await;
-        let page = |before: &str| format!("'org_1', '{before}', '', 0, {PAGE}");
+        for statement in [invitations::LIST, invitations::EDGE] {
+            walks_back(&db, statement, (index, index), "organization_id,id").await;
+        }
+        let page = |before: &str| format!("'org_1', '{before}', '', '', 0, {PAGE}");
         let last = format!("inv_{}", 1_000_000 + 2 * PAGE + 1);
         costs_the_same(&db, invitations::LIST, &page(invitations::LAST), &page(&last)).await;
     }

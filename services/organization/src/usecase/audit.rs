@@ -39,12 +39,7 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         let found = audit::list(&mut tx, owner, &filter, page.after(), (page.limit(), SCAN)).await?;
         drop(tx);
-        let size = page.size() as usize;
-        let key = |row: &AuditRow| (row.at, row.id);
-        if found.rows.len() > size {
-            return Ok(page.page(found.rows, key)?);
-        }
-        Ok(page.page_before(found.rows, key, found.edge)?)
+        Ok(page.page_within(found.rows, |row| (row.at, row.id), found.edge)?)
     }
 
     async fn known(&self, id: OrganizationId) -> Result<(), Error> {

@@ -23,6 +23,8 @@ use crate::store::{memberships, organizations};
 
 /// The span in which an organization's invitations are counted.
 const DAY: Span = Span::DAY;
+/// Invitations that a page looks at, however few of them match its filter: what a page costs at most.
+const SCAN: i64 = 5_000;
 /// How long an organization is new.
 const NEW: Span = Span::from_days(7);
 
@@ -151,7 +153,7 @@ impl Organization {
         Ok(Done::New(InvitationView { invitation, state: State::Pending }, Vec::new()))
     }
 
-    /// Invitations, the latest first.
+    /// Invitations, the latest first. A filtered page may be short, even empty, and still not be the last.
     pub async fn list_invitations(
         &self,
         call: &Call,
@@ -163,8 +165,8 @@ impl Organization {
         let InvitationsWanted { state, page } = wanted?;
         let now = self.now();
         let filter = Filter { organization, state, now };
-        let rows = invitations::list(&mut tx, &filter, page.after().copied(), page.limit()).await?;
-        page.page(rows, |row| row.id)?.try_map(|row| view(row, now))
+        let found = invitations::list(&mut tx, &filter, page.after().copied(), (page.limit(), SCAN)).await?;
+        page.page_within(found.rows, |row| row.id, found.edge)?.try_map(|row| view(row, now))
     }
 
     /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an expired one

@@ -1,11 +1,13 @@
 //! `InvitationService`, the organization's side.
 
-use bursar_id::Role;
-use bursar_organization::store::{invitations, mail_counts};
+use bursar_id::{InvitationId, Role};
+use bursar_organization::store::invitations::{self, InvitationRow};
+use bursar_organization::store::mail_counts;
 use bursar_proto::event::v1::UserUpdated;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
-use bursar_proto::organization::v1::InvitationState::{Accepted, Expired, Pending, Revoked, Unspecified};
+use bursar_proto::organization::v1::InvitationState::{Accepted, Declined, Expired, Pending, Revoked, Unspecified};
+use bursar_secret::TokenDigest;
 use bursar_testkit::{answers_with, id, refused};
 use bursar_time::Span;
 use tonic::{Code, Response, Status};
@@ -49,6 +51,34 @@ async fn states(by: &Who, organization: &str, state: proto::InvitationState) -> 
     };
     let listed = list(by, request).await.expect("listed").invitations;
     listed.into_iter().map(|it| (it.email.clone(), it.state())).collect()
+}
+
+/// Writes so many invitations down that were made now: by turns they were taken back, and are over without anybody having
+/// written so.
+async fn write(world: &World, by: &Who, organization: &str, count: u16) {
+    let now = world.clock.now();
+    let mut tx = world.store.begin().await.expect("a transaction");
+    for n in 0..count {
+        let [high, low] = n.to_be_bytes();
+        let mut digest = [0; 32];
+        digest[..2].copy_from_slice(&[high, low]);
+        let email = format!("n{n}@x.org");
+        let row = InvitationRow {
+            id: InvitationId::from_parts(now.as_millis(), [0, 0, 0, 0, 0, 0, 0, 0, high, low]),
+            organization_id: organization.parse().expect("an id"),
+            email: email.clone(),
+            email_key: email,
+            role: Role::Member,
+            state: if n % 2 == 0 { "REVOKED" } else { "PENDING" }.to_owned(),
+            lifetime: Span::SECOND,
+            invited_by: by.user,
+            accepted_by: None,
+            created_at: now,
+            expires_at: now,
+        };
+        invitations::insert(&mut tx, &row, &TokenDigest::from_bytes(digest)).await.expect("written");
+    }
+    tx.commit().await.expect("committed");
 }
 
 /// What somebody is called as a member.
@@ -367,6 +397,46 @@ bursar_testkit::engines! {
         refused(list(&ada, request.clone()).await, Code::InvalidArgument, "INVALID_FIELDS");
         refused(list(&ben, request.clone()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
         refused(list(&eve, request).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    async fn a_state_that_few_are_in_gives_short_pages_and_comes_to_an_end(db: TestDb) {
+        // As many as a page looks at.
+        const SCAN: u16 = 5_000;
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        world.join(&ada, &acme, 2, Role::Member).await;
+        world.advance(Span::MINUTE);
+        write(&world, &ada, &acme, SCAN).await;
+        let asked = |state: proto::InvitationState, page_token: String| proto::ListInvitationsRequest {
+            organization_id: acme.clone(),
+            state: state.into(),
+            page_size: 10,
+            page_token,
+        };
+        // The one that was accepted is the oldest of all.
+        for (state, first, second) in [(Accepted, 0, 1), (Declined, 0, 0), (Pending, 0, 0)] {
+            let page = list(&ada, asked(state, String::new())).await.expect("listed");
+            assert_eq!(page.invitations.len(), first, "{state:?}");
+            assert_ne!(page.next_page_token, "", "{state:?}: no more is looked at, and there may be more");
+            let page = list(&ada, asked(state, page.next_page_token)).await.expect("listed");
+            assert_eq!((page.invitations.len(), page.next_page_token.as_str()), (second, ""), "{state:?}");
+        }
+        // Where many are in it, pages are whole, and none of them is lost.
+        for state in [Revoked, Expired] {
+            let (mut listed, mut page_token) = (0, String::new());
+            loop {
+                let request = proto::ListInvitationsRequest { page_size: 1_000, ..asked(state, page_token) };
+                let page = list(&ada, request).await.expect("listed");
+                listed += page.invitations.len();
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+                assert!(page.invitations.len() == 1_000 || listed == usize::from(SCAN) / 2, "{state:?}: {listed}");
+            }
+            assert_eq!(listed, usize::from(SCAN) / 2, "{state:?}");
+        }
     }
 
     async fn what_is_kept_for_repetitions_names_who_is_invited_and_who_is_a_member_by_id_alone(db: TestDb) {

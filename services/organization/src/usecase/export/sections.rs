@@ -86,7 +86,7 @@ impl Organization {
             (exporting.began, invitations::Filter { organization: exporting.id, state: None, now: exporting.began });
         let filter = &filter;
         let page = |mut tx: Tx, before| async move {
-            let rows = invitations::list(&mut tx, filter, before, PAGE).await?;
+            let rows = invitations::list(&mut tx, filter, before, (PAGE, PAGE)).await?.rows;
             let Some(last) = rows.last() else { return Ok(None) };
             let told: Result<_, Error> = rows.iter().map(|row| lines::invitation(row, began)).collect();
             Ok(Some((last.id, told?)))
