@@ -74,7 +74,8 @@ impl Callers {
     }
 }
 
-async fn operator(world: &World) -> String {
+/// A token of the operator's.
+pub(crate) async fn operator(world: &World) -> String {
     let Operator { client_id, client_secret } = world.deployment().operator();
     let request = IssueServiceTokenRequest { client_id, client_secret };
     given(world.anybody().service_accounts().issue_service_token(request).await).access_token

@@ -16,6 +16,7 @@ mod input;
 mod limiting;
 mod members;
 mod operations;
+mod page_tokens;
 mod policies;
 mod pool;
 mod production;
@@ -25,6 +26,7 @@ mod starting;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod texts;
 mod trust;
 mod windows;
 
@@ -75,9 +77,10 @@ behaviours! {
     input::oversized_messages,
     trust::garbled_messages_are_the_callers_fault_in_every_service,
     trust::documents_too_deep_or_too_long_are_refused_and_the_service_goes_on,
-    trust::page_tokens_belong_to_the_list_that_gave_them,
+    page_tokens::page_tokens_belong_to_the_list_that_gave_them,
     trust::refusals_fit_into_headers_whatever_was_sent,
-    trust::names_are_what_they_seem,
+    texts::names_are_what_they_seem,
+    texts::no_text_is_longer_than_may_be_and_none_comes_back,
     acting::only_a_service_acts_for_a_user_in_every_service,
     acting::an_owner_cannot_leave_in_the_name_of_somebody_who_owns_nothing,
     standing::a_suspended_user_is_refused_in_every_service_within_two_seconds,
