@@ -2,13 +2,13 @@
 //! be is the domain's to say ([`Kinds::new`]).
 
 mod file;
+mod form;
 
 use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::domain::kind::{Declared, Kinds};
-use file::File;
+use crate::domain::kind::Kinds;
 
 /// The kinds of every deployment.
 const BUILT_IN: &str = include_str!("../../kinds.toml");
@@ -31,16 +31,21 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(unreadable)
 }
 
-/// The kinds of a file's text beside the built-in ones, or every flaw in it; a flaw in the file's form is the only one told.
+/// The kinds of a file's text beside the built-in ones, or every flaw in its form and in what it declares, so that nobody starts
+/// anew for each. A text that is no TOML has that flaw alone, and a kind that nobody can name those of its form.
 fn parse(own: Option<&str>) -> Result<Kinds, Vec<String>> {
-    let built_in = declared(BUILT_IN)?;
-    let own = own.map(declared).transpose()?.unwrap_or_default();
-    Kinds::new(built_in, own)
-}
-
-fn declared(text: &str) -> Result<Vec<Declared>, Vec<String>> {
-    let file: File = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
-    Ok(file.declared())
+    let mut flaws = Vec::new();
+    let Some(built_in) = form::read(BUILT_IN, &[], &mut flaws) else { return Err(flaws) };
+    let own = match own {
+        Some(text) => form::read(text, &built_in, &mut flaws),
+        None => Some(Vec::new()),
+    };
+    let Some(own) = own else { return Err(flaws) };
+    match Kinds::new(built_in, own) {
+        Ok(kinds) if flaws.is_empty() => Ok(kinds),
+        Ok(_) => Err(flaws),
+        Err(more) => Err(flaws.into_iter().chain(more).collect()),
+    }
 }
 
 /// Why there are no kinds: everything that is wrong with the file.
@@ -174,6 +179,72 @@ mod tests {
         assert_eq!(flaws("[[kinds]]\nname = 'x'\ncolour = 1").len(), 1, "a flaw in the form");
         let missing = load(Some(Path::new("/nowhere/kinds.toml"))).expect_err("missing").to_string();
         assert!(missing.starts_with("the kinds file /nowhere/kinds.toml is wrong:\n  cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn of_a_kind_that_cannot_be_read_everything_else_is_told() {
+        let cases: [(&str, &[&str]); 13] = [
+            // A misspelt key is read as the one that was meant.
+            (
+                "[[kinds]]\nnmae = 'note'\nparents = ['nowhere']",
+                &["did you mean `name`?", "kind note: parents: there is no kind \"nowhere\""],
+            ),
+            (
+                "[[knids]]\nname = 'note'\nparents = ['nowhere']",
+                &["did you mean `kinds`?", "kind note: parents: there is no kind \"nowhere\""],
+            ),
+            (
+                "[[kinds]]\nname = 'note'\nhas_contents = 'yes'\nschema = '{'\n[[kinds]]\nname = 'Bad!'",
+                &[
+                    "did you mean `has_content`?",
+                    "invalid type: string \"yes\", expected a boolean",
+                    "kind note: schema: is no JSON",
+                    "kind \"Bad!\": ",
+                ],
+            ),
+            // One that is far was none.
+            (
+                "[[kinds]]\nname = 'note'\ncolour = 1\nparents = ['nowhere']",
+                &["unknown field `colour`", "kind note: parents: there is no kind \"nowhere\""],
+            ),
+            // What cannot be read is no flaw of any other sort.
+            ("[[kinds]]\nname = 'note'\nparents = 5\nmay_stand_alone = false", &["invalid type: integer `5`"]),
+            ("[[kinds]]\nname = 'note'\nparents = [7]\nmay_stand_alone = false", &["invalid type: integer `7`"]),
+            (
+                "[[kinds]]\nname = 'note'\nparents = [7, 'nowhere']\nmay_stand_alone = 'no'\nsecret_fields = [8, 'a b']",
+                &[
+                    "invalid type: integer `7`",
+                    "invalid type: string \"no\"",
+                    "invalid type: integer `8`",
+                    "kind note: parents: there is no kind \"nowhere\"",
+                    "kind note: secret_fields: \"a b\" ",
+                ],
+            ),
+            (
+                "[[kinds]]\nname = 'note'\nschema = {}\nsecret_fields = 'pin'",
+                &["invalid type: map", "invalid type: string \"pin\""],
+            ),
+            // Of what nobody can name, its form alone; nor is it known which kind it was.
+            (
+                "[[kinds]]\nname = 5\nhas_content = 1\n[[kinds]]\nname = 'note'\nparents = ['other', 'chat', 'chat']",
+                &["invalid type: integer `5`", "invalid type: integer `1`", "kind note: parents: names chat twice"],
+            ),
+            ("[[kinds]]\nparents = ['nowhere']", &["missing field `name`"]),
+            ("kinds = 5", &["invalid type: integer `5`"]),
+            ("kinds = [1, 2]", &["invalid type: integer `1`", "invalid type: integer `2`"]),
+            ("colour = 1\n[[kinds]]\nname = 'note'\nparents = ['other']", &["unknown field `colour`"]),
+        ];
+        for (text, told) in cases {
+            let found = flaws(text);
+            for said in told {
+                assert_eq!(found.iter().filter(|flaw| flaw.contains(said)).count(), 1, "{said:?} of {found:#?}");
+            }
+            assert_eq!(found.len(), told.len(), "each once, and nothing else: {found:#?}");
+        }
+        assert_eq!(flaws("[[kinds").len(), 1, "what is no TOML has that flaw alone");
+        // What stands for a text that cannot be read stands for none in a file of which all can be.
+        let odd = flaws("[[kinds]]\nname = \"\\u0000unread\"");
+        assert!(odd.len() == 1 && odd[0].starts_with("kind \"\\0unread\": name"), "{odd:#?}");
     }
 
     /// An operator's file with edits: every flaw is told, and none is a panic.
