@@ -69,7 +69,7 @@ async fn write(world: &World, by: &Who, organization: &str, count: u16) {
             email: email.clone(),
             email_key: email,
             role: Role::Member,
-            state: if n % 2 == 0 { "REVOKED" } else { "PENDING" }.to_owned(),
+            state: if n.is_multiple_of(2) { "REVOKED" } else { "PENDING" }.to_owned(),
             lifetime: Span::SECOND,
             invited_by: by.user,
             accepted_by: None,
