@@ -38,6 +38,7 @@ const LISTS: &[(&str, Whose)] = &[
     ("/bursar.identity.v1.ContextService/ListContexts", Nobodys),
     ("/bursar.identity.v1.ServiceAccountService/ListServiceAccounts", Nobodys),
     ("/bursar.identity.v1.SessionService/ListSessions", Nobodys),
+    ("/bursar.identity.v1.UserService/ListUsers", Nobodys),
     ("/bursar.organization.v1.AuditService/ListAuditEvents", Teams("organization_id")),
     ("/bursar.organization.v1.InvitationService/ListInvitations", Teams("organization_id")),
     ("/bursar.organization.v1.LibraryService/ListItems", Teams("owner")),
