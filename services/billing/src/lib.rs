@@ -73,6 +73,7 @@ use usecase::reports::ReportUseCases;
 use usecase::settings::SettingsUseCases;
 use usecase::subscriptions::SubscriptionUseCases;
 use usecase::top_ups::TopUps;
+use usecase::viewing::Viewing;
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
@@ -228,7 +229,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules, costly: costly.clone() },
         erasures: ErasureUseCases { lanes: lanes.clone(), db: db.clone(), entropy: env.entropy.clone() },
         reports: ReportUseCases { db: db.clone(), clock: env.clock.clone(), access: access.clone(), costly },
-        access: access.clone(),
+        viewing: Viewing::new(access.clone(), mutations),
         catalogs: CatalogUseCases { db: db.clone(), present: catalog.clone() },
         reloading: reloading.clone(),
         pages: PageKey::new(sealer.derive("billing page tokens")),

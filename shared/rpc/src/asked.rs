@@ -37,6 +37,11 @@ impl Call {
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
+
+    /// Which RPC: `bursar.billing.v1.CreditService/GrantCredits`.
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
 }
 
 /// A mutating request as it was parsed. Its flaws are told only to a caller whose standing allows to ask

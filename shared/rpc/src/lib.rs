@@ -22,6 +22,7 @@ pub mod convert;
 pub mod document;
 pub mod idempotent;
 pub mod keys;
+mod looks;
 pub mod mutation;
 pub mod origin;
 pub mod page;

@@ -34,7 +34,8 @@ use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 use prost::Message;
 
-use crate::access::is_privileged;
+use crate::access::{ROLE_NOT_ALLOWED, is_privileged};
+use crate::looks::RefusedLooks;
 use crate::{Asked, Call, Caller, IdempotencyKey, Kept, Problem, Stored};
 
 /// What a mutating use case gives.
@@ -111,6 +112,7 @@ pub struct Mutations<P> {
     entropy: Entropy,
     outbox: P,
     tells: bool,
+    looks: RefusedLooks,
 }
 
 /// A mutating call that is being carried out, in a transaction of its own. Dropping it undoes everything.
@@ -165,7 +167,7 @@ enum Told {
 impl<P: Publish> Mutations<P> {
     /// Mutations in a store, with events into an outbox of the same store.
     pub fn new(db: Db, clock: Clock, entropy: Entropy, outbox: P) -> Self {
-        Self { db, clock, entropy, outbox, tells: false }
+        Self { db, clock, entropy, outbox, tells: false, looks: RefusedLooks::default() }
     }
 
     /// Tells organization, which lists everybody's, of each audit row.
@@ -240,26 +242,58 @@ impl<P: Publish> Mutations<P> {
         self.outbox.commit(m.tx, events).await
     }
 
-    /// Undoes everything and keeps the refusal's row, if one is due: of a privileged call by somebody who belongs there.
-    /// A stranger's refusal is counted by the stack's metrics only; a log that strangers can fill is a weapon.
+    /// Undoes everything and keeps the refusal's row, if one is due: of a privileged call by somebody who belongs there, or of
+    /// any that the role does not allow. A stranger's refusal is counted by the stack's metrics only; a log that strangers can
+    /// fill is a weapon.
     async fn refuse<E: Refusing>(&self, m: Mutation, error: E) -> E {
-        let due = m.admitted && is_privileged(m.call.caller.permission());
-        let row = error.reason().filter(|_| due).and_then(|reason| self.row(&m, Outcome::Refused, Some(reason)));
+        let reason = error.reason().filter(|reason| m.admitted && is_told(&m.call, reason));
+        let row = reason.and_then(|reason| self.row(&m, Outcome::Refused, Some(reason)));
         // Its connection and its locks are needed back.
         if let Err(error) = m.tx.rollback().await {
             tracing::warn!(%error, "cannot roll a refused call back; the store does when its connection goes");
         }
-        let Some(row) = row else {
-            return error;
-        };
-        if let Err(failure) = self.keep(&row).await {
-            tracing::error!(error = %failure, method = row.method, "cannot write the audit row of a refusal");
+        if let Some(row) = row {
+            self.keep_refusal(&row).await;
         }
         error
     }
 
-    /// Keeps the row of a refused look at what only few may see, where nothing was to be changed; gives the refusal back.
-    /// The caller belongs to `owner`: strangers must not get here.
+    /// Keeps the row of a refused look at what only few may see, the first in an hour of those that are alike; gives the
+    /// refusal back. The caller belongs to `owner`: strangers must not get here.
+    pub async fn refused_look<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
+        let Some(reason) = error.reason().filter(|reason| is_told(call, reason)) else {
+            return error;
+        };
+        let Some((actor, on_behalf_of)) = actor(&call.caller, None) else {
+            return error;
+        };
+        let at = match self.clock.believed() {
+            Ok(at) => at,
+            Err(failure) => {
+                tracing::error!(error = %failure, method = call.method, "cannot write the audit row of a refusal");
+                return error;
+            }
+        };
+        let row = AuditRow {
+            id: AuditId::from_parts(at.as_millis(), self.entropy.bytes()),
+            at,
+            owner: Some(owner),
+            actor,
+            on_behalf_of,
+            method: call.method.to_owned(),
+            target: None,
+            outcome: Outcome::Refused,
+            reason: Some(reason.to_owned()),
+            request_id: None,
+        };
+        if self.looks.is_first(&row) && !self.keep_refusal(&row).await {
+            self.looks.forget(&row);
+        }
+        error
+    }
+
+    /// Keeps the row of a refused call that is carried out elsewhere; gives the refusal back. The caller belongs to `owner`:
+    /// strangers must not get here.
     pub async fn refused<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
         let asked = Asked::read(call.clone(), "", &(), |(), _| Some(()));
         match self.begin(&asked).await {
@@ -272,6 +306,15 @@ impl<P: Publish> Mutations<P> {
                 error
             }
         }
+    }
+
+    /// Whether the row is kept. Whoever is refused is told so in any case.
+    async fn keep_refusal(&self, row: &AuditRow) -> bool {
+        let kept = self.keep(row).await;
+        if let Err(failure) = &kept {
+            tracing::error!(error = %failure, method = row.method, "cannot write the audit row of a refusal");
+        }
+        kept.is_ok()
     }
 
     async fn keep(&self, row: &AuditRow) -> Result<(), DbError> {
@@ -414,28 +457,37 @@ impl Mutation {
         }
     }
 
-    /// Who acts, and for whom: a person, a person's key or an operator in a person's name, a service.
     fn actor(&self) -> Option<(String, Option<String>)> {
-        match &self.call.caller {
-            Caller::User(user) => {
-                let id = user.user.to_string();
-                let key = user.key.as_ref().map(|key| key.id.to_string());
-                Some(match user.operator.map(|operator| operator.to_string()).or(key) {
-                    Some(actor) => (actor, Some(id)),
-                    None => (id, None),
-                })
-            }
-            Caller::Service(service) => {
-                let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string()).or(self.proven.clone());
-                Some((service.account.to_string(), user))
-            }
-            Caller::Anonymous => Some((self.proven.clone()?, None)),
-        }
+        actor(&self.call.caller, self.proven.as_ref())
     }
 
     async fn replay<T>(self) -> Result<Answer<T>, DbError> {
         self.tx.rollback().await?;
         let answer = self.before.ok_or_else(|| DbError::corrupt("a replay of nothing"))?;
         Ok(Answer::Replay(answer))
+    }
+}
+
+/// Whether the audit log hears of this refusal of somebody who belongs there.
+fn is_told(call: &Call, reason: &str) -> bool {
+    reason == ROLE_NOT_ALLOWED || is_privileged(call.caller.permission())
+}
+
+/// Who acts, and for whom: a person, a person's key or an operator in a person's name, a service.
+fn actor(caller: &Caller, proven: Option<&String>) -> Option<(String, Option<String>)> {
+    match caller {
+        Caller::User(user) => {
+            let id = user.user.to_string();
+            let key = user.key.as_ref().map(|key| key.id.to_string());
+            Some(match user.operator.map(|operator| operator.to_string()).or(key) {
+                Some(actor) => (actor, Some(id)),
+                None => (id, None),
+            })
+        }
+        Caller::Service(service) => {
+            let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string());
+            Some((service.account.to_string(), user.or_else(|| proven.cloned())))
+        }
+        Caller::Anonymous => Some((proven?.clone(), None)),
     }
 }

@@ -243,6 +243,15 @@ pub struct Spender {
     pub token: Option<Word>,
 }
 
+/// A call of which the audit log is told in the transaction that carries it out, beside its entry in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToldCall {
+    /// The RPC.
+    pub method: &'static str,
+    /// What the id of its row is made of, beside the time.
+    pub row: [u8; 10],
+}
+
 /// A command with who must be a member for it, and its caller's name for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -261,6 +270,9 @@ pub struct Request {
     pub renewal_settled: bool,
     /// Whether what is known of the organization's members and policies may be out of date.
     pub feed_stale: bool,
+    /// What the audit log is told of it when it is carried out; `None` where the ledger alone tells of it, or something else
+    /// that it is a part of.
+    pub told: Option<Box<ToldCall>>,
 }
 
 /// Which stored rows must be in the state before a request can be decided.
@@ -289,7 +301,7 @@ impl Request {
     /// A request with the fingerprint of its command.
     pub fn new(name: Option<RequestName>, salt: Salt, command: Command) -> Self {
         let fingerprint = fingerprint(&command);
-        Self { name, fingerprint, spender: None, salt, command, renewal_settled: false, feed_stale: false }
+        Self { name, fingerprint, spender: None, salt, command, renewal_settled: false, feed_stale: false, told: None }
     }
 
     /// The program's own request without a name.
@@ -313,6 +325,12 @@ impl Request {
     #[must_use]
     pub fn under_stale_feed(self, feed_stale: bool) -> Self {
         Self { feed_stale, ..self }
+    }
+
+    /// The same, of which the audit log is told.
+    #[must_use]
+    pub fn told_as(self, call: ToldCall) -> Self {
+        Self { told: Some(Box::new(call)), ..self }
     }
 
     /// Whether what is known of members and policies has a part in deciding it: whoever acts with a user's token, and

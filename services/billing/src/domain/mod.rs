@@ -118,7 +118,7 @@ pub use changes::Changes;
 pub use charge::{Charge, Metered, Refund};
 pub use codec::Unreadable;
 pub use command::{CaptureCommand, ChargeCommand, Cost, GrantCommand, RefundCommand, VoidCommand};
-pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender};
+pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender, ToldCall};
 pub use command::{RestoreCommand, TakeBackCommand};
 pub use contract::{Contract, ContractError, Feature, Features};
 pub use decide::decide;

@@ -5,7 +5,7 @@ use std::mem::take;
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_server::AccountService;
-use bursar_rpc::{Answer, Asked, Call, Caller, Page, PageKey, PageRequest, Violations};
+use bursar_rpc::{Answer, Asked, Call, Page, PageKey, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse, settings};
@@ -16,10 +16,11 @@ use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::entries::Listed;
 use crate::usecase::erasures::ErasureUseCases;
 use crate::usecase::settings::SettingsUseCases;
+use crate::usecase::viewing::Viewing;
 
 /// Serves `AccountService`.
 pub(crate) struct AccountHandler {
-    pub(crate) access: Access,
+    pub(crate) viewing: Viewing,
     pub(crate) accounts: AccountUseCases,
     pub(crate) erasures: ErasureUseCases,
     pub(crate) settings: SettingsUseCases,
@@ -28,9 +29,9 @@ pub(crate) struct AccountHandler {
 
 impl AccountHandler {
     /// May the caller do this with the account, and is it there?
-    async fn opened(&self, caller: &Caller, owner: &str) -> Result<OwnerId, Error> {
-        let owner = self.access.to(caller, parse::owner_for(caller, owner)?).await?.owner;
-        self.accounts.opened(caller, owner).await?;
+    async fn opened(&self, call: &Call, owner: &str) -> Result<OwnerId, Error> {
+        let owner = self.viewing.to(call, parse::owner_for(call.caller(), owner)?).await?.owner;
+        self.accounts.opened(call.caller(), owner).await?;
         Ok(owner)
     }
 }
@@ -41,18 +42,18 @@ impl AccountService for AccountHandler {
         &self,
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::GetBalanceResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.opened(&caller, &request.owner).await?;
+        let owner = self.opened(&call, &request.owner).await?;
         let (model, project) = parse::work(&request.model, &request.project)?;
         let view = self.accounts.balance(owner, model.as_ref(), project.as_ref()).await?;
         Ok(Response::new(answer::balance(&view)))
     }
 
     async fn list_lots(&self, request: Request<pb::ListLotsRequest>) -> Result<Response<pb::ListLotsResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.opened(&caller, &request.owner).await?;
+        let owner = self.opened(&call, &request.owner).await?;
         let arguments = self.pages.list("ListLots", [owner.to_string().as_str()]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let lots = self.accounts.lots(owner, &page).await?;
@@ -64,15 +65,15 @@ impl AccountService for AccountHandler {
         &self,
         request: Request<pb::ListLedgerEntriesRequest>,
     ) -> Result<Response<pb::ListLedgerEntriesResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.opened(&caller, &request.owner).await?;
+        let owner = self.opened(&call, &request.owner).await?;
         let filter = parse::ledger_filter(&request)?;
         let arguments = format!("{filter:?}");
         let arguments = self.pages.list("ListLedgerEntries", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let show = |page: Page<Listed>| page.messages(|entry| answer::entry(&entry));
-        let page = self.accounts.ledger((&caller, owner), &filter, &page, show).await?;
+        let page = self.accounts.ledger((call.caller(), owner), &filter, &page, show).await?;
         Ok(Response::new(pb::ListLedgerEntriesResponse { entries: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -80,9 +81,9 @@ impl AccountService for AccountHandler {
         &self,
         request: Request<pb::VerifyLedgerRequest>,
     ) -> Result<Response<pb::VerifyLedgerResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let owner = self.opened(&caller, &request.get_ref().owner).await?;
-        let verdict = self.accounts.verify(&caller, owner).await?;
+        let call = Call::of(&request)?;
+        let owner = self.opened(&call, &request.get_ref().owner).await?;
+        let verdict = self.accounts.verify(call.caller(), owner).await?;
         let flaw = verdict.result.as_ref().err();
         Ok(Response::new(pb::VerifyLedgerResponse {
             valid: flaw.is_none(),
@@ -97,8 +98,8 @@ impl AccountService for AccountHandler {
         &self,
         request: Request<pb::GetAccountSettingsRequest>,
     ) -> Result<Response<pb::GetAccountSettingsResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let owner = self.opened(&caller, &request.get_ref().owner).await?;
+        let call = Call::of(&request)?;
+        let owner = self.opened(&call, &request.get_ref().owner).await?;
         let found = settings::settings(&self.settings.get(owner).await?);
         Ok(Response::new(pb::GetAccountSettingsResponse { settings: Some(found) }))
     }
@@ -130,10 +131,10 @@ impl AccountService for AccountHandler {
         &self,
         request: Request<pb::EraseDetailsRequest>,
     ) -> Result<Response<pb::EraseDetailsResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let request = request.into_inner();
-        let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
-        let erased = self.erasures.erase(allowed, parse::erasure(&request)?).await?;
+        let allowed = Access::service(call.caller(), parse::owner(&request.owner)?)?;
+        let erased = self.erasures.erase(&call, allowed, parse::erasure(&request)?).await?;
         Ok(Response::new(pb::EraseDetailsResponse { seq: erased.entry, replayed: erased.replayed }))
     }
 }

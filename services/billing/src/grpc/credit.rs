@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::usecase::access::{Access, Allowed, patience};
 use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::credits::{Asked, CreditUseCases};
+use crate::usecase::viewing::Viewing;
 
 /// The most charges in one batch.
 const MAX_BATCH: usize = 1_000;
@@ -26,6 +27,7 @@ const MAX_BATCH: usize = 1_000;
 pub(crate) struct CreditHandler {
     pub(crate) credits: CreditUseCases,
     pub(crate) accounts: AccountUseCases,
+    pub(crate) viewing: Viewing,
     pub(crate) pages: PageKey,
 }
 
@@ -192,11 +194,12 @@ impl CreditService for CreditHandler {
         &self,
         request: Request<pb::ListHoldsRequest>,
     ) -> Result<Response<pb::ListHoldsResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.viewer(&caller, &request.owner).await?.owner;
-        self.accounts.opened(&caller, owner).await?;
-        let member = holds_of(&caller, parse::member(&request.member)?)?;
+        let owner = self.viewer(call.caller(), &request.owner).await?.owner;
+        self.accounts.opened(call.caller(), owner).await?;
+        let member = holds_of(call.caller(), parse::member(&request.member)?);
+        let member = self.viewing.told(&call, owner, member).await?;
         let arguments = self.pages.list("ListHolds", [owner.to_string().as_str(), &request.member]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let page = self.credits.open_holds(owner, member, &page).await?.messages(|hold| answer::hold(owner, &hold));
@@ -212,7 +215,7 @@ impl CreditService for CreditHandler {
         let owner = parse::owner(&request.owner)?;
         let granting = async {
             let allowed = Access::service(call.caller(), owner)?;
-            Box::pin(self.credits.grant(allowed, parse::grant(&request)?)).await
+            Box::pin(self.credits.grant(&call, allowed, parse::grant(&request)?)).await
         };
         let granted = self.credits.told(&call, owner, granting.await).await?;
         let lot = answer::lot(&granted.lot);
@@ -225,7 +228,7 @@ impl CreditService for CreditHandler {
         let owner = parse::owner(&request.owner)?;
         let voiding = async {
             let allowed = Access::service(call.caller(), owner)?;
-            self.credits.void(allowed, parse::void(&request)?).await
+            self.credits.void(&call, allowed, parse::void(&request)?).await
         };
         let (lot, voided) = self.credits.told(&call, owner, voiding.await).await?;
         Ok(Response::new(pb::VoidLotResponse { lot: Some(answer::lot(&lot)), replayed: voided.replayed }))

@@ -6,7 +6,7 @@ use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::invoice_service_server::InvoiceService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Caller, PageKey, PageRequest, Problem};
+use bursar_rpc::{Call, PageKey, PageRequest, Problem};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
@@ -16,22 +16,22 @@ use super::settings::to_profile;
 use crate::document::Format;
 use crate::domain::{DocumentKind, Invoice, InvoiceLine, LineKind};
 use crate::error::Error;
-use crate::usecase::access::Access;
 use crate::usecase::invoices::InvoiceUseCases;
+use crate::usecase::viewing::Viewing;
 
 /// How large a part of a document is.
 const CHUNK: usize = 64 * 1024;
 
 /// Serves `InvoiceService`.
 pub(crate) struct InvoiceHandler {
-    pub(crate) access: Access,
+    pub(crate) viewing: Viewing,
     pub(crate) invoices: InvoiceUseCases,
     pub(crate) pages: PageKey,
 }
 
 impl InvoiceHandler {
-    async fn owner(&self, caller: &Caller, owner: &str) -> Result<OwnerId, Error> {
-        Ok(self.access.to(caller, parse::owner_for(caller, owner)?).await?.owner)
+    async fn owner(&self, call: &Call, owner: &str) -> Result<OwnerId, Error> {
+        Ok(self.viewing.to(call, parse::owner_for(call.caller(), owner)?).await?.owner)
     }
 }
 
@@ -41,9 +41,9 @@ impl InvoiceService for InvoiceHandler {
         &self,
         request: Request<pb::ListInvoicesRequest>,
     ) -> Result<Response<pb::ListInvoicesResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let owner = self.owner(&caller, &asked.owner).await?;
+        let owner = self.owner(&call, &asked.owner).await?;
         let list = self.pages.list("ListInvoices", [owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.invoices.list(owner, &page).await?.messages(|it| invoice(&it));
@@ -54,9 +54,9 @@ impl InvoiceService for InvoiceHandler {
         &self,
         request: Request<pb::GetInvoiceRequest>,
     ) -> Result<Response<pb::GetInvoiceResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let owner = self.owner(&caller, &asked.owner).await?;
+        let owner = self.owner(&call, &asked.owner).await?;
         let found = self.invoices.get(owner, parse::id("invoice_id", &asked.invoice_id)?).await?;
         Ok(Response::new(pb::GetInvoiceResponse { invoice: Some(invoice(&found)) }))
     }
@@ -67,13 +67,13 @@ impl InvoiceService for InvoiceHandler {
         &self,
         request: Request<pb::RenderInvoiceRequest>,
     ) -> Result<Response<Self::RenderInvoiceStream>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let owner = self.owner(&caller, &asked.owner).await?;
+        let owner = self.owner(&call, &asked.owner).await?;
         let format = format(asked.format());
         let id = parse::id("invoice_id", &asked.invoice_id)?;
         let format = format.ok_or_else(|| Problem::invalid_field("format", "must be HTML or PDF"))?;
-        let document = self.invoices.render(&caller, owner, id, format).await?;
+        let document = self.invoices.render(call.caller(), owner, id, format).await?;
         Ok(Response::new(chunks(document.into())))
     }
 }

@@ -36,7 +36,6 @@ use bursar_proto::testing::v1::sandbox_service_server::SandboxServiceServer;
 use bursar_rpc::{MAX_MESSAGE, PageKey};
 use tonic::service::Routes;
 
-use crate::usecase::access::Access;
 use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::catalogs::CatalogUseCases;
 use crate::usecase::credits::CreditUseCases;
@@ -49,6 +48,7 @@ use crate::usecase::reloading::Reloading;
 use crate::usecase::reports::ReportUseCases;
 use crate::usecase::settings::SettingsUseCases;
 use crate::usecase::subscriptions::SubscriptionUseCases;
+use crate::usecase::viewing::Viewing;
 
 /// The gRPC services that billing answers, besides its events.
 pub(crate) const SERVICES: [&str; 9] = [
@@ -68,7 +68,7 @@ pub(crate) const SANDBOX: &str = "bursar.testing.v1.SandboxService";
 
 /// The use cases behind the handlers.
 pub(crate) struct Parts {
-    pub(crate) access: Access,
+    pub(crate) viewing: Viewing,
     pub(crate) credits: CreditUseCases,
     pub(crate) accounts: AccountUseCases,
     pub(crate) erasures: ErasureUseCases,
@@ -93,25 +93,32 @@ macro_rules! limited {
 
 /// The bare routes of every service, without the stack; in development with the one that plays the payment provider.
 pub(crate) fn routes(parts: Parts, development: bool) -> Routes {
-    let Parts { access, credits, accounts, erasures, reports, subscriptions, purchases, .. } = parts;
+    let Parts { viewing, credits, accounts, erasures, reports, subscriptions, purchases, .. } = parts;
     let Parts { payments, settings, invoices, catalogs, reloading, limits, pages, .. } = parts;
     let catalog = catalog::CatalogHandler { catalogs, reloading, pages: pages.clone() };
     let usage =
-        usage::UsageHandler { access: access.clone(), accounts: accounts.clone(), reports, pages: pages.clone() };
-    let credit = credit::CreditHandler { credits, accounts: accounts.clone(), pages: pages.clone() };
+        usage::UsageHandler { viewing: viewing.clone(), accounts: accounts.clone(), reports, pages: pages.clone() };
+    let credit =
+        credit::CreditHandler { credits, accounts: accounts.clone(), viewing: viewing.clone(), pages: pages.clone() };
     let account =
-        account::AccountHandler { access: access.clone(), accounts, erasures, settings, pages: pages.clone() };
-    let invoice = invoice::InvoiceHandler { access, invoices, pages: pages.clone() };
+        account::AccountHandler { viewing: viewing.clone(), accounts, erasures, settings, pages: pages.clone() };
+    let invoice = invoice::InvoiceHandler { viewing: viewing.clone(), invoices, pages: pages.clone() };
     let sandbox = sandbox::SandboxHandler(payments.clone());
     let routes = Routes::new(limited!(AccountServiceServer, account))
         .add_service(limited!(CreditServiceServer, credit))
         .add_service(limited!(CatalogServiceServer, catalog))
         .add_service(limited!(
             SubscriptionServiceServer,
-            subscription::SubscriptionHandler(subscriptions, payments.clone())
+            subscription::SubscriptionHandler(subscriptions, payments.clone(), viewing.clone())
         ))
-        .add_service(limited!(PaymentServiceServer, payment::PaymentHandler(payments.clone(), pages.clone())))
-        .add_service(limited!(PurchaseServiceServer, purchase::PurchaseHandler(purchases, payments, pages.clone())))
+        .add_service(limited!(
+            PaymentServiceServer,
+            payment::PaymentHandler(payments.clone(), pages.clone(), viewing.clone())
+        ))
+        .add_service(limited!(
+            PurchaseServiceServer,
+            purchase::PurchaseHandler(purchases, payments, pages.clone(), viewing)
+        ))
         .add_service(limited!(LimitServiceServer, limit::LimitHandler(limits, pages)))
         .add_service(limited!(InvoiceServiceServer, invoice))
         .add_service(limited!(UsageServiceServer, usage));

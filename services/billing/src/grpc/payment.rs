@@ -6,7 +6,7 @@ use bursar_id::{OwnerId, PaymentMethodId};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::payment_service_server::PaymentService;
 use bursar_rpc::convert::{price, to_money, to_timestamp};
-use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Stored, Violations};
+use bursar_rpc::{Asked, Call, PageKey, PageRequest, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::parse;
@@ -14,12 +14,13 @@ use crate::domain::{Dispute, Payment, PaymentState, Purpose, SavedMethod};
 use crate::error::Error;
 use crate::payment::Action;
 use crate::usecase::payments::{BegunSetup, PaymentUseCases, RefundOrder};
+use crate::usecase::viewing::Viewing;
 
 /// The longest URL that a customer comes back to.
 const MAX_URL_BYTES: usize = 2_048;
 
 /// Answers with the use cases.
-pub(crate) struct PaymentHandler(pub(crate) PaymentUseCases, pub(crate) PageKey);
+pub(crate) struct PaymentHandler(pub(crate) PaymentUseCases, pub(crate) PageKey, pub(crate) Viewing);
 
 #[tonic::async_trait]
 impl PaymentService for PaymentHandler {
@@ -27,9 +28,9 @@ impl PaymentService for PaymentHandler {
         &self,
         request: Request<pb::ListPaymentMethodsRequest>,
     ) -> Result<Response<pb::ListPaymentMethodsResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
+        let allowed = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
         let list = self.1.list("ListPaymentMethods", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.0.methods(allowed.owner, &page).await?.messages(|it| method(&it));
@@ -86,9 +87,9 @@ impl PaymentService for PaymentHandler {
         &self,
         request: Request<pb::GetPaymentRequest>,
     ) -> Result<Response<pb::GetPaymentResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let owner = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?.owner;
+        let owner = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?.owner;
         let found = self.0.get(owner, parse::id("payment_id", &asked.payment_id)?).await?;
         let action = self.0.action(&found).await;
         Ok(Response::new(pb::GetPaymentResponse { payment: Some(payment(&found, action.as_ref())) }))
@@ -98,9 +99,9 @@ impl PaymentService for PaymentHandler {
         &self,
         request: Request<pb::ListPaymentsRequest>,
     ) -> Result<Response<pb::ListPaymentsResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
+        let allowed = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
         let list = self.1.list("ListPayments", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let known = |it: &Payment| self.0.cashier.till.payments.known_action(it.id, it.state);

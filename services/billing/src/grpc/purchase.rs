@@ -5,7 +5,7 @@ use std::mem::take;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::purchase_service_server::PurchaseService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Stored, Violations};
+use bursar_rpc::{Asked, Call, PageKey, PageRequest, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
@@ -13,9 +13,15 @@ use super::{parse, payment};
 use crate::domain::{PurchaseState, Receipt};
 use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::purchases::PurchaseUseCases;
+use crate::usecase::viewing::Viewing;
 
 /// Answers with the use cases.
-pub(crate) struct PurchaseHandler(pub(crate) PurchaseUseCases, pub(crate) PaymentUseCases, pub(crate) PageKey);
+pub(crate) struct PurchaseHandler(
+    pub(crate) PurchaseUseCases,
+    pub(crate) PaymentUseCases,
+    pub(crate) PageKey,
+    pub(crate) Viewing,
+);
 
 #[tonic::async_trait]
 impl PurchaseService for PurchaseHandler {
@@ -41,9 +47,9 @@ impl PurchaseService for PurchaseHandler {
         &self,
         request: Request<pb::GetPurchaseRequest>,
     ) -> Result<Response<pb::GetPurchaseResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let owner = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?.owner;
+        let owner = self.3.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?.owner;
         let found = self.0.get(owner, parse::id("purchase_id", &asked.purchase_id)?).await?;
         Ok(Response::new(pb::GetPurchaseResponse { purchase: Some(receipt(&found)) }))
     }
@@ -52,9 +58,9 @@ impl PurchaseService for PurchaseHandler {
         &self,
         request: Request<pb::ListPurchasesRequest>,
     ) -> Result<Response<pb::ListPurchasesResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
+        let allowed = self.3.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
         let list = self.2.list("ListPurchases", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.0.list(allowed.owner, &page).await?.messages(|it| receipt(&it));

@@ -6,7 +6,7 @@ use bursar_id::{OrganizationId, OwnerId};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Asked, Call, Caller, Stored, Violations};
+use bursar_rpc::{Asked, Call, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
@@ -17,9 +17,10 @@ use crate::usecase::canceling::CancelAt;
 use crate::usecase::moving::{Move, Moved};
 use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::subscriptions::SubscriptionUseCases;
+use crate::usecase::viewing::Viewing;
 
 /// Answers with the use cases.
-pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases, pub(crate) PaymentUseCases);
+pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases, pub(crate) PaymentUseCases, pub(crate) Viewing);
 
 impl SubscriptionHandler {
     /// An answer with its payment as it is now.
@@ -57,9 +58,9 @@ impl SubscriptionService for SubscriptionHandler {
         &self,
         request: Request<pb::PreviewChangeRequest>,
     ) -> Result<Response<pb::PreviewChangeResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
+        let allowed = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
         let mut bad = Violations::new();
         let wanted = change::preview(&asked, &mut bad);
         bad.finish()?;
@@ -146,8 +147,9 @@ impl SubscriptionService for SubscriptionHandler {
         &self,
         request: Request<pb::GetSubscriptionRequest>,
     ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &request.into_inner().owner)?).await?;
+        let call = Call::of(&request)?;
+        let owner = parse::owner_for(call.caller(), &request.into_inner().owner)?;
+        let allowed = self.2.to(&call, owner).await?;
         let found = self.0.get(allowed.owner).await?;
         let contract = self.0.contract_of(allowed.owner).await?.as_ref().map(contract::waiting);
         let found = pb::Subscription { contract, ..subscription(&found) };

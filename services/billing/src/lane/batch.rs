@@ -6,14 +6,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bursar_db::audit::{self, AuditRow};
 use bursar_db::{Db, DbError, Tx};
 use bursar_events::Outbox;
 use bursar_id::OwnerId;
 use bursar_jobs::Jobs;
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::Publish as _;
 use bursar_time::{Clock, Timestamp};
 
+use super::audit_rows;
 use super::job::{Answer, Job, Refused};
 use super::known::Known;
 use super::limits::events;
@@ -35,6 +38,7 @@ pub(super) struct Carried {
 /// What a batch is about to come to, and what tells of it when it does.
 struct Told {
     carried: Carried,
+    rows: Vec<AuditRow>,
     events: Vec<Payload>,
     /// Whether a job was enqueued with it.
     crossed: bool,
@@ -49,7 +53,7 @@ pub struct Batcher {
     pub(super) layout: Layout,
     /// Whether what many owners ask for may share a transaction.
     pub(super) combine: bool,
-    /// Where alerts are told; nowhere in tests that are about nothing of that.
+    /// Where alerts and audit rows are told; nowhere in tests that are about nothing of that.
     pub(super) outbox: Option<Outbox>,
     /// Where accounts are looked at that fell below what their top-up wants; likewise.
     pub(super) jobs: Option<Jobs>,
@@ -61,7 +65,7 @@ impl Batcher {
         Self { db, clock, rules, layout: Layout::Together, combine: true, outbox: None, jobs: None }
     }
 
-    /// The same, telling of alerts by events of this outbox, which is in the same store.
+    /// The same, telling of alerts and audit rows by events of this outbox, which is in the same store.
     #[must_use]
     pub fn telling(self, outbox: Outbox) -> Self {
         Self { outbox: Some(outbox), ..self }
@@ -91,8 +95,13 @@ impl Batcher {
         }
     }
 
-    /// Commits what was written together with the events that tell of it.
-    pub(super) async fn commit(&self, tx: Tx, events: Vec<Payload>) -> Result<(), DbError> {
+    /// Commits what was written together with its audit rows and the events that tell of both.
+    pub(super) async fn commit(&self, mut tx: Tx, rows: &[AuditRow], mut events: Vec<Payload>) -> Result<(), DbError> {
+        if !rows.is_empty() {
+            audit::record_all(&mut tx, rows).await?;
+            let told = |outbox: &Outbox| rows.iter().map(|row| outbox.audited(row)).collect::<Vec<_>>();
+            events.extend(self.outbox.as_ref().map(told).unwrap_or_default());
+        }
         match &self.outbox {
             Some(outbox) => outbox.commit(tx, events).await,
             None => tx.commit().await,
@@ -139,7 +148,7 @@ impl Batcher {
     pub(crate) async fn apply(&self, tx: &mut Tx, job: &Job) -> Result<Answer, DbError> {
         while self.portion(tx, job.owner).await? {}
         let carried = carry_out(self, tx, &[job], Repetitions::LookedUp).await?;
-        // What is booked this way takes nothing, so it alerts nobody.
+        // What is booked this way takes nothing, so it alerts nobody, and is a part of what has an audit row of its own.
         let answer = carried.ok_or_else(unexpected_repetition)?.carried.answers.pop().flatten();
         Ok(answer.unwrap_or(Err(Refused::Unavailable)))
     }
@@ -191,8 +200,8 @@ impl Batcher {
     async fn attempt(&self, jobs: &[&Job], repetitions: Repetitions) -> Result<Option<Carried>, DbError> {
         let mut tx = self.db.begin().await?;
         let decided = carry_out(self, &mut tx, jobs, repetitions).await?;
-        let Some(Told { carried, events, crossed }) = decided else { return Ok(None) };
-        self.commit(tx, events).await?;
+        let Some(Told { carried, rows, events, crossed }) = decided else { return Ok(None) };
+        self.commit(tx, &rows, events).await?;
         self.wake(crossed);
         Ok(Some(carried))
     }
@@ -231,15 +240,16 @@ async fn carry_out(
         None => Some(Err(Refused::Failed)),
     });
     let answers: Vec<Option<Answer>> = decided.collect();
+    let answered = || jobs.iter().zip(&answers).filter_map(|(job, answer)| Some((*job, answer.as_ref()?)));
     if repetitions == Repetitions::Unlikely {
-        let decided = jobs.iter().zip(&answers).filter_map(|(job, answer)| Some((*job, answer.as_ref()?)));
-        let refused = refused_keys(decided);
+        let refused = refused_keys(answered());
         if !refused.is_empty() && !ledger::by_key(tx, &refused).await?.is_empty() {
             return Ok(None);
         }
     }
+    let rows = audit_rows::rows(answered(), || now);
     let (known, events, crossed) = write(batcher, tx, states, stored).await?;
-    Ok(Some(Told { carried: Carried { answers, known }, events, crossed }))
+    Ok(Some(Told { carried: Carried { answers, known }, rows, events, crossed }))
 }
 
 /// Decides one job on what is loaded.

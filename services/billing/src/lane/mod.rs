@@ -33,6 +33,7 @@
 //! | `limits` | what decisions need of the accounts' limits, and the alerts that come of them |
 //! | `allowances` | what is used of allowances, where somebody wants to be told and nobody has counted |
 //! | `top_ups` | accounts that fell below what their top-up wants, and the job that looks at them |
+//! | `audit_rows` | the audit rows of what is no spending, beside its entries in the ledger |
 //! | `known`, `warm` | accounts remembered; decisions prepared on them, and whether they still count |
 //! | `rules` | the deployment's rules, replaced as a whole |
 //! | `thread`, `metrics` | where a lane runs; what it tells operators |
@@ -42,6 +43,7 @@
 
 mod allowances;
 mod aside;
+mod audit_rows;
 mod batch;
 mod job;
 mod known;

@@ -17,9 +17,11 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bursar_db::DbError;
+use bursar_db::audit::AuditRow;
 use bursar_id::OwnerId;
 use bursar_time::Timestamp;
 
+use super::audit_rows;
 use super::batch::{Batcher, Carried, decide_one, refused_keys};
 use super::job::{Answer, Job, Refused, Submission};
 use super::known::{Known, Warm};
@@ -110,8 +112,10 @@ pub(super) enum Written {
 impl Batcher {
     /// Writes what was decided in one transaction, or carries the same jobs out by an ordinary batch.
     pub(super) async fn write(&self, jobs: &[&Job], decisions: Decisions) -> Result<Written, DbError> {
-        let refused = refused_keys(jobs.iter().copied().zip(&decisions.answers));
-        match self.put(&refused, &decisions.batch()).await {
+        let decided = || jobs.iter().copied().zip(&decisions.answers);
+        let refused = refused_keys(decided());
+        let rows = audit_rows::rows(decided(), || self.clock.now());
+        match self.put(&refused, &decisions.batch(), &rows).await {
             Ok(true) => Ok(Written::AsDecided(decisions.answers)),
             Ok(false) => Ok(Written::Redone(self.run(jobs).await?)),
             Err(error) if error.is_unique_violation() => Ok(Written::Redone(self.run_with_repetitions(jobs).await?)),
@@ -126,17 +130,22 @@ impl Batcher {
 
     /// Writes the batch; `false` if its decisions do not count: an account is not as they rest on it, or one of the
     /// requests refused was carried out before and has its first answer.
-    async fn put(&self, refused: &[(OwnerId, RequestKey)], batch: &Batch<'_>) -> Result<bool, DbError> {
+    async fn put(
+        &self,
+        refused: &[(OwnerId, RequestKey)],
+        batch: &Batch<'_>,
+        rows: &[AuditRow],
+    ) -> Result<bool, DbError> {
         let events = events(batch.unsaved);
         let nobody_crossed = top_ups::crossed(batch.unsaved).next().is_none();
-        if refused.is_empty() && events.is_empty() && nobody_crossed {
+        if refused.is_empty() && events.is_empty() && rows.is_empty() && nobody_crossed {
             return write::commit(&self.db, self.layout, batch).await;
         }
         let mut tx = self.db.begin().await?;
         let new = refused.is_empty() || ledger::by_key(&mut tx, refused).await?.is_empty();
         if new && write::write(&mut tx, self.layout, batch).await? {
             let crossed = self.look_at_crossed(&mut tx, batch.unsaved).await?;
-            self.commit(tx, events).await?;
+            self.commit(tx, rows, events).await?;
             self.wake(crossed);
             return Ok(true);
         }

@@ -1,7 +1,8 @@
 //! Spending, reserving, settling, giving back, granting and voiding: one request to the lanes each.
 //!
-//! What is done has its entry in the ledger, which is its row of the audit log. What an operator is refused has none there, and
-//! so has a row of its own ([`CreditUseCases::told`]).
+//! What is done has its entry in the ledger, which of spending is all that tells of it. Granting and voiding have a row of the
+//! audit log beside it, in the same transaction ([`told_job`]), and what an operator is refused of them has a row, too
+//! ([`CreditUseCases::told`]).
 
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
@@ -16,7 +17,7 @@ use super::catalogs::CatalogHandle;
 use crate::domain::{
     Attribution, CaptureCommand, CatalogVersion, Charge, ChargeCommand, Charged, Command, GrantCommand, Granted, Held,
     Hold, HoldCommand, HoldState, Lot, MeterUse, ModelName, Outcome, Priced, RefundCommand, Refunded, Refusal,
-    Released, Request, RequestName, VoidCommand, Voided,
+    Released, Request, RequestName, ToldCall, VoidCommand, Voided,
 };
 use crate::error::Error;
 use crate::lane::{Answer, Job, RulesHandle, charges};
@@ -167,9 +168,14 @@ impl CreditUseCases {
     }
 
     /// Grants a lot.
-    pub(crate) async fn grant(&self, allowed: Allowed, grant: Asked<GrantCommand>) -> Result<Granted, Error> {
+    pub(crate) async fn grant(
+        &self,
+        call: &Call,
+        allowed: Allowed,
+        grant: Asked<GrantCommand>,
+    ) -> Result<Granted, Error> {
         let flaw = self.flaw(&grant.command);
-        let job = self.job(allowed, grant.request_id, Command::Grant(grant.command));
+        let job = told_job(call, allowed, &self.entropy, grant.request_id, Command::Grant(grant.command));
         if let Some(flaw) = flaw
             && !self.is_known(allowed.owner, &job.request).await?
         {
@@ -200,9 +206,15 @@ impl CreditUseCases {
     }
 
     /// Voids what remains of a lot; answers with the lot as it is afterwards.
-    pub(crate) async fn void(&self, allowed: Allowed, void: Asked<VoidCommand>) -> Result<(Lot, Voided), Error> {
+    pub(crate) async fn void(
+        &self,
+        call: &Call,
+        allowed: Allowed,
+        void: Asked<VoidCommand>,
+    ) -> Result<(Lot, Voided), Error> {
         let (owner, lot) = (allowed.owner, void.command.lot);
-        let Outcome::Voided(voided) = self.run(allowed, void.request_id, Command::Void(void.command)).await? else {
+        let job = told_job(call, allowed, &self.entropy, void.request_id, Command::Void(void.command));
+        let Outcome::Voided(voided) = answered(self.lanes.one(job).await?)? else {
             return Err(Error::Failed);
         };
         let seq = self.rules.current().key.seq(owner, lot).ok_or(Error::NotFound("lot"))?;
@@ -229,6 +241,19 @@ pub(super) fn job(allowed: Allowed, entropy: &Entropy, id: Option<RequestId>, co
         actor,
         request: Request::new(name, entropy.bytes(), command).for_member(spender).under_stale_feed(stale),
     }
+}
+
+/// The same for a call that is no spending: when it is carried out, the audit log is told.
+pub(super) fn told_job(
+    call: &Call,
+    allowed: Allowed,
+    entropy: &Entropy,
+    id: Option<RequestId>,
+    command: Command,
+) -> Job {
+    let job = job(allowed, entropy, id, command);
+    let told = ToldCall { method: call.method(), row: entropy.bytes() };
+    Job { request: job.request.told_as(told), ..job }
 }
 
 /// Members see what is their own; more takes a role.

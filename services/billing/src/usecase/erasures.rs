@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bursar_db::Db;
 use bursar_id::{OwnerId, UserId};
+use bursar_rpc::Call;
 use bursar_secret::Entropy;
 
 use super::access::Allowed;
-use super::credits::{Asked, answered, job};
+use super::credits::{Asked, answered, told_job};
 use crate::domain::{Command, Erased, Outcome};
 use crate::error::Error;
 use crate::lane::Lanes;
@@ -26,13 +27,18 @@ pub(crate) struct ErasureUseCases {
 
 impl ErasureUseCases {
     /// Books the ERASE entry and then removes what it excuses. Cut off in between, the same request goes on: the entry
-    /// is replayed, and what is gone already is not there to be removed.
-    pub(crate) async fn erase(&self, allowed: Allowed, erasure: Asked<Option<UserId>>) -> Result<Erased, Error> {
+    /// is replayed, and what is gone already is not there to be removed. The audit log is told with the entry.
+    pub(crate) async fn erase(
+        &self,
+        call: &Call,
+        allowed: Allowed,
+        erasure: Asked<Option<UserId>>,
+    ) -> Result<Erased, Error> {
         let (owner, member) = (allowed.owner, erasure.command);
         if accounts::find(&mut self.db.read().await?, owner).await?.is_none() {
             return Err(Error::NotFound("account"));
         }
-        let job = job(allowed, &self.entropy, erasure.request_id, Command::Erase { member });
+        let job = told_job(call, allowed, &self.entropy, erasure.request_id, Command::Erase { member });
         let Outcome::Erased(erased) = answered(self.lanes.one(job).await?)? else {
             return Err(Error::Failed);
         };

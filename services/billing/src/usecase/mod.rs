@@ -52,4 +52,5 @@ pub(crate) mod subjects;
 pub(crate) mod subscriptions;
 pub(crate) mod sweep;
 pub(crate) mod top_ups;
+pub(crate) mod viewing;
 mod years;

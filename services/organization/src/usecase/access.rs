@@ -84,7 +84,7 @@ impl Organization {
     }
 
     /// Demands that the caller may look at what only few see. A member's refusal stands in the audit log, as that of a
-    /// change does.
+    /// change does, but of many that are alike one in an hour.
     pub(super) async fn see(
         &self,
         call: &Call,
@@ -97,7 +97,7 @@ impl Organization {
         match looked {
             Err(Error::Refused(refusal)) if refusal != Refusal::NotAMember => {
                 let error = Error::from(refusal);
-                Err(self.0.mutations.refused(call, OwnerId::Organization(organization), error).await)
+                Err(self.0.mutations.refused_look(call, OwnerId::Organization(organization), error).await)
             }
             looked => looked,
         }
