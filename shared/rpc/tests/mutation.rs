@@ -13,7 +13,7 @@ use bursar_rpc::{
     ServiceRole, Stored,
 };
 use bursar_secret::Entropy;
-use bursar_time::{Clock, Timestamp};
+use bursar_time::{Clock, Span, Timestamp};
 
 /// Nobody is told.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +67,7 @@ impl Stored for At {
 
 struct World {
     db: Db,
+    clock: Clock,
     mutations: Mutations<Silence>,
     _folder: tempfile::TempDir,
 }
@@ -78,8 +79,8 @@ impl World {
         let db = Db::open(&url, &Migrations::SHARED, &PoolOptions::default()).await.expect("opened");
         db.migrate(&Migrations::SHARED).await.expect("migrated");
         let clock = Clock::test(Timestamp::EPOCH);
-        let mutations = Mutations::new(db.clone(), clock, Entropy::seeded(1), Silence);
-        Self { db, mutations, _folder: folder }
+        let mutations = Mutations::new(db.clone(), clock.clone(), Entropy::seeded(1), Silence);
+        Self { db, clock, mutations, _folder: folder }
     }
 
     async fn set(&self, asked: &Asked<i64>) -> Result<Answer<At>, Error> {
@@ -106,6 +107,12 @@ impl World {
         (self.mutations.end(m, done).await, said)
     }
 
+    async fn run(&self, sql: &'static str) {
+        let mut tx = self.db.begin().await.expect("begins");
+        on!(&mut tx, c => drop(sqlx::raw_sql(sql).execute(c).await.expect("runs")));
+        tx.commit().await.expect("commits");
+    }
+
     async fn count(&self, table: &str) -> i64 {
         let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
         let mut tx = self.db.read().await.expect("reads");
@@ -114,7 +121,7 @@ impl World {
     }
 }
 
-/// Negative times are refused; anonymous callers are strangers.
+/// Negative times are refused, and odd ones to every role; anonymous callers are strangers.
 async fn set(m: &mut Mutation, asked: &Asked<i64>) -> Result<Done<At, ()>, Error> {
     if asked.caller().service().is_none() {
         return Err(Problem::permission_denied("NOT_A_MEMBER", "a stranger").into());
@@ -122,6 +129,9 @@ async fn set(m: &mut Mutation, asked: &Asked<i64>) -> Result<Done<At, ()>, Error
     m.admit(None::<OwnerId>);
     let Some(&micros) = m.open(asked).await? else { return Ok(Done::Replay) };
     m.about(&micros);
+    if micros < 0 && micros % 2 == 0 {
+        return Err(Problem::permission_denied("ROLE_NOT_ALLOWED", "the role does not allow this").into());
+    }
     if micros < 0 {
         return Err(Problem::failed_precondition("TOO_EARLY", "time never goes back").into());
     }
@@ -185,6 +195,61 @@ async fn a_refusal_leaves_nothing_but_its_row_and_a_strangers_not_even_that() {
     assert_eq!(world.count("requests").await, 0);
     assert_eq!(world.count("audit").await, 2, "what is privileged, by somebody who belongs there");
     assert_eq!(world.count("audit WHERE target = '-1' AND request_id = 'a' AND reason = 'TOO_EARLY'").await, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_by_role_has_a_row_also_where_every_member_may_call() {
+    let world = World::new().await;
+    let every = || operator().at(Permission::UseWorkspace);
+    for _ in 0..2 {
+        refused(world.set(&asked_of(every(), "Clock/Set", "a", -2)).await, "ROLE_NOT_ALLOWED");
+    }
+    refused(world.set(&asked_of(every(), "Clock/Set", "a", -1)).await, "TOO_EARLY");
+    assert_eq!(world.count("audit").await, 2, "each call that would change something");
+    assert_eq!(world.count("audit WHERE target = '-2' AND request_id = 'a' AND reason = 'ROLE_NOT_ALLOWED'").await, 2);
+}
+
+#[tokio::test]
+async fn of_refused_looks_that_are_alike_one_in_an_hour_has_a_row() {
+    let world = World::new().await;
+    let owner = OwnerId::User(UserId::from_parts(1, [0; 10]));
+    let look = async |method: &'static str, permission, reason| {
+        let call = Call::new(operator().at(permission), method);
+        let error = Error::Problem(Problem::permission_denied(reason, "no"));
+        let error = world.mutations.refused_look(&call, owner, error).await;
+        assert_eq!(error.reason(), Some(reason), "it is given back");
+    };
+    for _ in 0..5 {
+        look("Books/Look", Permission::ViewBilling, "ROLE_NOT_ALLOWED").await;
+        // What every member may look at is refused for reasons that are of no interest.
+        look("Books/Look", Permission::UseWorkspace, "NOT_READY").await;
+    }
+    assert_eq!(world.count("audit WHERE method = 'Books/Look' AND outcome = 'REFUSED'").await, 1);
+    look("Books/List", Permission::ViewBilling, "ROLE_NOT_ALLOWED").await;
+    look("Books/Look", Permission::Own, "SECOND_FACTOR_REQUIRED").await;
+    assert_eq!(world.count("audit").await, 3, "another page, and another reason at what is for few");
+    world.clock.advance(Span::HOUR).expect("time moves on");
+    look("Books/Look", Permission::ViewBilling, "ROLE_NOT_ALLOWED").await;
+    assert_eq!(world.count("audit WHERE method = 'Books/Look' AND reason = 'ROLE_NOT_ALLOWED'").await, 2);
+    assert_eq!(world.count("audit WHERE owner IS NOT NULL AND target IS NULL AND request_id IS NULL").await, 4);
+}
+
+#[tokio::test]
+async fn a_look_whose_row_could_not_be_written_is_told_the_next_time() {
+    let world = World::new().await;
+    let owner = OwnerId::User(UserId::from_parts(1, [0; 10]));
+    let look = async || {
+        let error = Error::Problem(Problem::permission_denied("ROLE_NOT_ALLOWED", "no"));
+        let call = Call::new(operator().at(Permission::ViewBilling), "Books/Look");
+        drop(world.mutations.refused_look(&call, owner, error).await);
+    };
+    world.run("ALTER TABLE audit RENAME TO elsewhere").await;
+    look().await;
+    world.run("ALTER TABLE elsewhere RENAME TO audit").await;
+    assert_eq!(world.count("audit").await, 0);
+    look().await;
+    look().await;
+    assert_eq!(world.count("audit").await, 1);
 }
 
 #[tokio::test]

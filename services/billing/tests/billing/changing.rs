@@ -331,7 +331,7 @@ engines! {
         let others = ["PLAN_NOT_FOUND", "PLAN_NOT_FOR_SALE", "REQUEST_ID_REUSED", "SEATS_NOT_FOR_SALE"];
         let both = |more: &[&str]| ["DONE"].iter().chain(&refusals).chain(more).map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
         assert_eq!((about("/ChangePlan"), about("/SetSeats")), (both(&others), both(&[])));
-        assert!(about("/PreviewChange").is_empty());
+        assert_eq!(about("/PreviewChange"), BTreeSet::from(["ROLE_NOT_ALLOWED".to_owned()]), "only who may not look");
         let done: Vec<_> = rows.iter().filter(|row| row.method.ends_with("/SetSeats") && row.reason.is_none()).collect();
         assert_eq!(done[0].target, Some(subscription(&world, team).await.id));
         for (standing, version, reason) in [(Standing::Suspended, 1, "ORGANIZATION_SUSPENDED"), (Standing::Deleted, 2, "ORGANIZATION_DELETED")] {

@@ -4,6 +4,7 @@
 mod apart;
 mod fair;
 mod looking;
+mod told;
 
 use std::time::Duration;
 
