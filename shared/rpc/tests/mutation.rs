@@ -109,7 +109,7 @@ impl World {
 
     async fn run(&self, sql: &'static str) {
         let mut tx = self.db.begin().await.expect("begins");
-        on!(&mut tx, c => drop(sqlx::raw_sql(sql).execute(c).await.expect("runs")));
+        on!(&mut tx, c => sqlx::raw_sql(sql).execute(c).await.expect("runs").rows_affected());
         tx.commit().await.expect("commits");
     }
 
@@ -121,7 +121,7 @@ impl World {
     }
 }
 
-/// Negative times are refused, and odd ones to every role; anonymous callers are strangers.
+/// Negative times are refused, even ones by role; anonymous callers are strangers.
 async fn set(m: &mut Mutation, asked: &Asked<i64>) -> Result<Done<At, ()>, Error> {
     if asked.caller().service().is_none() {
         return Err(Problem::permission_denied("NOT_A_MEMBER", "a stranger").into());
@@ -213,7 +213,7 @@ async fn a_refusal_by_role_has_a_row_also_where_every_member_may_call() {
 async fn of_refused_looks_that_are_alike_one_in_an_hour_has_a_row() {
     let world = World::new().await;
     let owner = OwnerId::User(UserId::from_parts(1, [0; 10]));
-    let look = async |method: &'static str, permission, reason| {
+    let look = async |method: &'static str, permission: Permission, reason: &'static str| {
         let call = Call::new(operator().at(permission), method);
         let error = Error::Problem(Problem::permission_denied(reason, "no"));
         let error = world.mutations.refused_look(&call, owner, error).await;

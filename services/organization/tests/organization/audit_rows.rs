@@ -333,11 +333,8 @@ bursar_testkit::engines! {
         let stage = Stage::set(world, &ada).await;
         stage.world.join(&ada, &stage.acme, 4, Role::Member).await;
         let few = rpcs(|rule| {
-            !matches!(
-                rule.permission,
-                Permission::Unspecified | Permission::Self_ | Permission::UseWorkspace | Permission::ViewBilling
-                    | Permission::ViewUsage | Permission::ViewBalance | Permission::Operate
-            )
+            let for_all = [Permission::Unspecified, Permission::Self_, Permission::UseWorkspace, Permission::Operate];
+            !for_all.contains(&rule.permission)
         });
         for rpc in ["ListAuditEvents", "ListInvitations", "RemoveMember", "SetAvatar", "TransferOwnership"] {
             assert!(few.contains(rpc), "{rpc} in {few:?}");
@@ -365,6 +362,43 @@ bursar_testkit::engines! {
             assert_ne!(reason(&outcome), "OK", "{rpc}");
             // Whoever holds the token of an invitation belongs there as far as the log is concerned, but joining is for all.
             assert_eq!(rows, [], "{rpc}");
+        }
+    }
+
+    async fn what_is_for_few_by_an_rpc_that_is_for_all_leaves_a_row_when_a_member_is_refused(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, dan) = (world.who(1), world.who(4));
+        let stage = Stage::set(world, &ada).await;
+        stage.world.join(&ada, &stage.acme, 4, Role::Member).await;
+        for (rpc, target) in [("DeleteItem", &stage.item), ("DeleteProject", &stage.project)] {
+            let (outcome, rows) = stage.rows_of(&dan, rpc).await;
+            assert_eq!(reason(&outcome), "ROLE_NOT_ALLOWED", "{rpc}");
+            let [row] = rows.as_slice() else { panic!("{rpc}: {rows:?}") };
+            assert!(row.method.ends_with(&format!("/{rpc}")), "{row:?}");
+            let told = (row.actor.clone(), row.outcome, row.reason.as_deref(), row.target.as_ref());
+            let expected = (dan.user.to_string(), Outcome::Refused, Some("ROLE_NOT_ALLOWED"), Some(target));
+            assert_eq!(told, expected, "{rpc}");
+            assert_eq!(row.owner.map(|owner| owner.to_string()).as_ref(), Some(&stage.acme), "{rpc}");
+        }
+    }
+
+    async fn whoever_polls_what_is_refused_leaves_one_row_in_an_hour(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let stage = Stage::set(world, &ada).await;
+        stage.world.join(&ada, &stage.acme, 4, Role::Member).await;
+        for minutes in [0, 30, 60] {
+            // A token lives for minutes.
+            let (dan, mut rows) = (stage.world.who(4), 0);
+            for _ in 0..20 {
+                for rpc in ["ListAuditEvents", "ListInvitations"] {
+                    let (outcome, new) = stage.rows_of(&dan, rpc).await;
+                    assert_eq!(reason(&outcome), "ROLE_NOT_ALLOWED", "{rpc}");
+                    rows += new.len();
+                }
+            }
+            assert_eq!(rows, if minutes == 30 { 0 } else { 2 }, "one of each, after {minutes} minutes");
+            stage.world.advance(bursar_time::Span::from_secs(30 * 60));
         }
     }
 
