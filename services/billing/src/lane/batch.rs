@@ -240,16 +240,23 @@ async fn carry_out(
         None => Some(Err(Refused::Failed)),
     });
     let answers: Vec<Option<Answer>> = decided.collect();
-    let answered = || jobs.iter().zip(&answers).filter_map(|(job, answer)| Some((*job, answer.as_ref()?)));
     if repetitions == Repetitions::Unlikely {
-        let refused = refused_keys(answered());
+        let refused = refused_keys(answered(jobs, &answers));
         if !refused.is_empty() && !ledger::by_key(tx, &refused).await?.is_empty() {
             return Ok(None);
         }
     }
-    let rows = audit_rows::rows(answered(), || now);
+    let rows = audit_rows::rows(answered(jobs, &answers), || now);
     let (known, events, crossed) = write(batcher, tx, states, stored).await?;
     Ok(Some(Told { carried: Carried { answers, known }, rows, events, crossed }))
+}
+
+/// The jobs that were decided, each with its answer.
+fn answered<'a>(
+    jobs: &'a [&'a Job],
+    answers: &'a [Option<Answer>],
+) -> impl Iterator<Item = (&'a Job, &'a Answer)> + use<'a> {
+    jobs.iter().zip(answers).filter_map(|(job, answer)| Some((*job, answer.as_ref()?)))
 }
 
 /// Decides one job on what is loaded.

@@ -112,9 +112,8 @@ pub(super) enum Written {
 impl Batcher {
     /// Writes what was decided in one transaction, or carries the same jobs out by an ordinary batch.
     pub(super) async fn write(&self, jobs: &[&Job], decisions: Decisions) -> Result<Written, DbError> {
-        let decided = || jobs.iter().copied().zip(&decisions.answers);
-        let refused = refused_keys(decided());
-        let rows = audit_rows::rows(decided(), || self.clock.now());
+        let refused = refused_keys(jobs.iter().copied().zip(&decisions.answers));
+        let rows = audit_rows::rows(jobs.iter().copied().zip(&decisions.answers), || self.clock.now());
         match self.put(&refused, &decisions.batch(), &rows).await {
             Ok(true) => Ok(Written::AsDecided(decisions.answers)),
             Ok(false) => Ok(Written::Redone(self.run(jobs).await?)),
