@@ -5,7 +5,7 @@ use bursar_identity::store::service_accounts;
 use bursar_proto::identity::v1::{GetJwksRequest, IssueServiceTokenRequest, RefreshRequest, UpdateMeRequest};
 use bursar_runtime::Service;
 use bursar_secret::{Entropy, Token};
-use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, TestDb, postgres};
+use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, TestDb};
 use bursar_time::{Clock, Span};
 use prost_types::FieldMask;
 use tonic::{Code, Status};
@@ -50,7 +50,7 @@ async fn keys(at: &Client) -> Vec<String> {
 /// SQLite has no clock but this machine's.
 #[test]
 fn a_replica_whose_clock_differs_from_the_databases_lets_nobody_in_and_is_not_ready() {
-    postgres::run(async |db: TestDb| {
+    bursar_testkit::postgres::run(async |db: TestDb| {
         let world = World::start_by(&db, Clock::system(), |_| ()).await;
         let (ada, before) = (world.join("Ada").await, keys(&world.anybody).await);
         for (by, side) in [(APART, "ahead of"), (-APART, "behind"), (2 * YEAR, "ahead of")] {
@@ -87,7 +87,7 @@ fn a_replica_whose_clock_differs_from_the_databases_lets_nobody_in_and_is_not_re
 /// A service starts by a wrong clock, and takes what its files say.
 #[test]
 fn a_secret_that_is_taken_by_a_wrong_clock_ends_the_one_before_after_its_overlap() {
-    postgres::run(async |db: TestDb| {
+    bursar_testkit::postgres::run(async |db: TestDb| {
         let world = World::start_by(&db, Clock::system(), |_| ()).await;
         let secret = Token::generate(&Entropy::system()).to_text();
         std::fs::write(&world.settings.service_secrets[Service::Billing], secret.expose()).unwrap();

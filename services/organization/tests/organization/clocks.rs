@@ -4,7 +4,7 @@ use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::Transport;
 use bursar_runtime::{Env, ReadyProbe, Service};
-use bursar_testkit::{Client, Refusal, TestDb, postgres};
+use bursar_testkit::{Client, Refusal, TestDb};
 use bursar_time::{Clock, Span};
 use tonic::{Code, Status};
 
@@ -42,7 +42,7 @@ async fn found(who: &Who) -> Result<proto::Organization, Status> {
 /// SQLite has no clock but this machine's.
 #[test]
 fn a_replica_whose_clock_differs_from_the_databases_decides_nothing_and_is_not_ready() {
-    postgres::run(async |db: TestDb| {
+    bursar_testkit::postgres::run(async |db: TestDb| {
         let world = World::start_by(db, Clock::system(), |_| ()).await;
         let (ada, ben) = (world.who(1), world.who(2));
         let made = world.create(&ada, "Studio").await;

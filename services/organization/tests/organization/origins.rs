@@ -60,6 +60,7 @@ bursar_testkit::engines! {
         }
         let to_address = too_many(invite_from(&ben.client, there, &globex, "a@x.org").await);
         world.advance(Span::HOUR);
+        let (ada, ben) = (world.who(1), world.who(2));
         resend_from(&ben.client, here, &two.id).await.expect("the third, which is sent again");
         let status = invite_from(&ada.client, here, &acme, "d@x.org").await.expect_err("three came from there");
         let wait = status.get_details_retry_info().and_then(|info| info.retry_delay);

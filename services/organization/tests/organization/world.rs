@@ -153,9 +153,11 @@ impl World {
         }
     }
 
-    /// A world in which the same people found and are invited as often as there are rounds.
+    /// A world in which the same people found and are invited as often as there are rounds, and invitations last an hour: as many
+    /// of them as there are rounds are over before an event of the first is forgotten.
     pub(crate) async fn generous(db: TestDb) -> Self {
         Self::start_with(db, |settings| {
+            settings.invitations.ttl = std::time::Duration::from_hours(1);
             settings.invitations.max_per_day_to_address = 10_000;
             settings.invitations.max_per_day_by_sender = 10_000;
             settings.organizations.max_created_per_day = 10_000;
