@@ -19,10 +19,10 @@ fn row(n: u64) -> AuditRow {
         actor: format!("svc_{n}"),
         on_behalf_of: odd.then(|| format!("usr_{n}")),
         method: "a.B/C".to_owned(),
-        target: (n % 3 == 0).then(|| format!("lot_{n}, \"quoted\" {{braced}}")),
+        target: n.is_multiple_of(3).then(|| format!("lot_{n}, \"quoted\" {{braced}}")),
         outcome: if odd { Outcome::Done } else { Outcome::Refused },
         reason: (!odd).then(|| "ROLE_NOT_ALLOWED".to_owned()),
-        request_id: (n % 5 == 0).then(|| "r, NULL".to_owned()),
+        request_id: n.is_multiple_of(5).then(|| "r, NULL".to_owned()),
     }
 }
 

@@ -210,10 +210,10 @@ pub async fn after(tx: &mut Tx, organization: &str, user: &str, limit: i64) -> R
 pub async fn place(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<Place, DbError> {
     let row: Option<PlaceColumns> =
         on!(tx, c => sqlx::query_as(PLACE).bind(organization).bind(user).fetch_optional(c).await?);
-    row.map_or(Ok(Place::NONE), read_place)
+    row.as_ref().map_or(Ok(Place::NONE), read_place)
 }
 
-fn read_place(row: PlaceColumns) -> Result<Place, DbError> {
+fn read_place(row: &PlaceColumns) -> Result<Place, DbError> {
     let version = u64::try_from(row.version).map_err(unreadable)?;
     Ok(Place { role: row.role, version, standing: row.life.standing })
 }
@@ -227,7 +227,7 @@ pub async fn place_now(tx: &mut Tx, organization: OrganizationId, user: UserId) 
         (row.try_get::<i64, _>("incarnation")?, columns)
     });
     let incarnation = u64::try_from(incarnation).map_err(unreadable)?;
-    Ok((incarnation, columns.map_or(Ok(Place::NONE), read_place)?))
+    Ok((incarnation, columns.as_ref().map_or(Ok(Place::NONE), read_place)?))
 }
 
 /// A member; `None` for who is not, or not any more.

@@ -151,10 +151,12 @@ pub async fn seating(tx: &mut Tx, organization: OrganizationId, now: Timestamp) 
     Ok(row.unwrap_or(Seating::UNKNOWN))
 }
 
+/// The columns of a [`Known`]: seats, version, plan and features.
+type KnownColumns = (Option<i64>, i64, Option<String>, Option<String>);
+
 /// What is known of an organization's plan.
 pub async fn known(tx: &mut Tx, organization: OrganizationId) -> Result<Known, DbError> {
-    let row: Option<(Option<i64>, i64, Option<String>, Option<String>)> =
-        on!(tx, c => sqlx::query_as(KNOWN).bind(organization).fetch_optional(c).await?);
+    let row: Option<KnownColumns> = on!(tx, c => sqlx::query_as(KNOWN).bind(organization).fetch_optional(c).await?);
     Ok(row.map_or_else(Known::default, |(seats, version, plan, features)| Known {
         seats: seats.map(count),
         version,

@@ -5,76 +5,74 @@ use super::{BUILT_IN, VEO, assert_told, edited, flaws};
 /// Edits, and everything that is told of the file then.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
 
+/// Entries that cannot be read, and what is told of them.
+const UNREADABLE: &[Case<'_>] = &[
+    (
+        &[
+            (r#"name = "Business""#, "interval = \"week\""),
+            (r#"price = "100.00 USD""#, r#"price = "much""#),
+            ("seats = 10\n", "seats = \"ten\"\n"),
+            (r#"seat_price = "10.00 USD""#, "seat_price = 10"),
+        ],
+        &[
+            "unknown variant `week`",
+            "invalid type: string \"ten\"",
+            "invalid type: integer `10`",
+            "missing field `name`",
+            "plan business: price must",
+        ],
+    ),
+    (
+        &[(r#"price = "20.00 USD""#, r#"price = "cheap""#), (r#"credits = "300""#, "credits = 300")],
+        &["invalid type: integer `300`", "pack starter: price must"],
+    ),
+    (
+        &[("seats = 5\n", "seats = -1\n"), (r#"price = "0.00 USD""#, r#"price = "1.00 USD""#)],
+        &["invalid value: integer `-1`", "the catalog needs a plan `free`"],
+    ),
+    (
+        &[(VEO, r#"[{ id = "seconds", unit = 5, credits = "six" }]"#)],
+        &["invalid type: integer `5`", "meter seconds of model veo-3.1: credits must"],
+    ),
+    (
+        &[(r#"credits = "6" }"#, r#"credits = "6", changes = [{ from = 2027-01-01T00:00:00Z, credits = "x" }] }"#)],
+        &["invalid type: map, expected a string", "meter seconds of model veo-3.1: changes.credits must"],
+    ),
+    (
+        &[(r#"credits = "300""#, "credits = \"300\"\nscope = { models = 5, projects = [7, \"\"] }")],
+        &["invalid type: integer `5`", "invalid type: integer `7`", "pack starter: scope.projects must be 1 to 128"],
+    ),
+    (
+        &[(r#"["organizations"]"#, r#"["teleport", "levitate"]"#)],
+        &["unknown variant `teleport`", "unknown variant `levitate`"],
+    ),
+    // Of what nobody can name, its form alone; nor is it known what it may have had.
+    (
+        &[
+            (r#"id = "free""#, "id = 1"),
+            (r#"price = "0.00 USD""#, r#"price = "much""#),
+            ("seats = 5\n", "seats = -1\n"),
+        ],
+        &["invalid type: integer `1`", "invalid value: integer `-1`"],
+    ),
+    (
+        &[("contract = true\n", "contract = \"yes\"\n"), ("seats = 100\n", "seats = -1\n")],
+        &["invalid type: string \"yes\"", "invalid value: integer `-1`"],
+    ),
+    (
+        &[
+            (VEO, r#"[{ id = 1, unit = 2, credits = "x" }]"#),
+            (r#"credits = "300""#, "credits = \"300\"\nscope = { models = [\"veo-3.1\"] }"),
+        ],
+        &["invalid type: integer `1`", "invalid type: integer `2`"],
+    ),
+    (&[(VEO, "[5]"), ("name = \"Veo 3.1\"\n", "")], &["invalid type: integer `5`", "missing field `name`"]),
+    (&[(VEO, "5")], &["invalid type: integer `5`"]),
+];
+
 #[test]
 fn of_an_entry_that_cannot_be_read_everything_else_is_told() {
-    let cases: &[Case<'_>] = &[
-        (
-            &[
-                (r#"name = "Business""#, "interval = \"week\""),
-                (r#"price = "100.00 USD""#, r#"price = "much""#),
-                ("seats = 10\n", "seats = \"ten\"\n"),
-                (r#"seat_price = "10.00 USD""#, "seat_price = 10"),
-            ],
-            &[
-                "unknown variant `week`",
-                "invalid type: string \"ten\"",
-                "invalid type: integer `10`",
-                "missing field `name`",
-                "plan business: price must",
-            ],
-        ),
-        (
-            &[(r#"price = "20.00 USD""#, r#"price = "cheap""#), (r#"credits = "300""#, "credits = 300")],
-            &["invalid type: integer `300`", "pack starter: price must"],
-        ),
-        (
-            &[("seats = 5\n", "seats = -1\n"), (r#"price = "0.00 USD""#, r#"price = "1.00 USD""#)],
-            &["invalid value: integer `-1`", "the catalog needs a plan `free`"],
-        ),
-        (
-            &[(VEO, r#"[{ id = "seconds", unit = 5, credits = "six" }]"#)],
-            &["invalid type: integer `5`", "meter seconds of model veo-3.1: credits must"],
-        ),
-        (
-            &[(r#"credits = "6" }"#, r#"credits = "6", changes = [{ from = 2027-01-01T00:00:00Z, credits = "x" }] }"#)],
-            &["invalid type: map, expected a string", "meter seconds of model veo-3.1: changes.credits must"],
-        ),
-        (
-            &[(r#"credits = "300""#, "credits = \"300\"\nscope = { models = 5, projects = [7, \"\"] }")],
-            &[
-                "invalid type: integer `5`",
-                "invalid type: integer `7`",
-                "pack starter: scope.projects must be 1 to 128",
-            ],
-        ),
-        (
-            &[(r#"["organizations"]"#, r#"["teleport", "levitate"]"#)],
-            &["unknown variant `teleport`", "unknown variant `levitate`"],
-        ),
-        // Of what nobody can name, its form alone; nor is it known what it may have had.
-        (
-            &[
-                (r#"id = "free""#, "id = 1"),
-                (r#"price = "0.00 USD""#, r#"price = "much""#),
-                ("seats = 5\n", "seats = -1\n"),
-            ],
-            &["invalid type: integer `1`", "invalid value: integer `-1`"],
-        ),
-        (
-            &[("contract = true\n", "contract = \"yes\"\n"), ("seats = 100\n", "seats = -1\n")],
-            &["invalid type: string \"yes\"", "invalid value: integer `-1`"],
-        ),
-        (
-            &[
-                (VEO, r#"[{ id = 1, unit = 2, credits = "x" }]"#),
-                (r#"credits = "300""#, "credits = \"300\"\nscope = { models = [\"veo-3.1\"] }"),
-            ],
-            &["invalid type: integer `1`", "invalid type: integer `2`"],
-        ),
-        (&[(VEO, "[5]"), ("name = \"Veo 3.1\"\n", "")], &["invalid type: integer `5`", "missing field `name`"]),
-        (&[(VEO, "5")], &["invalid type: integer `5`"]),
-    ];
-    for (edits, told) in cases {
+    for (edits, told) in UNREADABLE {
         assert_told(&flaws(&edited(edits)), told);
     }
     let nothing = flaws("plans = [1]\npacks = 2\nmodels = 3\n");

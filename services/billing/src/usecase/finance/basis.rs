@@ -204,8 +204,8 @@ impl Basis {
 /// How much of a payment had gone back by an instant, gross: what its credit notes said by then, and, if it is `unnoted`, what they
 /// never said.
 fn gone_back((payment, notes): (&Payment, &[(Timestamp, i64)]), at: Timestamp, unnoted: bool) -> Result<Price, Error> {
-    let (noted, by_then) = (known::before(notes, Timestamp::MAX), known::before(notes, at));
-    let rest = payment.given_back().micros().saturating_sub(noted).max(0);
+    let (in_all, by_then) = (known::before(notes, Timestamp::MAX), known::before(notes, at));
+    let rest = payment.given_back().micros().saturating_sub(in_all).max(0);
     let gross = by_then.saturating_add(if unnoted { rest } else { 0 });
     Price::from_micros(payment.amount.currency(), gross).map_err(|_| Error::Failed)
 }

@@ -115,7 +115,10 @@ fn usd(text: &str) -> Price {
 /// What a month's report comes to in dollars' millionths: earned and breakage, and what is left.
 async fn reported(shop: &Shop, month: &str) -> (i64, i64, i64) {
     let from = at(&format!("{month}-01T00:00:00Z"));
-    let report = finance::report(&shop.db, None, (from, from.add_months_anchored(1)), Vec::<u8>::new()).await.unwrap();
+    let report =
+        finance::report_at(&shop.db, None, ((from, from.add_months_anchored(1)), shop.clock.now()), Vec::<u8>::new())
+            .await
+            .unwrap();
     assert_eq!(report.differences, Vec::<String>::new());
     let sums = report.sums.get("USD").copied().unwrap_or_default();
     (sums.earned, sums.breakage, sums.left_value)

@@ -116,6 +116,7 @@ engines! {
         assert_eq!((allows(&shop, ben).await, projects(&shop, ben).await), ((10, ALLOWED_LATER), vec![LATER.0.to_owned()]));
         change(&shop, ana, "dear", 0).await.unwrap();
         assert_eq!(allows(&shop, ana).await, (10, ALLOWED_LATER));
+        becomes(&shop, "2026-03-01T00:00:00Z").await;
         assert_eq!(projects(&shop, ana).await.last().map(String::as_str), Some(LATER.0));
         shop.assert_sound(ana).await;
     }
