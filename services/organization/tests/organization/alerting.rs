@@ -143,7 +143,7 @@ bursar_testkit::engines! {
         }
         all_mailed(&world, &acme, 7).await;
         assert_eq!(told_of_top_up(&world, &[&ada], "standard").len(), 19, "as many as are told a day");
-        assert_eq!(told_of_top_up(&world, &[&ada], "starter"), [ada.email.clone()]);
+        assert_eq!(told_of_top_up(&world, &[&ada], "starter"), [&*ada.email]);
     }
 
     async fn an_alert_is_mailed_to_who_manages_billing(db: TestDb) {

@@ -34,9 +34,9 @@ fn changed(owner: &impl ToString, plan: &str, seats: u32, features: Option<&[&st
 }
 
 /// What is shown of a plan.
-fn allows(plan: &str, seats: u32, features: &[Feature]) -> Option<proto::OrganizationEntitlements> {
+fn allows(plan: &str, seats: u32, features: &[Feature]) -> proto::OrganizationEntitlements {
     let features = features.iter().map(|it| i32::from(*it)).collect();
-    Some(proto::OrganizationEntitlements { plan_id: plan.to_owned(), seats, features })
+    proto::OrganizationEntitlements { plan_id: plan.to_owned(), seats, features }
 }
 
 /// What somebody is shown, alone and in the list.
@@ -85,10 +85,10 @@ bursar_testkit::engines! {
         let acme = acme.id;
         let ben = world.join(&ada, &acme, 2, Role::Admin).await;
         let cem = world.join(&ada, &acme, 3, Role::Member).await;
-        assert_eq!(shown(&ada, &acme).await, allows("business", 1_000, &[]), "billing was asked for a seat");
+        assert_eq!(shown(&ada, &acme).await, Some(allows("business", 1_000, &[])), "billing was asked for a seat");
         let asked = world.billing.asked();
         world.billing_tells(changed(&acme, "enterprise", 30, Some(MORE))).await;
-        let enterprise = allows("enterprise", 30, &[Feature::Organizations, Feature::SingleSignOn]);
+        let enterprise = Some(allows("enterprise", 30, &[Feature::Organizations, Feature::SingleSignOn]));
         until("it is known here", async || read(&product, &acme).await == enterprise).await;
         assert_eq!((shown(&ada, &acme).await, shown(&ben, &acme).await), (enterprise.clone(), enterprise.clone()));
         assert_eq!(rename(&ada, &acme, "Acme & Sons").await.entitlements, enterprise);
@@ -101,10 +101,10 @@ bursar_testkit::engines! {
         assert_eq!(rename(&ben, &acme, "Acme").await.entitlements, None);
 
         world.billing_tells(changed(&acme, "enterprise", 31, None)).await;
-        let grown = allows("enterprise", 31, &[Feature::Organizations, Feature::SingleSignOn]);
+        let grown = Some(allows("enterprise", 31, &[Feature::Organizations, Feature::SingleSignOn]));
         until("an older billing tells of seats", async || read(&product, &acme).await == grown).await;
         world.billing_tells(changed(&acme, "free", 5, Some(&[][..]))).await;
-        until("it has ended", async || read(&product, &acme).await == allows("free", 5, &[])).await;
+        until("it has ended", async || read(&product, &acme).await == Some(allows("free", 5, &[]))).await;
         assert_eq!(world.billing.asked(), asked, "nobody was asked");
         bursar_events::begin_incarnation(&world.billing_db, world.clock.now()).await.expect("restored");
         until("its snapshot tells of no plan", async || read(&product, &acme).await.is_none()).await;
@@ -115,7 +115,7 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
         let ben = world.join(&ada, &acme, 2, Role::Admin).await;
-        let business = allows("business", 10, &[Feature::SingleSignOn]);
+        let business = Some(allows("business", 10, &[Feature::SingleSignOn]));
         world.billing_tells(changed(&acme, "business", 10, Some(SINGLE_SIGN_ON))).await;
         until("it is told", async || shown(&ada, &acme).await == business).await;
         let rename = async || {
@@ -137,7 +137,7 @@ bursar_testkit::engines! {
         assert_eq!(rename().await, without, "the right is gone, and what it showed");
         set_policy(&ada, &acme, "admin_billing", proto::Policy::default()).await.expect("set");
         world.billing_tells(changed(&acme, "enterprise", 10, Some(SINGLE_SIGN_ON))).await;
-        let enterprise = allows("enterprise", 10, &[Feature::SingleSignOn]);
+        let enterprise = Some(allows("enterprise", 10, &[Feature::SingleSignOn]));
         until("another plan is told", async || shown(&ada, &acme).await == enterprise).await;
         assert_eq!(rename().await, proto::Organization { entitlements: enterprise, ..first }, "what it allows now");
     }
@@ -217,7 +217,7 @@ bursar_testkit::engines! {
         assert!(knows(is(5, None, None)).await, "it does not answer");
         world.billing.set_away(false);
         until("it answers", async || knows(is(1_000, Some("business"), Some(""))).await).await;
-        assert_eq!(shown(&world.who(1), &acme).await, allows("business", 1_000, &[]));
+        assert_eq!(shown(&world.who(1), &acme).await, Some(allows("business", 1_000, &[])));
         world.billing.set_seats(2_000);
         world.billing_tells(changed(&acme, "free", 5, None)).await;
         until("an older billing is asked, too", async || knows(is(2_000, Some("business"), Some(""))).await).await;

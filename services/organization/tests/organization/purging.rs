@@ -227,7 +227,7 @@ bursar_testkit::engines! {
         let (organization, now) = (world.at_rest().await, due(&world));
         let (mut kills, mut found) = (0, BTreeSet::new());
         loop {
-            match killed_after(kills, organization.purge(purge_of(&acme), now)).await {
+            match killed_after(kills, Box::pin(organization.purge(purge_of(&acme), now))).await {
                 Some(Ok(false)) => break,
                 // A connection that was in the middle of something may be missed for a moment.
                 Some(Ok(true) | Err(_)) | None => kills += 1,

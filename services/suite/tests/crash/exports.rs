@@ -82,14 +82,14 @@ fn is_full(status: &Status) -> bool {
 }
 
 /// Takes so much of an archive as a program does that dies then: its connection is gone, and nothing was said on it.
-async fn die_after(url: String, token: String, organization: String, taken: usize) {
+async fn die_after(url: String, token: String, organization: String, so_much: usize) {
     let program = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let taking = runtime.block_on(async {
             let transport = Transport::connect(&url).expect("an address");
             let client = Client::new(transport.clone(), transport.clone(), transport).with_token(&token);
             let mut taking = Taking::begin(&client, &organization).await;
-            assert!(!taking.take(taken).await.expect("the next chunk"), "{taken}: nothing is left to take");
+            assert!(!taking.take(so_much).await.expect("the next chunk"), "{so_much}: nothing is left to take");
             taking
         });
         drop(runtime);
@@ -119,7 +119,7 @@ async fn go_away(topology: Topology) {
         let owner = stage.owner().await;
         if round % 2 == 0 {
             let mut taking = Taking::begin(owner.client(), organization).await;
-            assert!(!taking.take(taken).await.expect("the next chunk"), "{taken}: nothing is left to take");
+            assert!(!taking.take(so_much).await.expect("the next chunk"), "{so_much}: nothing is left to take");
             if taken == 0 {
                 let second = whole(owner.client(), organization).await.map(drop);
                 refused(second, Code::ResourceExhausted, "OVERLOADED");

@@ -158,8 +158,11 @@ pub(crate) async fn an_owners_policy_holds_within_two_seconds(world: World) {
     assert_eq!(comes_of(Act::Charging, &team.owner, &team.id).await, "OK");
 }
 
+/// What comes of what somebody does.
+type Comes = &'static [(Act, &'static str)];
+
 /// What the settings say, what organization shows to its owner then ([`in_force`]), and what comes of what the owner does.
-const SETTINGS: [(&str, &str, &[(Act, &str)]); 4] = [
+const SETTINGS: [(&str, &str, Comes); 4] = [
     (
         "",
         "SPENDING_USERS_AND_SERVICES",

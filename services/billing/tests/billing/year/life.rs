@@ -198,7 +198,7 @@ impl Life {
         let Some(plan) = self.plan.take() else { return vec![self.subscribes(day)] };
         let from = self.first.1.take().and_then(|kind| KINDS.iter().position(|it| *it == kind));
         let from = from.unwrap_or_else(|| self.dice.index(KINDS.len()));
-        let kind = KINDS.iter().cycle().skip(from).find(|kind| Self::may(**kind, &plan)).copied().unwrap();
+        let kind = KINDS[from..].iter().chain(&KINDS[..from]).copied().find(|kind| Self::may(*kind, &plan)).unwrap();
         self.does(kind, plan, day)
     }
 
