@@ -119,7 +119,7 @@ async fn go_away(topology: Topology) {
         let owner = stage.owner().await;
         if round % 2 == 0 {
             let mut taking = Taking::begin(owner.client(), organization).await;
-            assert!(!taking.take(so_much).await.expect("the next chunk"), "{so_much}: nothing is left to take");
+            assert!(!taking.take(taken).await.expect("the next chunk"), "{taken}: nothing is left to take");
             if taken == 0 {
                 let second = whole(owner.client(), organization).await.map(drop);
                 refused(second, Code::ResourceExhausted, "OVERLOADED");
