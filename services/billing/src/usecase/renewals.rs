@@ -53,9 +53,6 @@ use crate::store::{contracts as agreed, payments, subscriptions};
 /// How many subscriptions are read at a time.
 const PAGE: i64 = 500;
 
-/// How many whoever helps reads at a time, to begin somewhere in their midst: in few, most would find what others have in work.
-const OF_HELPERS: i64 = 5_000;
-
 /// How long after a month was tried and not paid it is not tried again, however late that was: a stop of days uses up no
 /// attempts.
 const BETWEEN: Span = Span::from_hours(12);
@@ -154,7 +151,7 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
     let (now, mut done) = (till.clock.now(), 0);
     let mut last: Option<Subscription> = None;
     while till.batcher.combines_owners() {
-        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), OF_HELPERS).await?;
+        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
         let Some(newest) = due.last().cloned() else { break };
         let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, till);
         let due = due.into_iter().filter(|it| is_for_all(it) && !left.has(it, Instant::now()));
