@@ -8,10 +8,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bursar_db::{Db, DbError, Migrations, Tx, on};
-use bursar_testkit::{TestDb, engines};
+use bursar_testkit::{TestDb, engines, until};
 
 /// How long something that happens by itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,14 +33,6 @@ fn place() -> (Place, Arc<AtomicBool>) {
 
 fn is_free(place: &AtomicBool) -> bool {
     place.load(Ordering::SeqCst)
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
@@ -76,7 +68,7 @@ engines! {
             if end < 2 {
                 assert!(is_free(&free), "{end}: it has ended");
             }
-            until("it is given back", async || is_free(&free)).await;
+            until(PATIENCE, "it is given back", async || is_free(&free)).await;
         }
     }
 }
@@ -95,10 +87,10 @@ fn whoever_gives_a_statement_up_keeps_the_place_until_that_is_over() {
         };
         tokio::select! {
             outcome = call => panic!("somebody else has the lock: {outcome:?}"),
-            () = until("the statement is under way", async || waiting(&db).await == 1) => {}
+            () = until(PATIENCE, "the statement is under way", async || waiting(&db).await == 1) => {}
         }
         assert!(!is_free(&free), "nobody waits for it, and the server is at work on it");
         holder.rollback().await.unwrap();
-        until("the statement is over", async || is_free(&free)).await;
+        until(PATIENCE, "the statement is over", async || is_free(&free)).await;
     });
 }

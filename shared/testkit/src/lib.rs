@@ -8,7 +8,8 @@
 //! - [`audited`] reads a store's audit log, [`answers_with`] what it keeps for repetitions, [`columns_with`] everything.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
-//! - [`SmallDisk`] can be full.
+//! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]).
+//! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
@@ -40,9 +41,11 @@ mod proxy;
 mod reaper;
 mod refusal;
 mod rounds;
+mod rpcs;
 mod small_disk;
 pub mod sqlite;
 pub mod stripe;
+mod until;
 mod values;
 mod vanishing;
 
@@ -63,6 +66,8 @@ pub use process::{Operator, Process, Program, get};
 pub use proxy::{Proxy, Vanish};
 pub use refusal::{Refusal, refused};
 pub use rounds::{lives, rounds};
+pub use rpcs::rpcs;
 pub use small_disk::SmallDisk;
+pub use until::until;
 pub use values::{START, at, clock, credits, id, organization, personal};
 pub use vanishing::{Asking, at_every_step};

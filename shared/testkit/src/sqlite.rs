@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bursar_db::Db;
+
 use crate::{
     engines::{Outcome, TestDb, block_on},
     reaper,
@@ -17,6 +19,17 @@ pub fn file() -> TestDb {
 /// The same in a directory that somebody else looks after, such as a [`SmallDisk`](crate::SmallDisk).
 pub fn file_in(directory: &Path) -> TestDb {
     TestDb::sqlite(format!("sqlite://{}", directory.join("test.db").display()), None)
+}
+
+/// Lets a store's file have so many pages at most, as far as its writing connection goes: with fewer than there are it is full,
+/// and what there is stays. Another connection in its place knows nothing of that.
+///
+/// # Panics
+/// When the store is not SQLite.
+pub async fn limit_pages(db: &Db, pages: u32) {
+    let Db::Sqlite { write, .. } = db else { panic!("not SQLite") };
+    let limit = format!("PRAGMA max_page_count = {pages}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(write).await.expect("a limit");
 }
 
 /// Runs one test body on SQLite; [`engines!`](crate::engines) calls this.

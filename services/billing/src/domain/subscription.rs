@@ -381,6 +381,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::tests::begun;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -416,32 +417,7 @@ mod tests {
     #[test]
     fn one_month_is_made_up_for_by_itself_and_more_are_held() {
         let began = at("2026-01-31T10:00:00Z");
-        let price = Price::from_micros("USD".parse().unwrap(), 100_000_000).unwrap();
-        let subscription = Subscription {
-            id: bursar_id::Id::from_parts(1, [1; 10]),
-            owner: OwnerId::User(bursar_id::Id::from_parts(1, [1; 10])),
-            plan: ProductId::parse("business").unwrap(),
-            state: SubscriptionState::Active,
-            price,
-            credits: Credits::ZERO,
-            seats: 1,
-            extra: None,
-            features: None,
-            included: None,
-            rollover: None,
-            grant_in_grace: false,
-            payment_method: String::new(),
-            payment_reference: String::new(),
-            started_at: began,
-            month: Month::anchored(began, 0),
-            prepaid: None,
-            ended_at: None,
-            failures: 0,
-            next_retry_at: None,
-            cancel_at_period_end: false,
-            pending: None,
-            changes: 0,
-        };
+        let subscription = begun("business", began);
         let cases = [
             ("2026-02-28T09:59:59Z", 0, false),
             ("2026-02-28T10:00:00Z", 1, false),

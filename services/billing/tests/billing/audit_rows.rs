@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use bursar_db::audit::{AuditRow, Outcome};
 use bursar_id::{OwnerId, Role, ServiceAccountId};
-use bursar_proto::access::{Idempotency, METHODS, MethodRule, Permission};
+use bursar_proto::access::{Idempotency, MethodRule, Permission};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, audited, engines, id, organization};
+use bursar_testkit::{Refusal, audited, engines, id, organization, rpcs};
 use tonic::Status;
 
 use crate::calls::Caller;
@@ -56,12 +56,8 @@ struct Stage {
 }
 
 /// The RPCs of billing that change something and fit, by their short names.
-fn rpcs(fits: impl Fn(&MethodRule) -> bool) -> BTreeSet<&'static str> {
-    let ours = METHODS.iter().filter_map(|(path, rule)| Some((path.strip_prefix("/bursar.billing.v1.")?, rule)));
-    let changes = |rule: &MethodRule| rule.idempotency != Idempotency::NoSideEffects && fits(rule);
-    ours.filter(|(_, rule)| rule.as_ref().is_some_and(&changes))
-        .filter_map(|(path, _)| path.rsplit('/').next())
-        .collect()
+fn changing(fits: impl Fn(&MethodRule) -> bool) -> BTreeSet<&'static str> {
+    rpcs("bursar.billing.v1", |rule| rule.idempotency != Idempotency::NoSideEffects && fits(rule)).into_keys().collect()
 }
 
 impl Stage {
@@ -248,7 +244,7 @@ engines! {
             // A catalog has a number.
             assert!(is_id || (rpc == "ReloadCatalog" && target == "1"), "{rpc} says what it was done to: {target}");
         }
-        assert_eq!(called, rpcs(|_| true), "a row or an entry for each");
+        assert_eq!(called, changing(|_| true), "a row or an entry for each");
         stage.all_are_told().await;
         let all = format!("{:?}", audited(&stage.world.store).await);
         for detail in ["sandbox", "example.com", "Berlin"] {
@@ -263,7 +259,7 @@ engines! {
         let mut stage = Stage::set(World::on(db).await).await;
         stage.world.hears(stage.team, id(4), Some(Role::Member), 1).await;
         let (member, stranger) = (stage.world.member(4, stage.team, Role::Member, 1), stage.world.person(9));
-        let few = rpcs(|rule| rule.permission == Permission::ManageBilling);
+        let few = changing(|rule| rule.permission == Permission::ManageBilling);
         for rpc in ["Subscribe", "SetLimit", "UpdateAccountSettings", "BeginSetup"] {
             assert!(few.contains(rpc), "{rpc} in {few:?}");
         }
@@ -277,7 +273,7 @@ engines! {
             assert_eq!(told, expected, "{rpc}");
         }
         // A stranger changes nothing and leaves nothing, whatever is called, and no service does that it is not for.
-        for rpc in rpcs(|_| true) {
+        for rpc in changing(|_| true) {
             let (reason, rows, entries) = stage.rows_of(&stranger.calls, rpc).await;
             // A batch says it of each of its charges.
             assert!(reason != "OK" || rpc == "BatchCharge", "{rpc}");
@@ -289,7 +285,7 @@ engines! {
     async fn operators_are_heard_when_they_are_refused(db: TestDb) {
         let mut stage = Stage::set(World::on(db).await).await;
         stage.request_id = "x".repeat(129);
-        let operating = rpcs(|rule| rule.permission == Permission::Operate);
+        let operating = changing(|rule| rule.permission == Permission::Operate);
         assert!(operating.contains("SetContract") && operating.contains("VoidLot"), "{operating:?}");
         assert!(operating.iter().all(|rpc| !IN_THE_LEDGER.contains(rpc)), "{operating:?}");
         let operator = stage.caller(By::Operator);

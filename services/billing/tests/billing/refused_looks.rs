@@ -5,25 +5,23 @@ use std::collections::BTreeSet;
 use bursar_db::audit::{AuditRow, Outcome};
 use bursar_id::{OwnerId, Role};
 use bursar_members::{AdminBilling, BalanceVisibility, OwnPolicy};
-use bursar_proto::access::{Idempotency, METHODS, Permission};
+use bursar_proto::access::{Idempotency, MethodRule, Permission};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::GroupBy;
-use bursar_testkit::{Refusal, audited, engines, id, refused};
+use bursar_testkit::{Refusal, audited, engines, id, refused, rpcs};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
 use crate::calls::Caller;
 use crate::words::{audit_of, balance_of, entries_of, holds_of, lots_of, usage_of};
-use crate::world::{Person, World};
+use crate::world::{Person, World, all_rows_are_told};
 
 /// The RPCs that only show something, and that to those only whose role allows it.
 fn looks() -> BTreeSet<(&'static str, Permission)> {
     let for_all = [Permission::Unspecified, Permission::Self_, Permission::UseWorkspace, Permission::Operate];
-    let ours =
-        METHODS.iter().filter_map(|(path, rule)| Some((path.strip_prefix("/bursar.billing.v1.")?, rule.as_ref()?)));
-    ours.filter(|(_, rule)| rule.idempotency == Idempotency::NoSideEffects && !for_all.contains(&rule.permission))
-        .filter_map(|(path, rule)| Some((path.rsplit('/').next()?, rule.permission)))
-        .collect()
+    let looks =
+        |rule: &MethodRule| rule.idempotency == Idempotency::NoSideEffects && !for_all.contains(&rule.permission);
+    rpcs("bursar.billing.v1", looks).into_iter().map(|(rpc, rule)| (rpc, rule.permission)).collect()
 }
 
 /// Looks at an account by an RPC; what it names of it is nowhere.
@@ -98,12 +96,6 @@ fn are(rows: &[AuditRow], person: &Person, team: OwnerId, rpc: &str) {
     assert_eq!((&row.on_behalf_of, &row.target, &row.request_id), (&None, &None, &None), "{rpc}");
 }
 
-/// Demands that organization is told of every row.
-async fn all_are_told(world: &World) {
-    let told = world.scalar("SELECT COUNT(*) FROM outbox WHERE type = 'audit.recorded'").await;
-    assert_eq!(usize::try_from(told).ok(), Some(audited(&world.store).await.len()));
-}
-
 engines! {
     async fn whoever_may_not_see_billing_leaves_a_row_and_whoever_may_or_is_a_stranger_none(db: TestDb) {
         let world = World::on(db).await;
@@ -130,7 +122,7 @@ engines! {
             let (reason, rows) = rows_of(&world, look(&stranger, team, rpc)).await;
             assert_eq!((reason.as_str(), rows), ("NOT_A_MEMBER", Vec::new()), "{rpc}");
         }
-        all_are_told(&world).await;
+        all_rows_are_told(&world).await;
     }
 
     async fn whoever_polls_what_is_refused_leaves_one_row_in_an_hour(db: TestDb) {
@@ -153,7 +145,7 @@ engines! {
         assert_eq!(poll(&member, "GetSubscription").await, [], "within the hour");
         world.passes(Span::HOUR);
         are(&poll(&member, "GetSubscription").await, &member, team, "GetSubscription");
-        all_are_told(&world).await;
+        all_rows_are_told(&world).await;
     }
 
     async fn a_look_at_what_others_did_is_refused_with_a_row_by_what_every_member_may_call(db: TestDb) {
@@ -173,6 +165,6 @@ engines! {
         let others = pb::ListHoldsRequest { member: of, ..holds_of(team) };
         let others = async { member.list_holds(others).await.map(drop) };
         are(&rows_of(&world, others).await.1, &member, team, "ListHolds");
-        all_are_told(&world).await;
+        all_rows_are_told(&world).await;
     }
 }

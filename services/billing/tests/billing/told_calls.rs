@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::races::at_once;
 use crate::words::{Granting, Under, entries_of, erase, grant, spend, void};
-use crate::world::World;
+use crate::world::{World, all_rows_are_told};
 
 /// What a row says: RPC, actor, account, target and request id.
 type Line = (String, String, Option<OwnerId>, String, String);
@@ -34,12 +34,6 @@ async fn rows(world: &World) -> Vec<AuditRow> {
     let ours = ["/GrantCredits", "/VoidLot", "/EraseDetails"];
     let rows = audited(&world.store).await.into_iter();
     rows.filter(|row| ours.iter().any(|rpc| row.method.ends_with(rpc))).collect()
-}
-
-/// Demands that organization is told of every row.
-async fn all_are_told(world: &World) {
-    let told = world.scalar("SELECT COUNT(*) FROM outbox WHERE type = 'audit.recorded'").await;
-    assert_eq!(usize::try_from(told).ok(), Some(audited(&world.store).await.len()));
 }
 
 engines! {
@@ -79,7 +73,7 @@ engines! {
         let handed_on: Vec<_> = all.iter().filter_map(|row| row.on_behalf_of.as_ref()).collect();
         assert_eq!(handed_on, [&ana.user.to_string()], "both names, where a user's token was handed on");
         assert!(all.iter().all(|row| row.at == world.now()), "{all:?}");
-        all_are_told(&world).await;
+        all_rows_are_told(&world).await;
         world.audit(ana.owner).await;
     }
 
@@ -100,7 +94,7 @@ engines! {
         // A refusal burns no id: what is granted under it then has its row.
         operator.granted(grant(ana.owner, "1").under("g")).await;
         assert_eq!(rows(&world).await.len(), before.len() + 4);
-        all_are_told(&world).await;
+        all_rows_are_told(&world).await;
     }
 
     async fn many_at_once_leave_a_row_each_and_racers_on_one_id_one(db: TestDb) {
@@ -133,7 +127,7 @@ engines! {
         assert_eq!(all.len(), before + 96 + 1);
         let targets: BTreeSet<String> = all.into_iter().filter_map(|row| row.target).collect();
         assert!(lots.union(&one).all(|lot| targets.contains(lot)), "each names its lot");
-        all_are_told(&world).await;
+        all_rows_are_told(&world).await;
         for owner in owners {
             world.audit(owner).await;
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bursar_db::{Db, Engine, Migrations, Tx, on};
 use bursar_events::{Nothing, Outbox};
@@ -16,7 +16,7 @@ use bursar_rpc::token::LONGEST_LIFE;
 use bursar_rpc::{ServiceRole, Transport};
 use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
-use bursar_testkit::{Client, Hush, Issuer, TestDb, clock, id, sqlite};
+use bursar_testkit::{Client, Hush, Issuer, TestDb, audited, clock, id, sqlite};
 use bursar_time::{Clock, Span, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -446,10 +446,13 @@ pub(crate) fn the(owner: OwnerId) -> OrganizationId {
 }
 
 /// Waits until a condition holds that the service's background work makes true.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < Duration::from_mins(1), "not within a minute: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+#[track_caller]
+pub(crate) fn until(what: &str, holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    bursar_testkit::until(Duration::from_mins(1), what, holds)
+}
+
+/// Demands that organization is told of every row of the audit log.
+pub(crate) async fn all_rows_are_told(world: &World) {
+    let told = world.scalar("SELECT COUNT(*) FROM outbox WHERE type = 'audit.recorded'").await;
+    assert_eq!(usize::try_from(told).ok(), Some(audited(&world.store).await.len()));
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use bursar_db::audit::{AuditRow, Outcome};
 use bursar_id::{ServiceAccountId, kinds};
-use bursar_proto::access::{Idempotency, METHODS, MethodRule, Permission};
+use bursar_proto::access::{Idempotency, MethodRule, Permission};
 use bursar_proto::event_type::AUDIT_RECORDED;
 use bursar_proto::identity::v1 as proto;
-use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, audited, id};
+use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, audited, id, rpcs};
 use tonic::Status;
 
 use crate::world::{World, credentials, sign_up};
@@ -51,11 +51,9 @@ enum By {
 }
 
 /// The RPCs of identity that change something and fit, by their short names.
-fn rpcs(fits: impl Fn(&MethodRule) -> bool) -> BTreeSet<&'static str> {
-    let ours = METHODS.iter().filter_map(|(path, rule)| Some((path.strip_prefix("/bursar.identity.v1.")?, rule)));
-    let changes = |rule: &MethodRule| rule.idempotency != Idempotency::NoSideEffects && fits(rule);
-    ours.filter(|(_, rule)| rule.as_ref().is_some_and(&changes))
-        .filter_map(|(path, _)| path.rsplit('/').next())
+fn changing(fits: impl Fn(&MethodRule) -> bool) -> BTreeSet<&'static str> {
+    rpcs("bursar.identity.v1", |rule| rule.idempotency != Idempotency::NoSideEffects && fits(rule))
+        .into_keys()
         .collect()
 }
 
@@ -213,7 +211,7 @@ bursar_testkit::engines! {
             assert_eq!(acted, expected, "{rpc}");
             assert!(by != By::Anybody || row.actor.starts_with("usr_"), "{row:?}");
         }
-        assert_eq!(called, rpcs(|_| true), "a row for each, or a reason why there is none");
+        assert_eq!(called, changing(|_| true), "a row for each, or a reason why there is none");
         stage.all_are_told().await;
         let all = format!("{:?}", audited(&stage.world.db).await);
         for secret in [stage.token.as_str(), "@example.com", "Countess", "Farm", "ticket", PASSWORD] {
@@ -227,7 +225,7 @@ bursar_testkit::engines! {
         stage.user = id::<kinds::User>(9).to_string();
         stage.account = id::<kinds::ServiceAccount>(9).to_string();
         stage.name = String::new();
-        let operating = rpcs(|rule| rule.permission == Permission::Operate);
+        let operating = changing(|rule| rule.permission == Permission::Operate);
         assert!(operating.contains("SuspendUser") && operating.contains("CreateServiceAccount"), "{operating:?}");
         for rpc in operating {
             let (reason, rows) = stage.rows_of(By::Operator, rpc).await;
@@ -245,7 +243,7 @@ bursar_testkit::engines! {
         }
         // What only concerns oneself concerns no log when it comes to nothing.
         stage.call(By::Ben, "SignOut").await.unwrap();
-        for rpc in rpcs(|rule| rule.permission == Permission::Self_) {
+        for rpc in changing(|rule| rule.permission == Permission::Self_) {
             // It is said again.
             if rpc != "SignOut" {
                 let (reason, rows) = stage.rows_of(By::Ben, rpc).await;

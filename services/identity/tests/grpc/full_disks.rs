@@ -6,6 +6,7 @@ use bursar_identity::Config;
 use bursar_proto::identity::v1::UpdateMeRequest;
 use bursar_rpc::Transport;
 use bursar_runtime::{ReadyProbe, Service};
+use bursar_testkit::sqlite::limit_pages;
 use bursar_testkit::{Client, Person, Refusal, TestDb, sqlite};
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -18,13 +19,6 @@ const FULL: u32 = 1;
 const ROOMY: u32 = 1_000_000;
 /// About as long as preferences may be.
 const MOST: usize = 240_000;
-
-/// How many pages the store's writing connection lets the file have.
-async fn room(db: &Db, pages: u32) {
-    let Db::Sqlite { write, .. } = db else { panic!("not SQLite") };
-    let limit = format!("PRAGMA max_page_count = {pages}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(write).await.expect("a limit");
-}
 
 /// One more replica, over connections that the test has a hand on.
 async fn replica_on(world: &World, db: &Db) -> (Client, ReadyProbe) {
@@ -63,7 +57,7 @@ fn a_full_disk_under_identity_refuses_and_afterwards_everything_goes_on() {
                 length += 40_000;
                 assert!(length <= MOST, "{round}: there is always room");
                 let request_id = format!("r{length}");
-                room(&world.db, FULL).await;
+                limit_pages(&world.db, FULL).await;
                 if let Err(status) = prefer(&client, length, &request_id).await {
                     break (status, request_id);
                 }
@@ -72,11 +66,11 @@ fn a_full_disk_under_identity_refuses_and_afterwards_everything_goes_on() {
             assert_eq!((refusal.code, refusal.retryable), (Code::Unavailable, true), "{round}: {refusal:?}");
             // The connection may have been thrown away, and another one knows nothing of the limit.
             becomes(true, || async {
-                room(&world.db, FULL).await;
+                limit_pages(&world.db, FULL).await;
                 ready.check().await.is_err()
             })
             .await;
-            room(&world.db, ROOMY).await;
+            limit_pages(&world.db, ROOMY).await;
             becomes(true, || async { ready.check().await.is_ok() }).await;
             let preferred = prefer(&client, length + 1, &format!("{request_id} again")).await;
             preferred.unwrap_or_else(|status| panic!("{round}: there is room again: {status:?}"));

@@ -1,14 +1,14 @@
 //! What gets a row of the audit log, by a table of every RPC that changes something and of every one that is for few.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_db::audit::{AuditRow, Outcome};
 use bursar_id::{Role, ServiceAccountId};
 use bursar_members::{Policy, Transfer};
-use bursar_proto::access::{Idempotency, METHODS, MethodRule, Permission};
+use bursar_proto::access::{Idempotency, MethodRule, Permission};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, audited};
+use bursar_testkit::{Refusal, audited, rpcs};
 use prost_types::FieldMask;
 use tonic::Status;
 
@@ -40,12 +40,10 @@ fn mask(path: &str) -> FieldMask {
 const ELSEWHERE: [&str; 2] = ["CopyItem", "UploadContent"];
 
 /// The RPCs of organization that fit, by their short names.
-fn rpcs(fits: impl Fn(&MethodRule) -> bool) -> BTreeSet<&'static str> {
-    let ours = METHODS.iter().filter_map(|(path, rule)| Some((path.strip_prefix("/bursar.organization.v1.")?, rule)));
-    ours.filter(|(_, rule)| rule.as_ref().is_some_and(&fits))
-        .filter_map(|(path, _)| path.rsplit('/').next())
-        .filter(|rpc| !ELSEWHERE.contains(rpc))
-        .collect()
+fn ours(fits: impl Fn(&MethodRule) -> bool) -> BTreeMap<&'static str, &'static MethodRule> {
+    let mut found = rpcs("bursar.organization.v1", fits);
+    found.retain(|rpc, _| !ELSEWHERE.contains(rpc));
+    found
 }
 
 impl Stage {
@@ -319,7 +317,8 @@ bursar_testkit::engines! {
             }
             called.insert(rpc);
         }
-        assert_eq!(called, rpcs(|rule| rule.idempotency != Idempotency::NoSideEffects), "a row for each");
+        let changing = ours(|rule| rule.idempotency != Idempotency::NoSideEffects);
+        assert_eq!(called, changing.into_keys().collect(), "a row for each");
         // A whole session, and nothing of it that is not an id or a word.
         let all = format!("{:?}", audited(&stage.world.store).await);
         for secret in [stage.token.as_str(), "@example.com", "Acme", "Umbra", "Renamed"] {
@@ -332,14 +331,14 @@ bursar_testkit::engines! {
         let (ada, dan, eve) = (world.who(1), world.who(4), world.who(9));
         let stage = Stage::set(world, &ada).await;
         stage.world.join(&ada, &stage.acme, 4, Role::Member).await;
-        let few = rpcs(|rule| {
+        let few = ours(|rule| {
             let for_all = [Permission::Unspecified, Permission::Self_, Permission::UseWorkspace, Permission::Operate];
             !for_all.contains(&rule.permission)
         });
         for rpc in ["ListAuditEvents", "ListInvitations", "RemoveMember", "SetAvatar", "TransferOwnership"] {
-            assert!(few.contains(rpc), "{rpc} in {few:?}");
+            assert!(few.contains_key(rpc), "{rpc} in {:?}", few.keys());
         }
-        for rpc in few {
+        for rpc in few.into_keys() {
             let (outcome, rows) = stage.rows_of(&dan, rpc).await;
             assert_eq!(reason(&outcome), "ROLE_NOT_ALLOWED", "{rpc}");
             let [row] = rows.as_slice() else { panic!("{rpc}: {rows:?}") };
@@ -348,11 +347,8 @@ bursar_testkit::engines! {
             assert_eq!(row.owner.map(|owner| owner.to_string()).as_ref(), Some(&stage.acme), "{rpc}");
         }
         // A stranger changes nothing and leaves nothing, whatever is called.
-        for rpc in rpcs(|_| true) {
-            let reads = METHODS.iter().any(|(path, rule)| {
-                path.starts_with("/bursar.organization.v1.") && path.ends_with(&format!("/{rpc}"))
-                    && rule.as_ref().is_some_and(|rule| rule.idempotency == Idempotency::NoSideEffects)
-            });
+        for (rpc, rule) in ours(|_| true) {
+            let reads = rule.idempotency == Idempotency::NoSideEffects;
             // What is the stranger's own to do, and what holds a token.
             let own = matches!(rpc, "CreateOrganization" | "DeclineInvitation");
             if own || (reads && !matches!(rpc, "ListAuditEvents" | "ListInvitations" | "ExportOrganization")) {

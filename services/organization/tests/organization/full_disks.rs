@@ -5,6 +5,7 @@ use bursar_db::Db;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::Transport;
 use bursar_runtime::{ReadyProbe, Service};
+use bursar_testkit::sqlite::limit_pages;
 use bursar_testkit::{Client, Refusal, TestDb, sqlite};
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -17,13 +18,6 @@ const FULL: u32 = 1;
 const ROOMY: u32 = 1_000_000;
 /// About as long as preferences may be.
 const MOST: usize = 240_000;
-
-/// How many pages the store's writing connection lets the file have.
-async fn room(db: &Db, pages: u32) {
-    let Db::Sqlite { write, .. } = db else { panic!("not SQLite") };
-    let limit = format!("PRAGMA max_page_count = {pages}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(write).await.expect("a limit");
-}
 
 /// One more organization, over connections that the test has a hand on.
 async fn replica_on(world: &World, db: &Db) -> (Client, ReadyProbe) {
@@ -62,7 +56,7 @@ fn a_full_disk_under_organization_refuses_and_afterwards_everything_goes_on() {
                 length += 40_000;
                 assert!(length <= MOST, "{round}: there is always room");
                 let request_id = format!("r{length}");
-                room(&world.store, FULL).await;
+                limit_pages(&world.store, FULL).await;
                 if let Err(status) = prefer(&there.client, &acme, length, &request_id).await {
                     break (status, request_id);
                 }
@@ -71,11 +65,11 @@ fn a_full_disk_under_organization_refuses_and_afterwards_everything_goes_on() {
             assert_eq!((refusal.code, refusal.retryable), (Code::Unavailable, true), "{round}: {refusal:?}");
             // The connection may have been thrown away, and another one knows nothing of the limit.
             until("it is not ready", || async {
-                room(&world.store, FULL).await;
+                limit_pages(&world.store, FULL).await;
                 ready.check().await.is_err()
             })
             .await;
-            room(&world.store, ROOMY).await;
+            limit_pages(&world.store, ROOMY).await;
             until("it is ready again", || async { ready.check().await.is_ok() }).await;
             let other = format!("{request_id} again");
             let preferred = prefer(&there.client, &acme, length + 1, &other).await;

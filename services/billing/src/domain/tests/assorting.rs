@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bursar_id::{Id, OwnerId};
-
+use super::selling::begun;
 use super::world::{World, at, credits, meter, model, rules, work};
 use crate::catalog;
 use crate::domain::*;
@@ -38,31 +37,7 @@ fn project_of(sold: &Assortment, plan: &str) -> Option<String> {
 
 /// A subscription to a plan, with which an earlier program has not kept what that includes.
 fn subscribed(plan: &str) -> Subscription {
-    Subscription {
-        id: Id::from_parts(1, [1; 10]),
-        owner: OwnerId::User(Id::from_parts(1, [1; 10])),
-        plan: ProductId::parse(plan).unwrap(),
-        state: SubscriptionState::Active,
-        price: "5.00 USD".parse().unwrap(),
-        credits: credits(9),
-        seats: 1,
-        extra: None,
-        features: None,
-        included: None,
-        rollover: None,
-        grant_in_grace: false,
-        payment_method: String::new(),
-        payment_reference: String::new(),
-        started_at: at(0),
-        month: Month::anchored(at(0), 0),
-        prepaid: None,
-        ended_at: None,
-        failures: 0,
-        next_retry_at: None,
-        cancel_at_period_end: false,
-        pending: None,
-        changes: 0,
-    }
+    Subscription { price: "5.00 USD".parse().unwrap(), credits: credits(9), ..begun(plan, at(0)) }
 }
 
 /// The project that the credits of a subscription's months may pay for.

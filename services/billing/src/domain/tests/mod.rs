@@ -56,3 +56,5 @@ mod steps;
 mod topping;
 mod words;
 mod world;
+
+pub(in crate::domain) use selling::begun;

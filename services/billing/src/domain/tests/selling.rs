@@ -1,8 +1,39 @@
 //! The catalog's rules, and the forms of names and labels.
 
+use bursar_id::{Id, OwnerId};
 use bursar_money::{Credits, Price};
+use bursar_time::Timestamp;
 
 use crate::domain::*;
+
+/// A subscription to a plan that began then, without credits, and with which no program has kept what its plan includes.
+pub(in crate::domain) fn begun(plan: &str, began: Timestamp) -> Subscription {
+    Subscription {
+        id: Id::from_parts(1, [1; 10]),
+        owner: OwnerId::User(Id::from_parts(1, [1; 10])),
+        plan: ProductId::parse(plan).unwrap(),
+        state: SubscriptionState::Active,
+        price: "100.00 USD".parse().unwrap(),
+        credits: Credits::ZERO,
+        seats: 1,
+        extra: None,
+        features: None,
+        included: None,
+        rollover: None,
+        grant_in_grace: false,
+        payment_method: String::new(),
+        payment_reference: String::new(),
+        started_at: began,
+        month: Month::anchored(began, 0),
+        prepaid: None,
+        ended_at: None,
+        failures: 0,
+        next_retry_at: None,
+        cancel_at_period_end: false,
+        pending: None,
+        changes: 0,
+    }
+}
 
 fn credits(whole: i64) -> Credits {
     Credits::from_micro(whole * 1_000_000).unwrap()

@@ -1,12 +1,12 @@
 //! Callers who hang up on what is costly (kind C): what they asked for is still under way in the store, and so is its place.
 
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bursar_db::{Db, DbError, Tx, on};
 use bursar_rpc::{PageKey, PageRequest};
 use bursar_secret::Secret;
-use bursar_testkit::{TestDb, at, engines, personal};
+use bursar_testkit::{TestDb, at, engines, personal, until};
 use bursar_time::Zone;
 use futures::StreamExt as _;
 
@@ -21,14 +21,6 @@ use crate::usecase::shop::{Shop, manager};
 
 /// How long something that happens by itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
     on!(tx, c => sqlx::raw_sql(sql).execute(c).await?.rows_affected());
@@ -57,11 +49,11 @@ async fn gives_up<T>(db: &Db, costly: &Costly, what: &str, call: impl Future<Out
     run(&mut holder, "LOCK TABLE ledger_entries, usage_hours IN ACCESS EXCLUSIVE MODE").await.unwrap();
     tokio::select! {
         _ = call => panic!("{what} is done, though nobody can read"),
-        () = until("the statement is under way", async || waiting(db).await == 1) => {}
+        () = until(PATIENCE, "the statement is under way", async || waiting(db).await == 1) => {}
     }
     assert_eq!(under_way(costly), 1, "{what}: nobody waits for it, but the store is at work for it");
     holder.rollback().await.unwrap();
-    until("the place is given back", async || under_way(costly) == 0).await;
+    until(PATIENCE, "the place is given back", async || under_way(costly) == 0).await;
 }
 
 #[test]
@@ -124,13 +116,13 @@ engines! {
         let caller = manager(owner);
         tokio::select! {
             _ = invoices.render(&caller, owner, issued[0].id, Format::Html) => panic!("it is written without a thread"),
-            () = until("it waits for the thread", async || under_way(&costly) == 1) => {}
+            () = until(PATIENCE, "it waits for the thread", async || under_way(&costly) == 1) => {}
         }
         assert_eq!(under_way(&costly), 1, "nobody waits for it, but it is still to be written");
         for (finish, busy) in busy {
             finish.send(()).unwrap();
             assert!(busy.await.unwrap());
         }
-        until("the place is given back", async || under_way(&costly) == 0).await;
+        until(PATIENCE, "the place is given back", async || under_way(&costly) == 0).await;
     }
 }
