@@ -12,7 +12,7 @@ use std::str::FromStr;
 use bursar_id::{AuditId, OwnerId};
 use bursar_time::{Span, Timestamp};
 
-use crate::{Db, DbError, Tx, on};
+use crate::{Db, DbError, Tx, column, on};
 
 /// The statement that adds a row, unless it is there already.
 const INSERT: &str = "INSERT INTO audit \
@@ -140,10 +140,6 @@ pub async fn record_all(tx: &mut Tx, rows: &[AuditRow]) -> Result<(), DbError> {
         .execute(&mut **t)
         .await?;
     Ok(())
-}
-
-fn column<T>(rows: &[AuditRow], of: impl Fn(&AuditRow) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
 }
 
 /// The rows after one (its id; empty for the first), in the order of ids: for whoever comes too late for their events.

@@ -100,9 +100,11 @@ impl<DB: Speaks> Drop for Held<DB> {
         let kept = self.kept.take();
         match Handle::try_current() {
             Ok(runtime) if !connection.is_lost() => drop(runtime.spawn(async move {
-                // It may have to wait for a statement that somebody gave up: that says nothing about the server.
+                // It may have to wait for a statement that somebody gave up: that says nothing about the server. What is kept is kept
+                // as long as that statement may take.
+                let most = if kept.is_some() { connection.longest() } else { PATIENCE };
                 let undo = DB::say(connection.raw(), "ROLLBACK");
-                if matches!(tokio::time::timeout(PATIENCE, undo).await, Ok(Ok(()))) {
+                if matches!(tokio::time::timeout(most, undo).await, Ok(Ok(()))) {
                     drop(connection);
                 } else {
                     connection.throw_away();

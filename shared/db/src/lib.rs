@@ -49,6 +49,11 @@ pub use schema::Part;
 pub use tx::Tx;
 pub use url::{StoreUrl, StoreUrlError};
 
+/// One column of a table's rows, as statements over many rows are given them.
+pub fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
 /// Which database a store is kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Engine {

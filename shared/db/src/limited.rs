@@ -242,6 +242,11 @@ impl<DB: Database> Limited<DB> {
         Self { connection: Some(connection), limits, lost: false }
     }
 
+    /// For how long a statement on it may still be under way that somebody gave up.
+    pub(crate) fn longest(&self) -> Duration {
+        self.limits.statement.unwrap_or(Duration::MAX)
+    }
+
     /// Whether a step took too long: then nothing more is to be said on it.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost

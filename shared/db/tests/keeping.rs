@@ -10,11 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bursar_db::{Db, DbError, Migrations, Tx, on};
+use bursar_db::{DbError, Migrations, Tx, on};
+use bursar_testkit::postgres::waiting_for_locks;
 use bursar_testkit::{TestDb, engines, until};
 
 /// How long something that happens by itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longer than a transaction's end may take that keeps nothing.
+const LONGER: Duration = Duration::from_secs(6);
 
 /// Says when it is given back.
 struct Place(Arc<AtomicBool>);
@@ -38,18 +42,6 @@ fn is_free(place: &AtomicBool) -> bool {
 async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
     on!(tx, c => sqlx::raw_sql(sql).execute(c).await?.rows_affected());
     Ok(())
-}
-
-/// How many wait for a lock of their own making in this database.
-async fn waiting(db: &Db) -> i64 {
-    const COUNT: &str = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-        WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
-    let counted: Result<(i64,), DbError> = async {
-        let mut tx = db.read().await?;
-        Ok(on!(&mut tx, c => sqlx::query_as(COUNT).fetch_one(c).await?))
-    }
-    .await;
-    counted.unwrap().0
 }
 
 engines! {
@@ -87,9 +79,12 @@ fn whoever_gives_a_statement_up_keeps_the_place_until_that_is_over() {
         };
         tokio::select! {
             outcome = call => panic!("somebody else has the lock: {outcome:?}"),
-            () = until(PATIENCE, "the statement is under way", async || waiting(&db).await == 1) => {}
+            () = until(PATIENCE, "the statement is under way", async || waiting_for_locks(&db).await == 1) => {}
         }
         assert!(!is_free(&free), "nobody waits for it, and the server is at work on it");
+        // Also once undoing it has taken longer than that may take by itself.
+        tokio::time::sleep(LONGER).await;
+        assert!(!is_free(&free), "the server is at work on it still");
         holder.rollback().await.unwrap();
         until(PATIENCE, "the statement is over", async || is_free(&free)).await;
     });

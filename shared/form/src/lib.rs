@@ -19,6 +19,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 pub use place::Place;
+pub use spelling::distance;
 
 /// How many flaws of its form are told of one file: each is found by reading the file once more.
 const MOST: usize = 50;

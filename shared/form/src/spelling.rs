@@ -16,8 +16,8 @@ pub(crate) fn nearest<'a>(key: &str, missing: &[&'a str]) -> Option<&'a str> {
     near.min().map(|(_, it)| it)
 }
 
-/// How many characters have to be changed, added or removed to make the one of the other.
-fn distance(one: &str, other: &str) -> usize {
+/// How many characters have to be changed, added or removed to make the one of the other: their Levenshtein distance.
+pub fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (done, from) in one.chars().enumerate() {
         let (mut left, mut above_left) = (done + 1, done);
@@ -35,6 +35,15 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distances() {
+        for (one, other, expected) in
+            [("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("ab", "abc", 1), ("kitten", "sitting", 3)]
+        {
+            assert_eq!(distance(one, other), expected, "{one} {other}");
+        }
+    }
 
     #[test]
     fn one_that_is_near_was_meant() {

@@ -109,3 +109,14 @@ impl Lease {
         self.finished.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_took_too_long_is_not_asked_again_at_once() {
+        assert!(matches!(Failure::from(DbError::TimedOut), Failure::Later(_)));
+        assert!(matches!(Failure::from(DbError::Locked), Failure::Passing(_)));
+    }
+}

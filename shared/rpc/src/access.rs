@@ -87,12 +87,8 @@ pub fn permits(role: Role, permission: Permission, policy: &AccessPolicy) -> boo
     }
 }
 
-/// What somebody is told, in every service, whose role does not allow what was asked. The audit log hears of that wherever it
-/// is said: also by an RPC that every member may call, which is for few as it was asked.
-pub(crate) const ROLE_NOT_ALLOWED: &str = "ROLE_NOT_ALLOWED";
-
 /// Whether only few in an organization may do this, so that a refusal is of interest, whatever its reason. Of a look at billing,
-/// which many have, one by role ([`ROLE_NOT_ALLOWED`]) is.
+/// which many have, one by role ([`crate::problem::reason::ROLE_NOT_ALLOWED`]) is.
 pub(crate) fn is_privileged(permission: Permission) -> bool {
     match permission {
         Permission::ManageMembers

@@ -27,6 +27,16 @@ pub enum Caller {
     Service(ServiceCaller),
 }
 
+/// Whose call it is, where places are counted: a person's, with whatever token and through whatever service, or a service's for
+/// itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    /// A person's, also where a service acts for one.
+    Person(UserId),
+    /// A service's, for itself.
+    Service(ServiceAccountId),
+}
+
 /// A person who calls, as the access token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserCaller {
@@ -140,6 +150,18 @@ impl Caller {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Problem::internal(&"a handler is served without the authentication layer").into())
+    }
+
+    /// Whose call it is; `None` for somebody whom nobody knows.
+    pub fn party(&self) -> Option<Party> {
+        match self {
+            Self::User(user) => Some(Party::Person(user.user)),
+            Self::Service(service) => Some(match &service.on_behalf_of {
+                None => Party::Service(service.account),
+                Some(user) => Party::Person(user.user),
+            }),
+            Self::Anonymous => None,
+        }
     }
 
     /// The person: the caller, or the one for whom a service calls.

@@ -38,7 +38,7 @@ pub use access::{AccessPolicy, AdminBilling, BalanceVisibility, UsageVisibility}
 pub use asked::{Asked, Call, Kept, Stored};
 pub use authentication::{AuthMethod, AuthMethods, Branch, KeyGrant};
 pub use bursar_proto::access::v1::Permission;
-pub use caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
+pub use caller::{Caller, Party, ServiceCaller, ServiceRole, UserCaller};
 pub use idempotent::IdempotencyKey;
 pub use keys::{KeySet, PublicKeys};
 pub use mutation::{Answer, Begun, Done, Looked, Mutation, Mutations, Publish, Refusing};

@@ -34,8 +34,9 @@ use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 use prost::Message;
 
-use crate::access::{ROLE_NOT_ALLOWED, is_privileged};
+use crate::access::is_privileged;
 use crate::looks::RefusedLooks;
+use crate::problem::reason as reasons;
 use crate::{Asked, Call, Caller, IdempotencyKey, Kept, Problem, Stored};
 
 /// What a mutating use case gives.
@@ -261,20 +262,33 @@ impl<P: Publish> Mutations<P> {
     /// Keeps the row of a refused look at what only few may see, the first in an hour of those that are alike; gives the
     /// refusal back. The caller belongs to `owner`: strangers must not get here.
     pub async fn refused_look<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
-        let Some(reason) = error.reason().filter(|reason| is_told(call, reason)) else {
-            return error;
-        };
-        let Some((actor, on_behalf_of)) = actor(&call.caller, None) else {
-            return error;
-        };
-        let at = match self.clock.believed() {
-            Ok(at) => at,
-            Err(failure) => {
-                tracing::error!(error = %failure, method = call.method, "cannot write the audit row of a refusal");
-                return error;
-            }
-        };
-        let row = AuditRow {
+        if let Some(row) = self.refusal(call, owner, &error)
+            && self.looks.is_first(&row)
+            && !self.keep_refusal(&row).await
+        {
+            self.looks.forget(&row);
+        }
+        error
+    }
+
+    /// Keeps the row of a refused call that is carried out elsewhere; gives the refusal back. The caller belongs to `owner`:
+    /// strangers must not get here.
+    pub async fn refused<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
+        if let Some(row) = self.refusal(call, owner, &error) {
+            self.keep_refusal(&row).await;
+        }
+        error
+    }
+
+    /// The row of a call that was refused before anything of it began, if one is due.
+    fn refusal<E: Refusing>(&self, call: &Call, owner: OwnerId, error: &E) -> Option<AuditRow> {
+        let reason = error.reason().filter(|reason| is_told(call, reason))?;
+        let (actor, on_behalf_of) = actor(&call.caller, None)?;
+        let believed = self.clock.believed().inspect_err(|failure| {
+            tracing::error!(error = %failure, method = call.method, "cannot write the audit row of a refusal");
+        });
+        let at = believed.ok()?;
+        Some(AuditRow {
             id: AuditId::from_parts(at.as_millis(), self.entropy.bytes()),
             at,
             owner: Some(owner),
@@ -285,27 +299,7 @@ impl<P: Publish> Mutations<P> {
             outcome: Outcome::Refused,
             reason: Some(reason.to_owned()),
             request_id: None,
-        };
-        if self.looks.is_first(&row) && !self.keep_refusal(&row).await {
-            self.looks.forget(&row);
-        }
-        error
-    }
-
-    /// Keeps the row of a refused call that is carried out elsewhere; gives the refusal back. The caller belongs to `owner`:
-    /// strangers must not get here.
-    pub async fn refused<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
-        let asked = Asked::read(call.clone(), "", &(), |(), _| Some(()));
-        match self.begin(&asked).await {
-            Ok(mut m) => {
-                m.admit(owner);
-                self.refuse(m, error).await
-            }
-            Err(failure) => {
-                tracing::error!(error = %failure, method = call.method, "cannot write the audit row of a refusal");
-                error
-            }
-        }
+        })
     }
 
     /// Whether the row is kept. Whoever is refused is told so in any case.
@@ -470,7 +464,7 @@ impl Mutation {
 
 /// Whether the audit log hears of this refusal of somebody who belongs there.
 fn is_told(call: &Call, reason: &str) -> bool {
-    reason == ROLE_NOT_ALLOWED || is_privileged(call.caller.permission())
+    reason == reasons::ROLE_NOT_ALLOWED || is_privileged(call.caller.permission())
 }
 
 /// Who acts, and for whom: a person, a person's key or an operator in a person's name, a service.

@@ -71,6 +71,9 @@ pub mod reason {
     pub const CALLER_NOT_ALLOWED: &str = "CALLER_NOT_ALLOWED";
     /// `PERMISSION_DENIED`: the RPC names service roles and the caller's is not among them.
     pub const SERVICE_ROLE_NOT_ALLOWED: &str = "SERVICE_ROLE_NOT_ALLOWED";
+    /// `PERMISSION_DENIED`, in every service: the caller's role does not allow what was asked. The audit log hears of that wherever
+    /// it is said: also by an RPC that every member may call, which is for few as it was asked.
+    pub const ROLE_NOT_ALLOWED: &str = "ROLE_NOT_ALLOWED";
     /// `PERMISSION_DENIED`: the token is an API key's, and the key was not given what the RPC demands.
     pub const KEY_NOT_ALLOWED: &str = "KEY_NOT_ALLOWED";
     /// `PERMISSION_DENIED`: an operator has suspended the user.

@@ -158,7 +158,16 @@ fn a_preset_is_a_set_of_defaults_that_settings_override() {
 }
 
 /// What is given, and every piece that the refusal must contain.
+#[test]
+fn messages_have_the_time_that_is_set_and_calls_in_work_are_no_closer_bound_than_billings_queue() {
+    let given = suite("BURSAR_LIMITS__MESSAGE_DEADLINE=7s").expect("settings");
+    assert_eq!(given.stack_limits().message_deadline, std::time::Duration::from_secs(7));
+    let defaults = suite("").expect("defaults");
+    assert!(defaults.limits.in_flight >= 2 * defaults.billing.queue_max, "one service may wait with half of them");
+}
+
 const REFUSALS: &[(&str, &[&str])] = &[
+    ("BURSAR_LIMITS__MESSAGE_DEADLINE=0s", &["limits.message_deadline"]),
     ("--max-staleness 14s", &["max_staleness: 14s is out of range, use 15s to 1h"]),
     ("prot_base = 1", &["unknown key `prot_base` in DIR/bursar.toml", "mean port_base?"]),
     ("[mail]\nsmtpurl = 'x'", &["unknown key `mail.smtpurl` in DIR/bursar.toml", "mail.smtp_url?"]),

@@ -36,7 +36,7 @@ impl Refusing for Error {
             Self::NotAMember => Some("NOT_A_MEMBER"),
             Self::WrongContext { .. } => Some("WRONG_CONTEXT"),
             Self::SecondFactorRequired => Some("SECOND_FACTOR_ENROLLMENT_REQUIRED"),
-            Self::RoleNotAllowed => Some("ROLE_NOT_ALLOWED"),
+            Self::RoleNotAllowed => Some(reason::ROLE_NOT_ALLOWED),
             Self::NotFound(_) => Some(reason::NOT_FOUND),
             Self::TimeZoneUnsupported(_) => Some("TIME_ZONE_UNSUPPORTED"),
             Self::ReportTooLarge(_) => Some("REPORT_TOO_LARGE"),
@@ -97,7 +97,7 @@ impl From<Error> for Problem {
             }
             Error::SecondFactorRequired => Self::failed_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", said.clone())
                 .with_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", "token", &said),
-            Error::RoleNotAllowed => Self::permission_denied("ROLE_NOT_ALLOWED", said),
+            Error::RoleNotAllowed => Self::permission_denied(reason::ROLE_NOT_ALLOWED, said),
             Error::TimeZoneUnsupported(_) => {
                 Self::invalid_field("time_zone", said).with_reason("TIME_ZONE_UNSUPPORTED")
             }

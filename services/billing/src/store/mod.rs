@@ -43,7 +43,7 @@ pub(crate) mod write;
 mod write_one;
 pub(crate) mod years;
 
-use bursar_db::{DbError, Migrations};
+use bursar_db::{DbError, Migrations, column};
 
 use crate::domain::{Unreadable, UnreadableEntry};
 
@@ -52,11 +52,6 @@ static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres")
 
 /// Billing's migrations for both engines.
 pub(crate) const MIGRATIONS: Migrations = Migrations::new(&SQLITE, &POSTGRES);
-
-/// One column of a table's rows.
-fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
-}
 
 /// A stored entry that this program cannot read.
 pub(crate) fn unreadable_entry(error: UnreadableEntry) -> DbError {

@@ -20,8 +20,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bursar_id::{OwnerId, ServiceAccountId, UserId};
-use bursar_rpc::Caller;
+use bursar_id::OwnerId;
+use bursar_rpc::{Caller, Party};
 use bursar_runtime::Heavy;
 use tokio::sync::oneshot;
 
@@ -39,43 +39,22 @@ const OF_PERSON: usize = 16;
 /// How many calls may wait or be under way.
 const OF_ALL: usize = 256;
 
-/// Whose call it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum By {
-    /// A person's, also where a service acts for one.
-    Person(UserId),
-    /// A service's, for itself.
-    Service(ServiceAccountId),
-    /// Of those whom nobody knows, and who are let in nowhere, all are one.
-    Nobody,
+/// Whose call it is. Of those whom nobody knows, and who are let in nowhere, all are one.
+type By = Option<Party>;
+
+/// How many of a caller's calls may wait or be under way, however many places are left.
+fn share(by: By) -> usize {
+    match by {
+        Some(Party::Service(_)) => OF_ALL,
+        Some(Party::Person(_)) | None => OF_PERSON,
+    }
 }
 
-impl By {
-    fn of(caller: &Caller) -> Self {
-        match caller {
-            Caller::User(user) => Self::Person(user.user),
-            Caller::Service(service) => match &service.on_behalf_of {
-                None => Self::Service(service.account),
-                Some(user) => Self::Person(user.user),
-            },
-            Caller::Anonymous => Self::Nobody,
-        }
-    }
-
-    /// How many of its calls may wait or be under way, however many places are left.
-    fn share(self) -> usize {
-        match self {
-            Self::Service(_) => OF_ALL,
-            Self::Person(_) | Self::Nobody => OF_PERSON,
-        }
-    }
-
-    /// How many of its calls are carried out side by side.
-    fn turns(self) -> usize {
-        match self {
-            Self::Service(_) => SIDE_BY_SIDE,
-            Self::Person(_) | Self::Nobody => 1,
-        }
+/// How many of them are carried out side by side.
+fn turns(by: By) -> usize {
+    match by {
+        Some(Party::Service(_)) => SIDE_BY_SIDE,
+        Some(Party::Person(_)) | None => 1,
     }
 }
 
@@ -120,7 +99,7 @@ impl Calls {
         let of_owner = self.owners.get(&owner).map_or(0, |it| it.calls);
         let of_caller = self.callers.get(&by).map_or(0, |it| it.calls);
         let left = OF_ALL.saturating_sub(self.all);
-        if of_owner >= OF_ONE || of_caller >= by.share().min(left) {
+        if of_owner >= OF_ONE || of_caller >= share(by).min(left) {
             return None;
         }
         self.all += 1;
@@ -186,7 +165,7 @@ impl Calls {
         }
         let may = |waiter: &Waiter| self.owners.get(&waiter.owner).is_none_or(|it| !it.has_turn);
         let first = |(by, caller): (&By, &OfCaller)| {
-            if caller.under_way >= by.turns() {
+            if caller.under_way >= turns(*by) {
                 return None;
             }
             let place = caller.waiting.iter().position(may)?;
@@ -260,7 +239,7 @@ impl Costly {
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already, of this owner, of this caller or of all.
     pub(crate) async fn place(&self, caller: &Caller, owner: OwnerId) -> Result<Place, Error> {
-        let (place, turn) = self.enter(By::of(caller), owner)?;
+        let (place, turn) = self.enter(caller.party(), owner)?;
         turn.await.map_err(|_| Error::Failed)?;
         Ok(place)
     }
@@ -329,7 +308,7 @@ mod tests {
     /// As many calls as one caller may have wait, about these owners in turn.
     fn all_of(costly: &Costly, caller: &Caller, owners: &[OwnerId]) -> Vec<Place> {
         let each = owners.iter().cycle().take(OF_ALL * 2);
-        each.filter_map(|owner| costly.enter(By::of(caller), *owner).ok()).map(|(place, _)| place).collect()
+        each.filter_map(|owner| costly.enter(caller.party(), *owner).ok()).map(|(place, _)| place).collect()
     }
 
     #[tokio::test]
@@ -371,7 +350,7 @@ mod tests {
         let theirs = all_of(&costly, &service(None), &owners);
         assert_eq!(theirs.len(), (OF_ALL - OF_PERSON) / 2, "as many as are left");
         for number in 2..10 {
-            assert!(costly.enter(By::of(&person(number)), owner(number)).is_ok(), "{number} finds room");
+            assert!(costly.enter(person(number).party(), owner(number)).is_ok(), "{number} finds room");
         }
         let others: Vec<_> = (2..10).map(|number| all_of(&costly, &person(number), &owners)).collect();
         assert!(others.iter().all(|of_one| !of_one.is_empty()), "however many there are");
@@ -383,8 +362,8 @@ mod tests {
 
     #[test]
     fn callers_take_turns_however_much_one_of_them_asks() {
-        let (costly, ana, ben) = (Costly::new(), By::Person(id(1)), By::Person(id(2)));
-        let _keeper = costly.enter(By::Service(id(7)), owner(9)).ok().unwrap();
+        let (costly, ana, ben) = (Costly::new(), Some(Party::Person(id(1))), Some(Party::Person(id(2))));
+        let _keeper = costly.enter(Some(Party::Service(id(7))), owner(9)).ok().unwrap();
         let asked = [(ana, 1), (ana, 2), (ana, 3), (ana, 4), (ben, 5), (ben, 6)];
         let enter = |(by, of)| (by, costly.enter(by, owner(of)).ok().unwrap());
         let mut waiting: Vec<_> = asked.into_iter().map(enter).collect();
@@ -402,9 +381,9 @@ mod tests {
             let mut calls = [1, 2, 3].map(|of| costly.enter(by, owner(of)).ok().unwrap());
             calls.iter_mut().filter_map(|(_, turn)| turn.try_recv().ok()).count()
         };
-        assert_eq!(has_turns(By::of(&person(1))), 1);
-        assert_eq!(has_turns(By::of(&service(Some(person(1))))), 1);
-        assert_eq!(has_turns(By::of(&service(None))), SIDE_BY_SIDE);
+        assert_eq!(has_turns(person(1).party()), 1);
+        assert_eq!(has_turns(service(Some(person(1))).party()), 1);
+        assert_eq!(has_turns(service(None).party()), SIDE_BY_SIDE);
     }
 }
 

@@ -19,7 +19,7 @@ mod reason {
     pub(super) const ORGANIZATION_NOT_DELETED: &str = "ORGANIZATION_NOT_DELETED";
     pub(super) const PURGE_BEGUN: &str = "PURGE_BEGUN";
     pub(super) const TOO_MANY_FORMER_SLUGS: &str = "TOO_MANY_FORMER_SLUGS";
-    pub(super) const ROLE_NOT_ALLOWED: &str = "ROLE_NOT_ALLOWED";
+    pub(super) use bursar_rpc::problem::reason::ROLE_NOT_ALLOWED;
     pub(super) const SECOND_FACTOR_ENROLLMENT_REQUIRED: &str = "SECOND_FACTOR_ENROLLMENT_REQUIRED";
     pub(super) const WRONG_CONTEXT: &str = "WRONG_CONTEXT";
     pub(super) const SESSION_ENDED: &str = "SESSION_ENDED";

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bursar_proto::FILE_DESCRIPTOR_SET;
@@ -14,7 +15,9 @@ use bursar_runtime::Service;
 use bursar_testkit::{Client, Operator, Person, Topology};
 use bytes::Bytes;
 use prost_reflect::prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
+};
 use tokio::sync::Mutex;
 use tonic::{Code, Request, Status};
 
@@ -92,7 +95,6 @@ fn fuzz_requests() {
 }
 
 fn attack(world: &World, callers: Callers) {
-    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("descriptors");
     let methods: Vec<(&'static str, bool)> = METHODS
         .iter()
         .filter_map(|(path, rule)| Some((*path, rule.as_ref()?.server_streaming)))
@@ -101,7 +103,7 @@ fn attack(world: &World, callers: Callers) {
         .collect();
     let mut samples: Vec<Vec<u8>> = Vec::new();
     for (number, (path, _)) in methods.iter().enumerate() {
-        let message = message_of(&pool, path);
+        let message = message_of(path);
         for dice in 0..2 {
             let head = [u8::try_from(number).expect("fewer than 256 methods"), dice];
             samples.push([&head, filled(&message, &callers, 3).encode_to_vec().as_slice()].concat());
@@ -166,10 +168,17 @@ pub(crate) fn transport(client: &Client, path: &str) -> Transport {
 }
 
 /// What an RPC is asked with.
-pub(crate) fn message_of(pool: &DescriptorPool, path: &str) -> MessageDescriptor {
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("descriptors"));
+
+pub(crate) fn method_of(path: &str) -> MethodDescriptor {
     let (service, method) = path.trim_start_matches('/').split_once('/').expect("a path");
-    let service = pool.get_service_by_name(service).expect("a service");
-    service.methods().find(|it| it.name() == method).expect("a method").input()
+    let service = POOL.get_service_by_name(service).expect("a service");
+    service.methods().find(|it| it.name() == method).expect("a method")
+}
+
+pub(crate) fn message_of(path: &str) -> MessageDescriptor {
+    method_of(path).input()
 }
 
 /// A message with something that might do in every field.

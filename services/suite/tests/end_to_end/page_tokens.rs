@@ -2,21 +2,19 @@
 //! takes one, as the descriptors have them.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bursar_proto::FILE_DESCRIPTOR_SET;
 use bursar_proto::access::{CallerKind, METHODS, rule};
 use bursar_proto::identity::v1::ListContextsRequest;
 use bursar_proto::organization::v1::CreateProjectRequest;
 use bursar_testkit::{Refusal, refused};
 use bytes::Bytes;
 use prost_reflect::prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, Kind, Value};
 use tonic::{Code, Request, Status};
 
-use crate::fuzzing::{operator, transport};
+use crate::fuzzing::{method_of, operator, transport};
 use crate::support::given;
 use crate::support::world::{Team, World};
 use crate::trust::Raw;
@@ -64,15 +62,6 @@ const LISTS: &[(&str, Whose)] = &[
 /// Those that have two rows here at least, so that a page of one gives a token.
 const GIVING: [&str; 7] =
     ["ListContexts", "ListAuditEvents", "ListKinds", "ListMembers", "ListProjects", "ListLedgerEntries", "ListLots"];
-
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("descriptors"));
-
-fn method_of(path: &str) -> MethodDescriptor {
-    let (service, method) = path.trim_start_matches('/').split_once('/').expect("a path");
-    let service = POOL.get_service_by_name(service).expect("a service");
-    service.methods().find(|it| it.name() == method).expect("a method")
-}
 
 #[test]
 fn every_rpc_that_takes_page_tokens_is_tried_with_them() {

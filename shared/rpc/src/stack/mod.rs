@@ -5,11 +5,11 @@
 //! 1. **call id**: the caller's `x-request-id` or a new one; sent back, handed on, logged
 //! 2. **trace**: a span for the RPC under the caller's trace; one log line (failures INFO or WARN)
 //! 3. **metrics**: `rpc.server.call.duration`
-//! 4. **panic** → INTERNAL, and the server lives
-//! 5. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
-//! 6. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`, for each caller and for all; never for health and reflection
+//! 4. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`: a place for who has sent it; never for health and reflection
+//! 5. **panic** → INTERNAL, and the server lives
+//! 6. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
 //! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
-//!    [`crate::Caller`] into the request
+//!    [`crate::Caller`] into the request; the place is the caller's from there on, or the call is `OVERLOADED`
 //! 8. **message** that does not come → `DEADLINE_EXCEEDED`, long before the call's own deadline
 //! 9. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
 //!

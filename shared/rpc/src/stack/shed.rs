@@ -19,13 +19,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use bursar_id::{ServiceAccountId, UserId};
 use http::Request;
 
 use super::Shared;
 use super::auth::peer;
 use super::methods::{Access, Method};
-use crate::caller::Caller;
+use crate::caller::{Caller, Party};
 use crate::problem::reason;
 use crate::{Origin, Problem, TrustedProxies, origin};
 
@@ -35,10 +34,8 @@ pub(super) enum By {
     /// Nobody knows yet. It counts for the address that has sent it (port 0), and where that is a proxy's, which sends
     /// everybody's, for the connection. `None`: it is sent in this process.
     Arriving(Option<SocketAddr>),
-    /// A person's, also where a service acts for one.
-    Person(UserId),
-    /// A service's, for itself.
-    Service(ServiceAccountId),
+    /// Of somebody whose token is verified.
+    Known(Party),
     /// Of somebody there who proves nothing.
     Nobody(Origin),
 }
@@ -53,16 +50,12 @@ impl By {
 
     /// Whose it is once the call's tokens are verified.
     pub(super) fn of(caller: &Caller, origin: Origin) -> Self {
-        match (caller, origin) {
-            (Caller::User(user), _) => Self::Person(user.user),
-            (Caller::Service(service), _) => match &service.on_behalf_of {
-                None => Self::Service(service.account),
-                Some(user) => Self::Person(user.user),
-            },
+        match (caller.party(), origin) {
+            (Some(party), _) => Self::Known(party),
             // It asks for people whose places it does not say.
-            (Caller::Anonymous, Origin::Service(account)) => Self::Service(account),
-            (Caller::Anonymous, Origin::Address(address)) => Self::Nobody(Origin::Address(origin::counted(address))),
-            (Caller::Anonymous, Origin::Local) => Self::Nobody(Origin::Local),
+            (None, Origin::Service(account)) => Self::Known(Party::Service(account)),
+            (None, Origin::Address(address)) => Self::Nobody(Origin::Address(origin::counted(address))),
+            (None, Origin::Local) => Self::Nobody(Origin::Local),
         }
     }
 }
@@ -175,10 +168,12 @@ fn overloaded() -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use bursar_id::UserId;
+
     use super::*;
 
     fn person(number: u8) -> By {
-        By::Person(UserId::from_parts(1, [number; 10]))
+        By::Known(Party::Person(UserId::from_parts(1, [number; 10])))
     }
 
     fn all_of(in_flight: &InFlight, by: By) -> Vec<Place<'_>> {

@@ -86,7 +86,7 @@ impl Vocabulary {
         let written = path.join(".");
         let mut best: Option<(usize, Vec<String>)> = None;
         for key in self.leaves() {
-            let distance = edits(&written, &key.join("."));
+            let distance = bursar_form::distance(&written, &key.join("."));
             if distance <= 1 + written.len() / 5 && best.as_ref().is_none_or(|(d, _)| distance < *d) {
                 best = Some((distance, key));
             }
@@ -119,35 +119,5 @@ pub(crate) fn coerce(text: String, kind: Kind) -> Value {
         Kind::Number => text.parse::<u64>().map_or_else(|_| Value::from(text), |n| Value::from(Num::U64(n))),
         Kind::Bool => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
         Kind::Text | Kind::Section => Value::from(text),
-    }
-}
-
-/// Levenshtein's distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances() {
-        for (a, b, expected) in
-            [("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("ab", "abc", 1), ("kitten", "sitting", 3)]
-        {
-            assert_eq!(edits(a, b), expected, "{a} {b}");
-        }
     }
 }

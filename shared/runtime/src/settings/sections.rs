@@ -381,9 +381,9 @@ impl LimitSettings {
         Self {
             deadline: Duration::from_secs(30),
             stream_deadline: Duration::from_hours(1),
-            message_deadline: Duration::from_secs(5),
+            message_deadline: bursar_rpc::Limits::default().message_deadline,
             // Each that waits takes the memory of its message and of a future.
-            in_flight: 65_536,
+            in_flight: bursar_rpc::Limits::default().max_in_flight,
             streams_per_connection: 1024,
             connection_age: Duration::from_mins(5),
             // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.

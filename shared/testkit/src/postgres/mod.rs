@@ -5,11 +5,13 @@
 //! and ends with the test process however that ends. Where PostgreSQL is not installed, tests that need it say so on
 //! standard error and pass without having run; with `BURSAR_REQUIRE_POSTGRES=1` they fail instead.
 
+mod locks;
 mod programs;
 mod server;
 
 use std::{io::Write, sync::OnceLock};
 
+pub use locks::waiting_for_locks;
 pub use server::{Durability, Server};
 
 use crate::engines::{Outcome, TestDb, block_on};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bursar_db::{Db, DbError, Tx, on};
 use bursar_rpc::{PageKey, PageRequest};
 use bursar_secret::Secret;
+use bursar_testkit::postgres::waiting_for_locks;
 use bursar_testkit::{TestDb, at, engines, personal, until};
 use bursar_time::Zone;
 use futures::StreamExt as _;
@@ -27,18 +28,6 @@ async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// How many statements of this database wait to read a table.
-async fn waiting(db: &Db) -> i64 {
-    const COUNT: &str = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-        WHERE datname = current_database() AND mode = 'AccessShareLock' AND NOT granted";
-    let counted: Result<(i64,), DbError> = async {
-        let mut tx = db.read().await?;
-        Ok(on!(&mut tx, c => sqlx::query_as(COUNT).fetch_one(c).await?))
-    }
-    .await;
-    counted.unwrap().0
-}
-
 fn under_way(costly: &Costly) -> usize {
     lock(&costly.calls).under_way
 }
@@ -49,7 +38,7 @@ async fn gives_up<T>(db: &Db, costly: &Costly, what: &str, call: impl Future<Out
     run(&mut holder, "LOCK TABLE ledger_entries, usage_hours IN ACCESS EXCLUSIVE MODE").await.unwrap();
     tokio::select! {
         _ = call => panic!("{what} is done, though nobody can read"),
-        () = until(PATIENCE, "the statement is under way", async || waiting(db).await == 1) => {}
+        () = until(PATIENCE, "the statement is under way", async || waiting_for_locks(db).await == 1) => {}
     }
     assert_eq!(under_way(costly), 1, "{what}: nobody waits for it, but the store is at work for it");
     holder.rollback().await.unwrap();

@@ -1,17 +1,13 @@
 //! A call of any RPC with any fields, and all that comes back of it, byte for byte.
 
 use std::fmt;
-use std::sync::LazyLock;
 
-use bursar_proto::FILE_DESCRIPTOR_SET;
 use bursar_proto::access::MethodRule;
 use bursar_proto::billing::v1::{BatchChargeResponse, batch_charge_outcome::Outcome};
 use bursar_testkit::{Client, Refusal};
 use bytes::Bytes;
 use prost_reflect::prost::Message as _;
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
-};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value};
 use tokio_stream as stream;
 use tonic::{Code, Request, Status};
 
@@ -152,12 +148,9 @@ fn outcome(answer: &Bytes) -> Told {
     }
 }
 
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("descriptors"));
-
 /// A request with these fields, each by its name and those of the messages around it.
 fn message(path: &str, values: &[(&'static str, String)]) -> Vec<u8> {
-    let mut message = DynamicMessage::new(message_of(&POOL, path));
+    let mut message = DynamicMessage::new(message_of(path));
     for (field, text) in values {
         set(&mut message, field, text);
     }
@@ -206,7 +199,7 @@ fn value(field: &FieldDescriptor, text: &str) -> Value {
 /// The fields of an RPC's request that are texts, those of messages in it too.
 pub(crate) fn texts(path: &str) -> Vec<String> {
     let mut texts = Vec::new();
-    collect(&message_of(&POOL, path), "", &mut texts);
+    collect(&message_of(path), "", &mut texts);
     texts
 }
 
