@@ -11,7 +11,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, PlanFeatures, SubscriptionChanged};
 use bursar_proto::event_type;
 use bursar_proto::organization::v1 as proto;
-use bursar_rpc::ServiceRole;
+use bursar_rpc::{KeyGrant, Permission, ServiceRole};
 use bursar_time::Span;
 
 use crate::seating::{listed, rename};
@@ -108,6 +108,28 @@ bursar_testkit::engines! {
         assert_eq!(world.billing.asked(), asked, "nobody was asked");
         bursar_events::begin_incarnation(&world.billing_db, world.clock.now()).await.expect("restored");
         until("its snapshot tells of no plan", async || read(&product, &acme).await.is_none()).await;
+    }
+
+    async fn a_key_or_a_token_that_may_not_see_billing_is_not_shown_what_a_plan_allows(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        world.billing_tells(changed(&acme, "business", 10, Some(SINGLE_SIGN_ON))).await;
+        until("it is told", async || shown(&ada, &acme).await.is_some()).await;
+        let organization: OrganizationId = acme.parse().expect("an id");
+        for (more, sees) in [(None, false), (Some(Permission::ViewBilling), true)] {
+            let permissions = [Permission::UseWorkspace].into_iter().chain(more).collect();
+            let key = KeyGrant { id: bursar_testkit::id(1), permissions };
+            let token = world.issuer.member(ada.user, organization, Role::Owner).email(&ada.email).by_key(key);
+            let by_key = Who { client: world.anybody.with_token(&token.at(world.clock.now())), ..ada.clone() };
+            assert_eq!(get(&by_key, &acme).await.expect("found").entitlements.is_some(), sees, "{more:?}");
+        }
+        let token = world.issuer.user(ada.user).email(&ada.email).with_second_factor().at(world.clock.now());
+        let safe = Who { client: world.anybody.with_token(&token), ..ada.clone() };
+        let required = proto::Policy { second_factor: proto::SecondFactor::Required.into(), ..Default::default() };
+        set_policy(&safe, &acme, "second_factor", required).await.expect("set");
+        assert_eq!(listed(&ada, &acme).await.entitlements, None, "listed, but no more than that");
+        assert!(listed(&safe, &acme).await.entitlements.is_some());
     }
 
     async fn a_repetition_shows_what_a_plan_allows_to_who_may_see_it_then(db: TestDb) {
