@@ -87,15 +87,13 @@ impl Organization {
         Ok(Done::New(project, vec![told]))
     }
 
-    /// Tells of some projects that programs made that told of none, the latest first; says whether there may be more. Such a
-    /// program may run beside this one for a while.
-    pub async fn tell_of_projects(&self) -> Result<bool, Error> {
+    /// Tells of some projects that programs made that told of none, the latest first. Such a program may run beside this one for
+    /// a while.
+    pub async fn tell_of_projects(&self) -> Result<(), Error> {
         let mut tx = self.0.db.begin().await?;
         let mut untold = projects::tell(&mut tx, UNTOLD).await?;
         untold.sort_unstable();
-        let full = i64::try_from(untold.len()).is_ok_and(|found| found >= UNTOLD);
-        self.0.outbox.commit(tx, events::projects_by_owner(&untold)).await?;
-        Ok(full)
+        Ok(self.0.outbox.commit(tx, events::projects_by_owner(&untold)).await?)
     }
 
     /// A project of the token's context, or for a service of any.
