@@ -12,7 +12,7 @@ use bursar_time::{Span, Timestamp};
 use super::Organization;
 use super::access::demand_verified;
 use super::mails::{self, InvitationMail};
-use super::rationing::ration;
+use super::rationing::{Ration, rationed};
 use super::seats::Wanting;
 use crate::Error;
 use crate::domain::Refusal;
@@ -312,17 +312,15 @@ impl Organization {
             Some(place @ Origin::Address(_)) => Some(bursar_email::digest(&place.to_string())),
             Some(Origin::Service(_) | Origin::Local) | None => None,
         };
-        let subjects = [
+        let mut subjects = vec![
             (format!("by:{}", caller.user), caps.by_sender_per_day),
             (format!("to:{}", bursar_email::digest(email_key)), caps.to_address_per_day),
         ];
-        let place = place.map(|print| (format!("from:{print}"), caps.by_origin_per_day));
-        for (subject, most) in subjects.into_iter().chain(place) {
-            if let Some(retry_after) = ration(tx, &subject, most, now).await? {
-                return Err(Refusal::TooManyToday { retry_after }.into());
-            }
+        subjects.extend(place.map(|print| (format!("from:{print}"), caps.by_origin_per_day)));
+        match rationed(tx, &subjects, now).await? {
+            Ration::Left(_) => Ok(()),
+            Ration::Over(retry_after) => Err(Refusal::TooManyToday { retry_after }.into()),
         }
-        Ok(())
     }
 
     /// Queues an invitation's mail and counts it.
