@@ -79,7 +79,7 @@ impl OrganizationService for Handlers {
         let read = |message: &_, violations: &mut _| Some(change(message, violations));
         let asked = Asked::read(call, &request_id, &message, read);
         let updated = self.0.update_organization(id, &asked).await?;
-        let organization = Some(self.told(asked.user()?, updated).await?);
+        let organization = Some(self.told(asked.user()?, id, updated).await?);
         Ok(Response::new(UpdateOrganizationResponse { organization }))
     }
 
@@ -90,7 +90,7 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, avatar::change);
         let set = self.0.set_avatar(id, &asked).await?;
-        let organization = Some(self.told(asked.user()?, set).await?);
+        let organization = Some(self.told(asked.user()?, id, set).await?);
         Ok(Response::new(SetAvatarResponse { organization }))
     }
 
@@ -135,7 +135,7 @@ impl OrganizationService for Handlers {
         };
         let asked = Asked::read(call, &request_id, &message, read);
         let transferred = self.0.transfer_ownership(id, &asked).await?;
-        let organization = Some(self.told(asked.user()?, transferred).await?);
+        let organization = Some(self.told(asked.user()?, id, transferred).await?);
         Ok(Response::new(TransferOwnershipResponse { organization }))
     }
 
@@ -163,7 +163,7 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let accepted = self.0.accept_ownership(id, &asked).await?;
-        let organization = Some(self.told(asked.user()?, accepted).await?);
+        let organization = Some(self.told(asked.user()?, id, accepted).await?);
         Ok(Response::new(AcceptOwnershipResponse { organization }))
     }
 
@@ -177,7 +177,7 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let declined = self.0.decline_ownership(id, &asked).await?;
-        let organization = Some(self.told(asked.user()?, declined).await?);
+        let organization = Some(self.told(asked.user()?, id, declined).await?);
         Ok(Response::new(DeclineOwnershipResponse { organization }))
     }
 
@@ -194,7 +194,7 @@ impl OrganizationService for Handlers {
         };
         let asked = Asked::read(call, &request_id, &message, read);
         let deleted = self.0.delete_organization(id, &asked).await?;
-        let organization = Some(self.told(asked.user()?, deleted).await?);
+        let organization = Some(self.told(asked.user()?, id, deleted).await?);
         Ok(Response::new(DeleteOrganizationResponse { organization }))
     }
 
@@ -208,7 +208,7 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let undeleted = self.0.undelete_organization(id, &asked).await?;
-        let organization = Some(self.told(asked.user()?, undeleted).await?);
+        let organization = Some(self.told(asked.user()?, id, undeleted).await?);
         Ok(Response::new(UndeleteOrganizationResponse { organization }))
     }
 
@@ -251,12 +251,16 @@ impl OrganizationService for Handlers {
 impl Handlers {
     /// What a change of an organization is answered with. A repetition is told of the same change, and of what the plan allows
     /// as that is now, if the caller may see it now.
-    async fn told(&self, caller: &UserCaller, answer: Answer<OrganizationOfUser>) -> Result<Organization, Status> {
+    async fn told(
+        &self,
+        caller: &UserCaller,
+        id: OrganizationId,
+        answer: Answer<OrganizationOfUser>,
+    ) -> Result<Organization, Status> {
         let kept = match answer {
             Answer::New(changed) => return Ok(convert::organization(changed)),
             before @ Answer::Replay(_) => before.message()?,
         };
-        let id = kept.id.parse().map_err(|_| Problem::internal(&"a stored answer names no organization"))?;
         let allowed = self.0.entitlements_of(caller, id).await?;
         Ok(Organization { entitlements: allowed.as_ref().map(convert::entitlements), ..kept })
     }

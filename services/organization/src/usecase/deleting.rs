@@ -64,7 +64,7 @@ impl Organization {
             let purge = Purge { organization: id, standing: row.life.version };
             self.0.jobs.enqueue(m.tx(), PURGE, &purge, deletion.purge_at, Some(&purge.key())).await?;
         }
-        self.answer(m.tx(), row, now).await
+        self.answer(m.tx(), caller, row, now).await
     }
 
     /// Takes the deletion of an organization of the caller's back.
@@ -97,7 +97,7 @@ impl Organization {
         let now = m.now();
         let active = row.life.standing.undelete(now)?;
         let row = moved(m.tx(), id, active).await?;
-        self.answer(m.tx(), row, now).await
+        self.answer(m.tx(), caller, row, now).await
     }
 
     /// Locks an organization until the transaction ends, for a move by its owner.
@@ -115,11 +115,12 @@ impl Organization {
     async fn answer(
         &self,
         tx: &mut Tx,
+        caller: &UserCaller,
         organization: OrganizationRow,
         now: Timestamp,
     ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
         let event = events::standing(&organization);
-        Ok(Done::New(seen(tx, organization, (Some(Role::Owner), None), now).await?, vec![event]))
+        Ok(Done::New(seen(tx, organization, Some((Role::Owner, caller)), now).await?, vec![event]))
     }
 }
 

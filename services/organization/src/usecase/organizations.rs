@@ -174,7 +174,7 @@ impl Organization {
             OrganizationKey::Slug(Some(slug)) => organization.slug != slug.as_str(),
             OrganizationKey::Id(_) | OrganizationKey::Slug(None) => false,
         };
-        Ok((seen(&mut tx, organization, (role, user), self.now()).await?, moved))
+        Ok((seen(&mut tx, organization, role.zip(user), self.now()).await?, moved))
     }
 
     /// What an organization's plan allows, as far as a caller may see that now: for who is told again of a change that came
@@ -191,7 +191,7 @@ impl Organization {
             Err(error) => return Err(error),
         };
         let Some(organization) = organizations::by_id(&mut tx, id).await? else { return Ok(None) };
-        let seen = seen(&mut tx, organization, (Some(role), Some(caller)), self.now()).await?;
+        let seen = seen(&mut tx, organization, Some((role, caller)), self.now()).await?;
         Ok(seen.seating.entitlements())
     }
 
@@ -211,7 +211,7 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         let (after, limit) = (page.after(), page.limit());
         let mut rows = organizations::of_user(&mut tx, user.user, listed, after, limit, self.now()).await?;
-        hide_plans(&mut tx, &mut rows, Some(user)).await?;
+        hide_plans(&mut tx, &mut rows, user).await?;
         // A stored name is a name: it was read as one before it was written.
         let key = |row: &OrganizationOfUser| (Name::stored(&row.organization.name), row.organization.id);
         Ok(page.page(rows, key)?)
@@ -258,7 +258,7 @@ impl Organization {
             organization.updated_at = now;
             events.push(events::updated(&organization));
         }
-        Ok(Done::New(seen(m.tx(), organization, (Some(role), Some(caller)), now).await?, events))
+        Ok(Done::New(seen(m.tx(), organization, Some((role, caller)), now).await?, events))
     }
 
     /// Takes another slug for an organization, which may have had it before. The present one becomes a former one; where
@@ -290,34 +290,35 @@ impl Organization {
     }
 }
 
-/// An organization as somebody with this role sees it, by this token; a service has none.
+/// An organization as somebody with this role sees it, by this token; `None` is a service alone, which sees all of it.
 pub(super) async fn seen(
     tx: &mut Tx,
     organization: OrganizationRow,
-    (role, caller): (Option<Role>, Option<&UserCaller>),
+    caller: Option<(Role, &UserCaller)>,
     now: Timestamp,
 ) -> Result<OrganizationOfUser, Error> {
     let seating = seats::seating(tx, organization.id, now).await?;
     let nominee = nominations::at(tx, organization.id, now).await?;
+    let role = caller.map(|(role, _)| role);
     let mut seen = OrganizationOfUser { organization, role, seating, nominee };
-    hide_plans(tx, slice::from_mut(&mut seen), caller).await?;
+    if let Some((_, caller)) = caller {
+        hide_plans(tx, slice::from_mut(&mut seen), caller).await?;
+    }
     Ok(seen)
 }
 
-/// Leaves out what the plans allow where the caller may not see billing; of all that are shown together at once. Whoever has
-/// no role there is a service.
-async fn hide_plans(tx: &mut Tx, rows: &mut [OrganizationOfUser], caller: Option<&UserCaller>) -> Result<(), Error> {
+/// Leaves out what the plans allow where the caller may not see billing; of all that are shown together at once.
+async fn hide_plans(tx: &mut Tx, rows: &mut [OrganizationOfUser], caller: &UserCaller) -> Result<(), Error> {
     let owner = |row: &OrganizationOfUser| OwnerId::Organization(row.organization.id);
-    let told: Vec<OwnerId> = rows.iter().filter(|it| it.role.is_some() && it.seating.tells_plan()).map(owner).collect();
+    let told: Vec<OwnerId> = rows.iter().filter(|it| it.seating.tells_plan()).map(owner).collect();
     if told.is_empty() {
         return Ok(());
     }
     let policies = policies::of(tx, &told).await?;
-    let by_token = |policy: &Policy| caller.is_none_or(|caller| policy.admits(caller));
-    let by_key = caller.and_then(|caller| caller.key.as_ref()).is_none_or(|key| key.permits(Permission::ViewBilling));
+    let by_key = caller.key.as_ref().is_none_or(|key| key.permits(Permission::ViewBilling));
     for row in rows {
         let Some(role) = row.role else { continue };
-        let may = |policy: Policy| by_token(&policy) && by_key && policy.permits(role, Permission::ViewBilling);
+        let may = |policy: Policy| policy.admits(caller) && by_key && policy.permits(role, Permission::ViewBilling);
         if !policies.of(owner(row)).is_some_and(may) {
             row.seating.hide_plan();
         }

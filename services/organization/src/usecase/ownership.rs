@@ -87,11 +87,11 @@ impl Organization {
                 if ration(m.tx(), &format!("transfers:{id}"), PER_DAY, now).await?.is_none() {
                     self.tell_of_owner(m.tx(), &organization, (caller, handover), now).await?;
                 }
-                Ok(Done::New(seen(m.tx(), organization, (Some(Role::Admin), Some(caller)), now).await?, events))
+                Ok(Done::New(seen(m.tx(), organization, Some((Role::Admin, caller)), now).await?, events))
             }
             Transfer::NomineeAccepts => {
                 self.nominate(m.tx(), &organization, (caller, handover), now).await?;
-                Ok(Done::New(seen(m.tx(), organization, (Some(Role::Owner), Some(caller)), now).await?, Vec::new()))
+                Ok(Done::New(seen(m.tx(), organization, Some((Role::Owner, caller)), now).await?, Vec::new()))
             }
         }
     }
@@ -136,7 +136,7 @@ impl Organization {
         nomination::accept(nomination, caller.user, organization.owner_user_id, now)?;
         let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;
         self.tell_of_owner(m.tx(), &organization, (caller, handover), now).await?;
-        Ok(Done::New(seen(m.tx(), organization, (Some(Role::Owner), Some(caller)), now).await?, events))
+        Ok(Done::New(seen(m.tx(), organization, Some((Role::Owner, caller)), now).await?, events))
     }
 
     /// Tells both by mail that the organization has another owner.
@@ -170,7 +170,7 @@ impl Organization {
         let nomination = nominations::of(m.tx(), id).await?;
         nomination::end(nomination, caller.user, organization.owner_user_id, now)?;
         nominations::forget(m.tx(), id).await?;
-        Ok(Done::New(seen(m.tx(), organization, (Some(role), Some(caller)), now).await?, Vec::new()))
+        Ok(Done::New(seen(m.tx(), organization, Some((role, caller)), now).await?, Vec::new()))
     }
 }
 

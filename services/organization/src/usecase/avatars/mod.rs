@@ -108,7 +108,7 @@ impl Organization {
         let (organization, role) = self.enter(m.tx(), caller, id).await?;
         avatars::replace(m.tx(), id, pictures).await?;
         let now = m.now();
-        Ok(Done::New(seen(m.tx(), organization, (Some(role), Some(caller)), now).await?, Vec::new()))
+        Ok(Done::New(seen(m.tx(), organization, Some((role, caller)), now).await?, Vec::new()))
     }
 
     /// An organization's picture for a member or a service of the product, in the size that suits `size` pixels and
