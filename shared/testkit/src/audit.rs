@@ -1,5 +1,7 @@
 //! Reading an audit log.
 
+use std::collections::BTreeSet;
+
 use bursar_db::audit::AuditRow;
 use bursar_db::{Db, on};
 
@@ -13,4 +15,12 @@ const ALL: &str = "SELECT id, at, owner, actor, on_behalf_of, method, target, ou
 pub async fn audited(db: &Db) -> Vec<AuditRow> {
     let mut tx = db.read().await.expect("the store can be read");
     on!(&mut tx, c => sqlx::query_as(ALL).fetch_all(c).await.expect("the audit log can be read"))
+}
+
+/// Calls, and gives what came of it and the rows of the store's audit log that came with it.
+pub async fn auditing<T>(db: &Db, call: impl Future<Output = T>) -> (T, Vec<AuditRow>) {
+    let before: BTreeSet<_> = audited(db).await.into_iter().map(|row| row.id).collect();
+    let outcome = call.await;
+    let rows = audited(db).await.into_iter().filter(|row| !before.contains(&row.id)).collect();
+    (outcome, rows)
 }

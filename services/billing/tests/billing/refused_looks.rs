@@ -8,7 +8,7 @@ use bursar_members::{AdminBilling, BalanceVisibility, OwnPolicy};
 use bursar_proto::access::{Idempotency, MethodRule, Permission};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::GroupBy;
-use bursar_testkit::{Refusal, audited, engines, id, refused, rpcs};
+use bursar_testkit::{Refusal, auditing, engines, id, refused, rpcs};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
@@ -81,9 +81,7 @@ async fn team(world: &World) -> (OwnerId, [Person; 3]) {
 
 /// Looks, and gives what came of it and the rows that came with it.
 async fn rows_of(world: &World, look: impl Future<Output = Result<(), Status>>) -> (String, Vec<AuditRow>) {
-    let before: BTreeSet<_> = audited(&world.store).await.into_iter().map(|row| row.id).collect();
-    let outcome = look.await;
-    let rows = audited(&world.store).await.into_iter().filter(|row| !before.contains(&row.id)).collect();
+    let (outcome, rows) = auditing(&world.store, look).await;
     (outcome.map_or_else(|status| Refusal::of(&status).reason, |()| "OK".to_owned()), rows)
 }
 

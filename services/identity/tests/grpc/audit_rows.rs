@@ -8,7 +8,7 @@ use bursar_id::{ServiceAccountId, kinds};
 use bursar_proto::access::{Idempotency, MethodRule, Permission};
 use bursar_proto::event_type::AUDIT_RECORDED;
 use bursar_proto::identity::v1 as proto;
-use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, audited, id, rpcs};
+use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, audited, auditing, id, rpcs};
 use tonic::Status;
 
 use crate::world::{World, credentials, sign_up};
@@ -155,9 +155,7 @@ impl Stage {
 
     /// Calls, and gives what came of it and the rows that came with it.
     async fn rows_of(&self, by: By, rpc: &str) -> (String, Vec<AuditRow>) {
-        let before: BTreeSet<_> = audited(&self.world.db).await.into_iter().map(|row| row.id).collect();
-        let outcome = self.call(by, rpc).await;
-        let rows = audited(&self.world.db).await.into_iter().filter(|row| !before.contains(&row.id)).collect();
+        let (outcome, rows) = auditing(&self.world.db, self.call(by, rpc)).await;
         (outcome.map_or_else(|status| Refusal::of(&status).reason, |()| "OK".to_owned()), rows)
     }
 

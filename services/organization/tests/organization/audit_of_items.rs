@@ -6,24 +6,12 @@ use bursar_db::audit::{AuditRow, Outcome};
 use bursar_id::{Role, ServiceAccountId};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, audited, id};
-use tonic::Status;
+use bursar_testkit::{Refusal, audited, auditing, id};
 
 use crate::contents::{start, upload};
 use crate::copying::{copy, to};
 use crate::library::{create, item};
 use crate::world::{Who, World};
-
-/// Calls, and gives what came of it and the rows that came with it.
-async fn rows_of<T>(
-    world: &World,
-    call: impl Future<Output = Result<T, Status>>,
-) -> (Result<T, Status>, Vec<AuditRow>) {
-    let before: BTreeSet<_> = audited(&world.store).await.into_iter().map(|row| row.id).collect();
-    let outcome = call.await;
-    let rows = audited(&world.store).await.into_iter().filter(|row| !before.contains(&row.id)).collect();
-    (outcome, rows)
-}
 
 /// Demands that a call by `actor` left these rows and no others: each in the log of an owner, about an item.
 #[track_caller]
@@ -59,28 +47,28 @@ bursar_testkit::engines! {
         let own = ada.user.to_string();
         let mine = create(&ada.client, item(&own, "agent", "Mine")).await.expect("made");
         let request = proto::CopyItemRequest { request_id: "r1".to_owned(), ..to(&mine, &acme) };
-        let (copied, rows) = rows_of(&world, copy(&ada.client, request.clone())).await;
+        let (copied, rows) = auditing(&world.store, copy(&ada.client, request.clone())).await;
         let theirs = copied.expect("copied");
         are(&rows, &own, "CopyItem", &[(&own, &mine.id), (&acme, &theirs.id)]);
         assert!(rows.iter().all(|row| row.request_id.as_deref() == Some("r1")), "{rows:?}");
-        let (again, rows) = rows_of(&world, copy(&ada.client, request)).await;
+        let (again, rows) = auditing(&world.store, copy(&ada.client, request)).await;
         assert_eq!((again.expect("replayed"), rows), (theirs.clone(), Vec::new()), "a repetition is no second call");
         // Within one context there is one log.
         let at_work = world.acting(&ada, &acme).client;
-        let (copied, rows) = rows_of(&world, copy(&at_work, to(&theirs, &acme))).await;
+        let (copied, rows) = auditing(&world.store, copy(&at_work, to(&theirs, &acme))).await;
         copied.expect("copied");
         are(&rows, &own, "CopyItem", &[(&acme, &theirs.id)]);
         // Between two organizations each learns of it, and whoever takes something home is known where it was.
-        let (copied, rows) = rows_of(&world, copy(&at_work, to(&theirs, &umbra))).await;
+        let (copied, rows) = auditing(&world.store, copy(&at_work, to(&theirs, &umbra))).await;
         let there = copied.expect("copied");
         are(&rows, &own, "CopyItem", &[(&acme, &theirs.id), (&umbra, &there.id)]);
-        let (copied, rows) = rows_of(&world, copy(&at_work, to(&theirs, &own))).await;
+        let (copied, rows) = auditing(&world.store, copy(&at_work, to(&theirs, &own))).await;
         let home = copied.expect("copied");
         are(&rows, &own, "CopyItem", &[(&acme, &theirs.id), (&own, &home.id)]);
         // A service by its own name, whomever it does it for.
         let product = world.service(ServiceRole::Product);
         let for_ada = proto::CopyItemRequest { member: own.clone(), ..to(&theirs, &umbra) };
-        let (copied, rows) = rows_of(&world, copy(&product, for_ada)).await;
+        let (copied, rows) = auditing(&world.store, copy(&product, for_ada)).await;
         let service: ServiceAccountId = id(1);
         let once_more = copied.expect("copied");
         are(&rows, &service.to_string(), "CopyItem", &[(&acme, &theirs.id), (&umbra, &once_more.id)]);
@@ -96,12 +84,12 @@ bursar_testkit::engines! {
         let ben = world.join(&ada, &acme, 2, Role::Member).await;
         let at_work = world.acting(&ben, &acme).client;
         let asset = create(&at_work, item(&acme, "brand_asset", "Logo")).await.expect("made").id;
-        let (uploaded, rows) = rows_of(&world, upload(&at_work, start(&asset, b"one"), b"one")).await;
+        let (uploaded, rows) = auditing(&world.store, upload(&at_work, start(&asset, b"one"), b"one")).await;
         uploaded.expect("uploaded");
         are(&rows, &ben.user.to_string(), "UploadContent", &[(&acme, &asset)]);
         let product = world.service(ServiceRole::Product);
         let for_ben = proto::UploadContentRequest { member: ben.user.to_string(), ..start(&asset, b"two") };
-        let (uploaded, rows) = rows_of(&world, upload(&product, for_ben, b"two")).await;
+        let (uploaded, rows) = auditing(&world.store, upload(&product, for_ben, b"two")).await;
         uploaded.expect("uploaded");
         let service: ServiceAccountId = id(1);
         are(&rows, &service.to_string(), "UploadContent", &[(&acme, &asset)]);

@@ -8,7 +8,7 @@ use bursar_members::{Policy, Transfer};
 use bursar_proto::access::{Idempotency, MethodRule, Permission};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, audited, rpcs};
+use bursar_testkit::{Refusal, audited, auditing, rpcs};
 use prost_types::FieldMask;
 use tonic::Status;
 
@@ -249,10 +249,7 @@ impl Stage {
 
     /// Calls, and gives what came of it and the rows that came with it.
     async fn rows_of(&self, who: &Who, rpc: &str) -> (Result<(), Status>, Vec<AuditRow>) {
-        let before: BTreeSet<_> = audited(&self.world.store).await.into_iter().map(|row| row.id).collect();
-        let outcome = self.call(who, rpc).await;
-        let rows = audited(&self.world.store).await.into_iter().filter(|row| !before.contains(&row.id)).collect();
-        (outcome, rows)
+        auditing(&self.world.store, self.call(who, rpc)).await
     }
 }
 
