@@ -5,7 +5,7 @@ use bursar_proto::identity::v1::UserState::{Leaving, Suspended, Unproven, Unspec
 use bursar_proto::identity::v1::list_users_request::Query;
 use bursar_proto::identity::v1::{UserState, find_user_request::By};
 use bursar_rpc::convert::to_timestamp;
-use bursar_testkit::{Client, Operator, Person, refused};
+use bursar_testkit::{Client, Person, refused};
 use tonic::{Code, Status};
 
 use crate::departing::killed_in_between;
@@ -42,14 +42,6 @@ async fn suspend(operator: &Client, who: &Person) {
     let request =
         proto::SuspendUserRequest { user_id: who.user.clone(), reason: "spam".to_owned(), ..Default::default() };
     operator.users().suspend_user(request).await.unwrap();
-}
-
-/// A service of the product's.
-async fn product(world: &World, operator: &Client) -> Client {
-    let (display_name, role) = ("Product".to_owned(), "product".to_owned());
-    let request = proto::CreateServiceAccountRequest { display_name, role, ..Default::default() };
-    let made = operator.service_accounts().create_service_account(request).await.unwrap().into_inner();
-    world.anybody.as_operator(&Operator { client_id: made.client_id, client_secret: made.client_secret }).await
 }
 
 /// Joins as one after the other, a second apart.
@@ -126,7 +118,7 @@ bursar_testkit::engines! {
         let world = World::start(&db).await;
         let operator = world.operator().await;
         let [ada, _] = joined(&world, ["Ada", "Adam"]).await;
-        let product = product(&world, &operator).await;
+        let product = world.product(&operator).await;
         let wrong = world.anybody.with_token("nonsense");
         for (client, code, reason) in [
             (ada.client(), Code::PermissionDenied, "CALLER_NOT_ALLOWED"),

@@ -3,8 +3,8 @@
 use bursar_db::{DbError, on};
 use bursar_id::{Role, ServiceAccountId, UserId};
 use bursar_proto::identity::v1::{
-    BatchGetUsersRequest, CreateServiceAccountRequest, DeleteMeRequest, GetMeRequest, GetPreferencesRequest,
-    SignUpRequest, SuspendUserRequest, UpdateMeRequest,
+    BatchGetUsersRequest, DeleteMeRequest, GetMeRequest, GetPreferencesRequest, SignUpRequest, SuspendUserRequest,
+    UpdateMeRequest,
 };
 use bursar_runtime::Service;
 use bursar_secret::Entropy;
@@ -49,20 +49,12 @@ async fn preferred(who: &Client, user: &str) -> Result<Struct, Status> {
     Ok(who.users().get_preferences(request).await?.into_inner().preferences.unwrap())
 }
 
-/// A service of the product's.
-async fn product(world: &World, operator: &Client) -> Client {
-    let (display_name, role) = ("Product".to_owned(), "product".to_owned());
-    let request = CreateServiceAccountRequest { display_name, role, ..Default::default() };
-    let made = operator.service_accounts().create_service_account(request).await.unwrap().into_inner();
-    world.anybody.as_operator(&Operator { client_id: made.client_id, client_secret: made.client_secret }).await
-}
-
 bursar_testkit::engines! {
     async fn services_of_the_product_read_what_a_user_prefers(db: TestDb) {
         let world = World::start(&db).await;
         let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
         let operator = world.operator().await;
-        let product = product(&world, &operator).await;
+        let product = world.product(&operator).await;
         let largest = document("text", &"x".repeat(LONGEST));
         assert_eq!(preferred(&product, &ada.user).await.unwrap(), Struct::default(), "nothing at first");
         ada.client().users().update_me(prefer(Some(largest.clone()), &["preferences"])).await.unwrap();
@@ -86,7 +78,7 @@ bursar_testkit::engines! {
     async fn nobody_else_reads_what_a_user_prefers(db: TestDb) {
         let world = World::start(&db).await;
         let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
-        let product = product(&world, &world.operator().await).await;
+        let product = world.product(&world.operator().await).await;
         refused(preferred(&world.anybody, &ada.user).await, Code::Unauthenticated, "TOKEN_MISSING");
         for person in [&ada, &bob] {
             refused(preferred(person.client(), &ada.user).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");

@@ -10,7 +10,8 @@ use bursar_db::Db;
 use bursar_id::UserId;
 use bursar_identity::Config;
 use bursar_proto::identity::v1::{
-    RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, SwitchContextRequest, TokenSet,
+    CreateServiceAccountRequest, RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, SwitchContextRequest,
+    TokenSet,
 };
 use bursar_rpc::{LateRoutes, Transport};
 use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
@@ -191,6 +192,14 @@ impl World {
     /// The operator's client, made from `operator.json` as an operator would.
     pub(crate) async fn operator(&self) -> Client {
         self.anybody.as_operator(&Operator::of(self.directory.path())).await
+    }
+
+    /// A service of the product's.
+    pub(crate) async fn product(&self, operator: &Client) -> Client {
+        let (display_name, role) = ("Product".to_owned(), "product".to_owned());
+        let request = CreateServiceAccountRequest { display_name, role, ..Default::default() };
+        let made = operator.service_accounts().create_service_account(request).await.unwrap().into_inner();
+        self.anybody.as_operator(&Operator { client_id: made.client_id, client_secret: made.client_secret }).await
     }
 }
 
