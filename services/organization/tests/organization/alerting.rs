@@ -1,6 +1,5 @@
 //! What billing tells of limits and allowances is mailed to those who manage an organization's billing, and to nobody else.
 
-use bursar_db::on;
 use bursar_id::{LimitId, Role, UserId};
 use bursar_members::{AdminBilling, BalanceVisibility, CreditUnit, Policy};
 use bursar_proto::event::v1::event::Payload;
@@ -9,6 +8,7 @@ use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::id;
 use bursar_time::{Span, Timestamp};
 
+use crate::invoicing;
 use crate::world::{Who, World, until};
 
 /// Of the limits that these tests are about.
@@ -94,13 +94,7 @@ fn told_of_top_up(world: &World, people: &[&Who], pack: &str) -> Vec<String> {
 async fn all_mailed(world: &World, organization: &str, seats: u32) {
     // What billing tells afterwards is known, so the rest is behind.
     world.tells_seats(organization, seats).await;
-    let left = "SELECT COUNT(*) FROM jobs WHERE kind IN ('mail', 'mail.bulk')";
-    until("all is mailed", async || {
-        let mut tx = world.store.read().await.expect("a snapshot");
-        let left: i64 = on!(&mut tx, c => sqlx::query_scalar(left).fetch_one(c).await.expect("counted"));
-        left == 0
-    })
-    .await;
+    invoicing::all_mailed(world).await;
 }
 
 bursar_testkit::engines! {

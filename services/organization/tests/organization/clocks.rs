@@ -2,8 +2,7 @@
 
 use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
-use bursar_rpc::Transport;
-use bursar_runtime::{Env, ReadyProbe, Service};
+use bursar_runtime::{Env, ReadyProbe};
 use bursar_testkit::{Client, Refusal, TestDb};
 use bursar_time::{Clock, Span};
 use tonic::{Code, Status};
@@ -20,10 +19,7 @@ const YEAR: i64 = 365 * Span::DAY.as_micros();
 async fn replica_by(world: &World, clock: Clock) -> (Client, ReadyProbe) {
     let env = Env { clock, ..world.env.clone() };
     let (keys, peers) = (world.issuer.keys(), world.peers.clone());
-    let started = bursar_organization::start_with(&world.settings, keys, peers, env).await.expect("starts");
-    let transport = Transport::routes(started.routes);
-    let (identity, billing) = (world.peers.to(Service::Identity), world.peers.to(Service::Billing));
-    (Client::new(identity, transport, billing), started.ready)
+    world.at(bursar_organization::start_with(&world.settings, keys, peers, env).await.expect("starts"))
 }
 
 /// Refused because of the clock; another replica may be asked.

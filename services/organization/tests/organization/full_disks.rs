@@ -3,8 +3,7 @@
 
 use bursar_db::Db;
 use bursar_proto::organization::v1 as proto;
-use bursar_rpc::Transport;
-use bursar_runtime::{ReadyProbe, Service};
+use bursar_runtime::ReadyProbe;
 use bursar_testkit::sqlite::limit_pages;
 use bursar_testkit::{Client, Refusal, TestDb, sqlite};
 use prost_types::value::Kind;
@@ -22,9 +21,7 @@ const MOST: usize = 240_000;
 /// One more organization, over connections that the test has a hand on.
 async fn replica_on(world: &World, db: &Db) -> (Client, ReadyProbe) {
     let (keys, peers, env) = (world.issuer.keys(), world.peers.clone(), world.env.clone());
-    let started = bursar_organization::start_on(db.clone(), &world.settings, keys, peers, env).await.expect("starts");
-    let (identity, billing) = (world.peers.to(Service::Identity), world.peers.to(Service::Billing));
-    (Client::new(identity, Transport::routes(started.routes), billing), started.ready)
+    world.at(bursar_organization::start_on(db.clone(), &world.settings, keys, peers, env).await.expect("starts"))
 }
 
 /// Prefers so much that it needs room.

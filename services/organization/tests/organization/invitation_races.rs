@@ -1,7 +1,6 @@
 //! An invitation that is accepted while something else happens to it: one of the two came first, and everything is as if
 //! the other had come after it. Nobody is in twice, no seat is counted twice, and what was taken back lets nobody in.
 
-use bursar_db::{Db, on};
 use bursar_id::{OrganizationId, Role};
 use bursar_organization::domain::invitation::State;
 use bursar_organization::store::{invitations, memberships};
@@ -12,8 +11,9 @@ use bursar_testkit::{Client, Message, refused, rounds};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
+use crate::invoicing::all_mailed;
 use crate::races::{Checker, TASKS, race, winners};
-use crate::world::{Who, World, accept, get, invite, leave, remove, until};
+use crate::world::{Who, World, accept, get, invite, leave, remove};
 
 /// A token that nobody was ever sent.
 const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -204,7 +204,7 @@ impl Scene {
     /// One mail was sent for each time that it was, and of their tokens only the last opens anything.
     async fn check_mails(&self, world: &World, joined: bool, done: usize) {
         let again = if self.rival == Rival::Resending { done } else { 0 };
-        until("all mail is delivered", async || on_its_way(&world.store).await == 0).await;
+        all_mailed(world).await;
         let tokens: Vec<_> = world.mailbox.to(&self.eve.email).iter().map(Message::token).collect();
         assert_eq!(tokens.len(), 1 + again, "{:?}", self.rival);
         let mut known = Vec::new();
@@ -238,14 +238,6 @@ fn apart(outcomes: Vec<(bool, Outcome)>) -> (Vec<Outcome>, Vec<Outcome>) {
 async fn decline(anybody: &Client, token: &str) -> Outcome {
     let request = proto::DeclineInvitationRequest { token: token.to_owned() };
     anybody.invitations().decline_invitation(request).await.map(drop)
-}
-
-/// How many mails are still to be delivered.
-async fn on_its_way(db: &Db) -> i64 {
-    const WAITING: &str = "SELECT COUNT(*) FROM jobs WHERE kind = 'mail' AND dead_at IS NULL";
-    let mut tx = db.read().await.expect("a snapshot");
-    let (waiting,): (i64,) = on!(&mut tx, c => sqlx::query_as(WAITING).fetch_one(c).await.expect("counted"));
-    waiting
 }
 
 /// The one after the other, the other after the one, and both at once, as often as there are rounds.

@@ -48,7 +48,7 @@ async fn jobs(world: &World, kind: &str) -> i64 {
 }
 
 /// Waits until nothing is left to be mailed.
-async fn all_mailed(world: &World) {
+pub(crate) async fn all_mailed(world: &World) {
     for kind in ["organization.invoice", "mail.bulk", "mail"] {
         until("nothing is left to be mailed", async || jobs(world, kind).await == 0).await;
     }

@@ -167,9 +167,13 @@ impl World {
 
     /// One more organization starts on the same store, with other settings; calls to it come from nowhere else.
     pub(crate) async fn starts_again(&self, adjust: impl FnOnce(&mut Settings)) -> Client {
-        let started = self.tries_to_start(adjust).await.expect("starts");
+        self.at(self.tries_to_start(adjust).await.expect("starts")).0
+    }
+
+    /// Calls to one that has started, and whether it is ready.
+    pub(crate) fn at(&self, started: Started) -> (Client, ReadyProbe) {
         let transport = Transport::routes(started.routes);
-        Client::new(self.peers.to(Service::Identity), transport, self.peers.to(Service::Billing))
+        (Client::new(self.peers.to(Service::Identity), transport, self.peers.to(Service::Billing)), started.ready)
     }
 
     /// The same, if it starts.
