@@ -1,7 +1,7 @@
 //! Email addresses: what counts as one and when two are the same. One type for everybody who stores or compares one.
 //!
-//! What lives here: the value [`Email`], the one [`fold`] and the one [`digest`]. What must not: letters, queues, transports (`bursar-mail`),
-//! and what a service does about an address.
+//! What lives here: the value [`Email`] and how long it may be, the one [`fold`] and the one [`digest`]. What must not: letters,
+//! queues, transports (`bursar-mail`), and what a service does about an address.
 
 use std::fmt;
 
@@ -46,7 +46,8 @@ impl fmt::Display for EmailError {
 
 impl std::error::Error for EmailError {}
 
-const MAX_LENGTH: usize = 254;
+/// The most characters of an address.
+pub const MAX_LENGTH: usize = 254;
 const MAX_LOCAL: usize = 64;
 
 impl Email {

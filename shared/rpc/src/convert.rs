@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::str::FromStr;
 
 use bursar_id::Role;
 use bursar_money::{Currency, Price, PriceError};
@@ -9,7 +10,7 @@ use bursar_proto::google::r#type::Money;
 use bursar_proto::organization::v1::Role as ProtoRole;
 use bursar_time::{Span, SpanError, Timestamp, TimestampError};
 
-use crate::{Violations, problem};
+use crate::{Problem, Violations, problem};
 
 /// How much of a path that there is not is repeated, in bytes.
 const PATH_TOLD: usize = 40;
@@ -35,6 +36,11 @@ pub enum ConvertError {
     /// The role is none.
     #[error("must be ROLE_OWNER, ROLE_ADMIN or ROLE_MEMBER")]
     Role,
+}
+
+/// Reads the one field of a request that has to be known before anybody can be authorized.
+pub fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: T::Err| Problem::invalid_field(name, error.to_string()))
 }
 
 /// A time of the API; what is finer than a microsecond is cut off.

@@ -6,9 +6,6 @@ use bursar_rpc::{PageKey, PageRequest, Problem};
 
 use crate::usecase::{Listed, UsersWanted};
 
-/// The most characters of an address.
-const MAX_ADDRESS: usize = 254;
-
 /// Which users, and which page of them.
 pub(super) fn wanted(message: &ListUsersRequest, pages: &PageKey) -> Result<UsersWanted, Problem> {
     let (by, listed) = match &message.query {
@@ -32,7 +29,8 @@ fn state_of(state: i32) -> Result<(&'static str, Listed), Problem> {
 
 /// How case-folded addresses begin that begin so.
 fn prefix_of(prefix: &str) -> Result<String, Problem> {
-    let fits = (1..=MAX_ADDRESS).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits =
+        (1..=bursar_email::MAX_LENGTH).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_graphic());
     if fits {
         Ok(bursar_email::fold(prefix))
     } else {

@@ -14,7 +14,7 @@ use bursar_proto::identity::v1::{
     Suspension, UnsuspendUserRequest, UnsuspendUserResponse, UpdateMeRequest, UpdateMeResponse, User,
     VerifyEmailRequest, VerifyEmailResponse,
 };
-use bursar_rpc::convert::UpdateMask;
+use bursar_rpc::convert::{UpdateMask, field};
 use bursar_rpc::document::{document, to_struct};
 use bursar_rpc::{Answer, Asked, Call, Caller, Origin, Problem, Violations};
 use bursar_secret::Secret;
@@ -105,7 +105,8 @@ impl UserService for Handlers {
         &self,
         request: Request<GetPreferencesRequest>,
     ) -> Result<Response<GetPreferencesResponse>, Status> {
-        let preferences = self.0.get_preferences(user_id(&request.into_inner().user_id)?).await?;
+        let user = field("user_id", &request.into_inner().user_id)?;
+        let preferences = self.0.get_preferences(user).await?;
         Ok(Response::new(GetPreferencesResponse { preferences: Some(to_struct(preferences)) }))
     }
 
@@ -244,12 +245,6 @@ fn change(message: &UpdateMeRequest, violations: &mut Violations) -> MeChange {
         display_name: mask.read("display_name", &message.display_name, DisplayName::parse, violations),
         preferences: preferences.flatten(),
     }
-}
-
-fn user_id(text: &str) -> Result<UserId, Problem> {
-    let mut violations = Violations::new();
-    let id = violations.check("user_id", text.parse());
-    id.ok_or_else(|| violations.into_problem())
 }
 
 fn user_ids(message: &BatchGetUsersRequest) -> Result<Vec<UserId>, Problem> {

@@ -7,6 +7,7 @@ use bursar_email::Email;
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_proto::billing::v1::Feature;
 use bursar_proto::organization::v1 as proto;
+pub(super) use bursar_rpc::convert::field;
 use bursar_rpc::convert::{ConvertError, role, to_optional_role, to_role, to_timestamp};
 use bursar_rpc::document::to_struct;
 use bursar_rpc::{Problem, Violations};
@@ -22,12 +23,7 @@ use crate::store::projects::ProjectRow;
 use crate::usecase::departures::Owned;
 use crate::usecase::{Content, InvitationView, Item, as_told};
 
-/// Reads the one field of a request that has to be known before anybody can be authorized.
-pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error: T::Err| Problem::invalid_field(name, error.to_string()))
-}
-
-/// The same of a field that may be empty.
+/// Reads a field that has to be known before anybody can be authorized, and may be empty.
 pub(super) fn optional_field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<Option<T>, Problem> {
     if text.is_empty() { Ok(None) } else { field(name, text).map(Some) }
 }
