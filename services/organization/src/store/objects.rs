@@ -19,7 +19,9 @@ pub(super) const RESERVED: &str = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT)
 pub(super) const LOOSE: &str = "SELECT id FROM objects WHERE refs = 0 AND lease_until < $1 \
     ORDER BY lease_until, id LIMIT $2";
 pub(super) const POSTPONE: &str = "UPDATE objects SET lease_until = $2 WHERE id = $1 AND refs = 0";
-pub(super) const SHORTEN: &str = "UPDATE objects SET lease_until = $1 WHERE refs = 0 AND lease_until > $2";
+pub(super) const SHORTEN: &str = "UPDATE objects SET lease_until = $1 WHERE id IN \
+    (SELECT id FROM objects WHERE refs = 0 AND lease_until > $2 ORDER BY lease_until, id LIMIT $3) \
+    AND refs = 0 AND lease_until > $2";
 pub(super) const FORGET: &str = "DELETE FROM objects WHERE id = $1 AND refs = 0 AND lease_until < $2";
 
 /// An object that is about to be written.
@@ -93,10 +95,9 @@ pub async fn postpone(tx: &mut Tx, id: &str, until: Timestamp) -> Result<(), DbE
     Ok(())
 }
 
-/// Those that are nobody's and would lapse after `after` lapse then already.
-pub async fn shorten(tx: &mut Tx, until: Timestamp, after: Timestamp) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(SHORTEN).bind(until).bind(after).execute(c).await?.rows_affected());
-    Ok(())
+/// Up to `limit` of those that are nobody's and would lapse after `after` lapse then already; says how many.
+pub async fn shorten(tx: &mut Tx, until: Timestamp, after: Timestamp, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(SHORTEN).bind(until).bind(after).bind(limit).execute(c).await?.rows_affected()))
 }
 
 /// One of which nothing is left is forgotten.

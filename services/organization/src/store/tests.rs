@@ -1,10 +1,12 @@
 //! Every statement is understood by both engines.
 
 use bursar_db::Tx;
+use bursar_id::OwnerId;
 use bursar_testkit::{START, at};
 use bursar_time::{CLOCKS_APART, Span};
 use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
+use super::objects::NewObject;
 use super::{
     MIGRATIONS, audit, avatars, contents, foundings, invitations, items, libraries, mail_counts, memberships,
     nominations, objects, organizations, preferences, projects, seats, slugs, standings, users,
@@ -230,6 +232,26 @@ bursar_testkit::engines! {
         tx.commit().await.expect("committed");
         assert_eq!(mail_counts::forget(&db, now).await.expect("forgotten"), 2, "all but the near one");
         assert_eq!(mail_counts::forget(&db, now).await.expect("forgotten"), 0, "nothing is left to forget");
+    }
+
+    /// However many leases a clock that was ahead wrote.
+    async fn leases_are_shortened_some_at_a_time(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let now = at(START);
+        let (due, far) = (now.saturating_add(Span::HOUR), now.saturating_add(Span::from_days(400)));
+        let mut tx = db.begin().await.expect("a transaction");
+        for (id, lease_until) in [("a", far), ("b", far), ("c", far), ("d", now)] {
+            let uploader = OwnerId::User(bursar_testkit::id(1));
+            let object = NewObject { id, uploader, size: 5, segment: 5, lease_until };
+            objects::insert(&mut tx, &object).await.expect("noted");
+        }
+        for expected in [2, 1, 0] {
+            let shortened = objects::shorten(&mut tx, due, due, 2).await.expect("shortened");
+            assert_eq!(shortened, expected);
+        }
+        let mut loose = objects::loose(&mut tx, far, 10).await.expect("read");
+        loose.sort();
+        assert_eq!(loose, ["a", "b", "c", "d"], "none lapses as late as they were to");
     }
 
     async fn every_statement_can_be_prepared(db: TestDb) {

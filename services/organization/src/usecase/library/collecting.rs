@@ -7,7 +7,7 @@ use super::super::outflow::LONGEST;
 use crate::Error;
 use crate::store::objects;
 
-/// How many objects are removed before others have their turn.
+/// How many objects are removed, and how many leases shortened, before others have their turn.
 const BATCH: i64 = 64;
 /// How much longer than its lease an object is left alone, for replicas whose clocks differ.
 const MARGIN: Span = Span::from_mins(2);
@@ -25,10 +25,10 @@ impl Organization {
         let now = self.believed()?;
         let (before, last) = (now.saturating_sub(MARGIN), now.saturating_add(LONGEST));
         let mut tx = self.0.db.begin().await?;
-        objects::shorten(&mut tx, last, last.saturating_add(MARGIN)).await?;
+        let shortened = objects::shorten(&mut tx, last, last.saturating_add(MARGIN), BATCH).await?;
         tx.commit().await?;
         let loose = objects::loose(&mut self.0.db.read().await?, before, BATCH).await?;
-        let full = i64::try_from(loose.len()).is_ok_and(|found| found >= BATCH);
+        let more = is_full(shortened) || is_full(loose.len());
         for object in loose {
             let removed = self.0.contents.remove(&object).await;
             let mut tx = self.0.db.begin().await?;
@@ -44,6 +44,11 @@ impl Organization {
             objects::forget(&mut tx, &object, before).await?;
             tx.commit().await?;
         }
-        Ok(full)
+        Ok(more)
     }
+}
+
+/// Whether there may be more than these.
+fn is_full(found: impl TryInto<i64>) -> bool {
+    found.try_into().is_ok_and(|found| found >= BATCH)
 }
