@@ -1,6 +1,7 @@
 //! Rows of `mail_counts`: when what is rationed by the day was done, by a subject. Invitations that a sender mailed, that an
-//! address got, and that came from a network address (of addresses a print is kept alone); nominations in an organization, and mails of another owner; alerts of its limits; organizations that
-//! somebody created; invoices, each and all of an organization.
+//! address got, and that came from a network address (of addresses a print is kept alone); nominations in an organization, and
+//! mails of another owner; alerts of its limits and of its allowance; top-ups of it that stopped, each and all; organizations
+//! that somebody created; invoices, each and all of an organization.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_time::{CLOCKS_APART, Span, Timestamp};
