@@ -7,6 +7,7 @@
 )]
 
 use bursar_db::{ConflictKind, Db, DbError, Engine, Migrations, Part, PoolOptions, StoreUrl, Tx, exactly_one, on};
+use bursar_testkit::sqlite::limit_pages;
 use bursar_testkit::{SmallDisk, TestDb};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Row, SqlSafeStr};
@@ -226,13 +227,6 @@ bursar_testkit::engines! {
     }
 }
 
-/// How many pages the writing connection lets the file have.
-async fn room(db: &Db, pages: u32) {
-    let Db::Sqlite { write, .. } = db else { panic!("not SQLite") };
-    let limit = format!("PRAGMA max_page_count = {pages}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(write).await.expect("a limit");
-}
-
 async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
     bursar_db::on!(tx, c => sqlx::raw_sql(sql).execute(c).await?.rows_affected());
     Ok(())
@@ -244,7 +238,7 @@ async fn a_full_disk_is_unavailable_and_forgotten_when_there_is_room_again() {
     let at = bursar_testkit::sqlite::file();
     let db = migrated(&at).await;
     for round in 0..3 {
-        room(&db, 1).await;
+        limit_pages(&db, 1).await;
         let mut tx = db.begin().await.expect("begins");
         let filled = run(&mut tx, "CREATE TABLE rubbish AS SELECT randomblob(1000000) AS it").await;
         assert!(matches!(filled, Err(DbError::Unavailable(_))), "round {round}: {filled:?}");
@@ -254,10 +248,10 @@ async fn a_full_disk_is_unavailable_and_forgotten_when_there_is_room_again() {
             1 => drop(tx.rollback().await),
             _ => drop(tx.commit().await),
         }
-        room(&db, 1).await;
+        limit_pages(&db, 1).await;
         let asked = db.ping().await;
         assert!(matches!(asked, Err(DbError::Unavailable(_))), "round {round}: {asked:?}");
-        room(&db, 1_000_000).await;
+        limit_pages(&db, 1_000_000).await;
         db.ping().await.expect("ready again");
         let mut tx = db.begin().await.expect("begins again");
         add_team(&mut tx, &format!("t{round}"), &format!("s{round}")).await.expect("there is room");
