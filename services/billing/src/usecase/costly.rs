@@ -238,7 +238,7 @@ impl Costly {
     ///
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already, of this owner, of this caller or of all.
-    pub(crate) async fn place(&self, caller: &Caller, owner: OwnerId) -> Result<Place, Error> {
+    async fn place(&self, caller: &Caller, owner: OwnerId) -> Result<Place, Error> {
         let (place, turn) = self.enter(caller.party(), owner)?;
         turn.await.map_err(|_| Error::Failed)?;
         Ok(place)

@@ -18,7 +18,7 @@ use bursar_time::{Clock, Timestamp, Zone};
 
 use super::access::{Access, Allowed, patience};
 use super::catalogs::CatalogHandle;
-use super::costly::Costly;
+use super::costly::{Costly, Place};
 use super::orders::{admit, up_to_date};
 use super::subjects;
 use super::subscriptions::SubscriptionUseCases;
@@ -163,7 +163,8 @@ impl LimitUseCases {
         limits::rearm(m.tx(), owner, (&subject, window), now).await?;
         let asked_for = asks(&account, command, (&set, &zone), self.clock.now());
         if !asked_for.is_empty() {
-            let begun = Reading::go_on(reading, owner, asked_for, &zone);
+            let begun = Reading::go_on(reading.take(), owner, asked_for, &zone);
+            let begun = reading.insert(begun);
             if !begun.is_nearly_at(account.head.seq) {
                 return Ok(None);
             }
@@ -196,9 +197,14 @@ impl LimitUseCases {
         if asked_for.is_empty() {
             return Ok(());
         }
-        let place = self.costly.place(caller, owner).await?;
-        let begun = Reading::go_on(reading, owner, asked_for, &zone);
-        begun.ahead(&self.db, &self.rules.current(), place).await
+        let mut begun = Reading::go_on(reading.take(), owner, asked_for, &zone);
+        let (db, rules) = (self.db.clone(), self.rules.current());
+        let ahead = move |place: Place| async move {
+            begun.ahead(&db, &rules, place).await?;
+            Ok(begun)
+        };
+        *reading = Some(self.costly.read(caller, owner, ahead).await?);
+        Ok(())
     }
 
     /// Who looks at an owner's limits.

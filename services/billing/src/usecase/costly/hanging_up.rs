@@ -4,19 +4,22 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bursar_db::{Db, DbError, Tx, on};
-use bursar_rpc::{PageKey, PageRequest};
+use bursar_id::OwnerId;
+use bursar_proto::billing::v1 as pb;
+use bursar_rpc::{Asked, Call, PageKey, PageRequest};
 use bursar_secret::Secret;
 use bursar_testkit::postgres::waiting_for_locks;
-use bursar_testkit::{TestDb, at, engines, personal, until};
+use bursar_testkit::{TestDb, at, credits, engines, personal, until};
 use bursar_time::Zone;
 use futures::StreamExt as _;
 
 use super::{Costly, SIDE_BY_SIDE, lock};
 use crate::document::{Format, Look};
-use crate::domain::EntryKind;
+use crate::domain::{EntryKind, LimitMode, LimitSubject, LimitWindow, Percents};
 use crate::store::invoices;
 use crate::usecase::accounts::{AccountUseCases, LedgerFilter};
 use crate::usecase::invoices::InvoiceUseCases;
+use crate::usecase::limits::{LimitUseCases, SetCommand};
 use crate::usecase::reports::{Interval, ReportFilter, ReportQuery, ReportUseCases};
 use crate::usecase::shop::{Shop, manager};
 
@@ -26,6 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
     on!(tx, c => sqlx::raw_sql(sql).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// A page of the list of this name.
+fn page(name: &str, size: i32) -> PageRequest<u64> {
+    PageRequest::parse(size, "", PageKey::new(Secret::new([7; 32])).list(name, [])).unwrap()
+}
+
+/// A limit of this owner's, by which nobody has counted yet.
+fn limit(owner: OwnerId) -> Asked<SetCommand> {
+    let (subject, window, mode) = (LimitSubject::EveryMember, LimitWindow::Month, LimitMode::Hard);
+    let command = SetCommand { subject, window, mode, amount: credits("100"), alerts: Percents::default() };
+    let call = Call::new(manager(owner), "bursar.billing.v1.LimitService/SetLimit");
+    Asked::read(call, "", &pb::SetLimitRequest::default(), |_, _| Some(command))
 }
 
 fn under_way(costly: &Costly) -> usize {
@@ -63,15 +79,13 @@ fn who_hangs_up_on_what_is_costly_has_the_place_until_its_work_ends() {
 
         gives_up(&shop.db, &costly, "an audit", Box::pin(accounts.verify(&caller, owner))).await;
         let filter = LedgerFilter { kinds: vec![EntryKind::Charge], ..LedgerFilter::default() };
-        let list = PageKey::new(Secret::new([7; 32])).list("entries", []);
-        let page = PageRequest::parse(10, "", list).unwrap();
-        gives_up(
-            &shop.db,
-            &costly,
-            "a search",
-            Box::pin(accounts.ledger((&caller, owner), &filter, &page, |page| page.rows.len())),
-        )
-        .await;
+        for (what, filter, size) in [("a search", filter, 10), ("a long page", LedgerFilter::default(), 201)] {
+            let page = page("entries", size);
+            let read = Box::pin(accounts.ledger((&caller, owner), &filter, &page, |page| page.rows.len()));
+            gives_up(&shop.db, &costly, what, read).await;
+        }
+        let limits = LimitUseCases::beside(&shop.subscriptions, (&shop.rules, &costly), 10);
+        gives_up(&shop.db, &costly, "a limit that has to be counted", Box::pin(limits.set(owner, &limit(owner)))).await;
         let query = ReportQuery {
             from: at("2026-01-01T00:00:00Z"),
             to: at("2026-02-01T00:00:00Z"),

@@ -36,14 +36,9 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// The reading that was begun if it is for these windows; else one of which nothing is read yet.
-    pub(crate) fn go_on<'a>(
-        begun: &'a mut Option<Self>,
-        owner: OwnerId,
-        asked: Vec<Asked>,
-        zone: &Zone,
-    ) -> &'a mut Self {
-        begun.take_if(|it| !it.tally.is_for(&asked, zone));
-        begun.get_or_insert_with(|| Self { owner, tally: Tally::new(asked, zone.clone()), read: None })
+    pub(crate) fn go_on(begun: Option<Self>, owner: OwnerId, asked: Vec<Asked>, zone: &Zone) -> Self {
+        let begun = begun.filter(|it| it.tally.is_for(&asked, zone));
+        begun.unwrap_or_else(|| Self { owner, tally: Tally::new(asked, zone.clone()), read: None })
     }
 
     /// Whether so little is left up to the account's last entry that others may wait for it.
@@ -134,15 +129,15 @@ mod tests {
 
     #[test]
     fn what_was_not_read_ahead_is_not_read_while_others_wait() {
-        let (mut begun, owner, zone) = (None, OwnerId::User(id(1)), Zone::default());
-        let reading = Reading::go_on(&mut begun, owner, asked("2026-03-10T12:59:59Z"), &zone);
+        let (owner, zone) = (OwnerId::User(id(1)), Zone::default());
+        let mut reading = Reading::go_on(None, owner, asked("2026-03-10T12:59:59Z"), &zone);
         assert!(reading.is_nearly_at(LAST), "a short ledger is read under the lock");
         assert!(!reading.is_nearly_at(LAST + 1), "and a long one is not, though nothing is read of it");
         reading.read = Some(1_000_000);
-        let reading = Reading::go_on(&mut begun, owner, asked("2026-03-10T12:59:59Z"), &zone);
+        let reading = Reading::go_on(Some(reading), owner, asked("2026-03-10T12:59:59Z"), &zone);
         assert!(reading.is_nearly_at(1_000_000 + LAST) && !reading.is_nearly_at(1_000_001 + LAST), "it goes on");
         // What was read is of other windows than are open now.
-        let reading = Reading::go_on(&mut begun, owner, asked("2026-03-10T13:00:00Z"), &zone);
+        let reading = Reading::go_on(Some(reading), owner, asked("2026-03-10T13:00:00Z"), &zone);
         assert!(!reading.is_nearly_at(1_000_000));
     }
 }
