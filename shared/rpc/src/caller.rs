@@ -208,7 +208,7 @@ impl Caller {
     }
 
     /// In whose name this caller acts: `usr_…` for a user and for a service on a user's behalf, else `svc_…` or
-    /// `anonymous`. The audit log says more: it keeps apart who acts and for whom.
+    /// `anonymous`. The audit log says more: it keeps apart who acts and for whom ([`Self::names`]).
     pub fn actor(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),
@@ -216,6 +216,26 @@ impl Caller {
             Self::Service(service) => {
                 service.on_behalf_of.as_ref().map_or_else(|| service.account.to_string(), |user| user.user.to_string())
             }
+        }
+    }
+
+    /// Who acts, and for whom, as the audit log names them: a person, a person's key or an operator in a person's name, a
+    /// service. `None` for a caller of whom nothing is known.
+    pub fn names(&self) -> Option<(String, Option<String>)> {
+        match self {
+            Self::User(user) => {
+                let id = user.user.to_string();
+                let key = user.key.as_ref().map(|key| key.id.to_string());
+                Some(match user.operator.map(|operator| operator.to_string()).or(key) {
+                    Some(actor) => (actor, Some(id)),
+                    None => (id, None),
+                })
+            }
+            Self::Service(service) => {
+                let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string());
+                Some((service.account.to_string(), user))
+            }
+            Self::Anonymous => None,
         }
     }
 

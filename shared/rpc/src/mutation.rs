@@ -283,7 +283,7 @@ impl<P: Publish> Mutations<P> {
     /// The row of a call that was refused before anything of it began, if one is due.
     fn refusal<E: Refusing>(&self, call: &Call, owner: OwnerId, error: &E) -> Option<AuditRow> {
         let reason = error.reason().filter(|reason| is_told(call, reason))?;
-        let (actor, on_behalf_of) = actor(&call.caller, None)?;
+        let (actor, on_behalf_of) = call.caller.names()?;
         let believed = self.clock.believed().inspect_err(|failure| {
             tracing::error!(error = %failure, method = call.method, "cannot write the audit row of a refusal");
         });
@@ -467,21 +467,11 @@ fn is_told(call: &Call, reason: &str) -> bool {
     reason == reasons::ROLE_NOT_ALLOWED || is_privileged(call.caller.permission())
 }
 
-/// Who acts, and for whom: a person, a person's key or an operator in a person's name, a service.
+/// Who acts, and for whom: `proven` is whom an anonymous caller proved to be, or for whom a service acts.
 fn actor(caller: &Caller, proven: Option<&String>) -> Option<(String, Option<String>)> {
-    match caller {
-        Caller::User(user) => {
-            let id = user.user.to_string();
-            let key = user.key.as_ref().map(|key| key.id.to_string());
-            Some(match user.operator.map(|operator| operator.to_string()).or(key) {
-                Some(actor) => (actor, Some(id)),
-                None => (id, None),
-            })
-        }
-        Caller::Service(service) => {
-            let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string());
-            Some((service.account.to_string(), user.or_else(|| proven.cloned())))
-        }
-        Caller::Anonymous => Some((proven?.clone(), None)),
+    match caller.names() {
+        None => Some((proven?.clone(), None)),
+        Some((service, None)) if caller.service().is_some() => Some((service, proven.cloned())),
+        named => named,
     }
 }

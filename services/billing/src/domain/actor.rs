@@ -78,20 +78,6 @@ impl Actor {
         self.as_user().is_none_or(|user| placer.as_user() == Some(user))
     }
 
-    /// Who acts and for whom, as the audit log names them; `None` for the program.
-    pub fn names(&self) -> Option<(String, Option<String>)> {
-        match self {
-            Self::User { user, .. } => Some((user.to_string(), None)),
-            Self::Service { service } => Some((service.to_string(), None)),
-            Self::ServiceOnBehalf { service: account, user, .. }
-            | Self::OperatorOnBehalf { operator: account, user, .. } => {
-                Some((account.to_string(), Some(user.to_string())))
-            }
-            Self::ApiKey { key, user } => Some((key.to_string(), Some(user.to_string()))),
-            Self::Job => None,
-        }
-    }
-
     /// The API key it acts with.
     pub fn key(&self) -> Option<ApiKeyId> {
         match self {

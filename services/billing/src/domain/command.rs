@@ -244,10 +244,14 @@ pub struct Spender {
 }
 
 /// A call of which the audit log is told in the transaction that carries it out, beside its entry in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldCall {
     /// The RPC.
     pub method: &'static str,
+    /// Who acts, as the audit log names it.
+    pub actor: String,
+    /// For whom, if it is for somebody else.
+    pub on_behalf_of: Option<String>,
     /// What the id of its row is made of, beside the time.
     pub row: [u8; 10],
 }

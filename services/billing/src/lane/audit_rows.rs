@@ -8,26 +8,22 @@ use bursar_time::Timestamp;
 use super::job::{Answer, Job};
 use crate::domain::Outcome;
 
-/// The rows of what was carried out just now; where no request asks for one, nothing but a look at each. What repeats an
+/// The rows of what was decided at `now`; where no request asks for one, nothing but a look at each. What repeats an
 /// earlier answer, or finds a lot void already, is no second call.
-pub(super) fn rows<'a>(
-    decided: impl Iterator<Item = (&'a Job, &'a Answer)>,
-    now: impl Fn() -> Timestamp,
-) -> Vec<AuditRow> {
-    decided.filter_map(|(job, answer)| row(job, answer, &now)).collect()
+pub(super) fn rows<'a>(decided: impl Iterator<Item = (&'a Job, &'a Answer)>, now: Timestamp) -> Vec<AuditRow> {
+    decided.filter_map(|(job, answer)| row(job, answer, now)).collect()
 }
 
-fn row(job: &Job, answer: &Answer, now: impl Fn() -> Timestamp) -> Option<AuditRow> {
+/// The row of what was decided at `now`.
+pub(super) fn row(job: &Job, answer: &Answer, now: Timestamp) -> Option<AuditRow> {
     let call = job.request.told.as_ref()?;
     let target = target(job, answer.as_ref().ok()?)?;
-    let (actor, on_behalf_of) = job.actor.names()?;
-    let at = now();
     Some(AuditRow {
-        id: AuditId::from_parts(at.as_millis(), call.row),
-        at,
+        id: AuditId::from_parts(now.as_millis(), call.row),
+        at: now,
         owner: Some(job.owner),
-        actor,
-        on_behalf_of,
+        actor: call.actor.clone(),
+        on_behalf_of: call.on_behalf_of.clone(),
         method: call.method.to_owned(),
         target: Some(target),
         outcome: audit::Outcome::Done,

@@ -246,7 +246,7 @@ async fn carry_out(
             return Ok(None);
         }
     }
-    let rows = audit_rows::rows(answered(jobs, &answers), || now);
+    let rows = audit_rows::rows(answered(jobs, &answers), now);
     let (known, events, crossed) = write(batcher, tx, states, stored).await?;
     Ok(Some(Told { carried: Carried { answers, known }, rows, events, crossed }))
 }

@@ -36,6 +36,8 @@ use crate::store::write::{self, Batch, Unsaved};
 pub(super) struct Prepared {
     submissions: Vec<Submission>,
     answers: Vec<Answer>,
+    /// What the audit log is told of them.
+    rows: Vec<AuditRow>,
     /// The accounts decided on, each with the row that the decisions rest on.
     accounts: BTreeMap<OwnerId, (Account, Known)>,
 }
@@ -55,10 +57,12 @@ impl Prepared {
             {
                 entry.insert((known.stored, known));
             }
-            self.answers.push(match self.accounts.get_mut(&job.owner) {
+            let answer = match self.accounts.get_mut(&job.owner) {
                 Some((_, known)) => decide_one(&mut known.state, job, now),
                 None => Err(Refused::Failed),
-            });
+            };
+            self.rows.extend(audit_rows::row(job, &answer, now));
+            self.answers.push(answer);
         }
         self.submissions.push(submission);
     }
@@ -75,8 +79,9 @@ impl Prepared {
 
     /// Takes everything. From here on its accounts are remembered as they were decided.
     pub(super) fn take(&mut self, warm: &mut Warm) -> (Vec<Submission>, Decisions) {
-        let Self { submissions, answers, accounts } = std::mem::take(self);
-        let mut decisions = Decisions { answers, basis: BTreeMap::new(), unsaved: Vec::with_capacity(accounts.len()) };
+        let Self { submissions, answers, rows, accounts } = std::mem::take(self);
+        let unsaved = Vec::with_capacity(accounts.len());
+        let mut decisions = Decisions { answers, rows, basis: BTreeMap::new(), unsaved };
         for (owner, (stored, mut known)) in accounts {
             decisions.basis.insert(owner, stored);
             decisions.unsaved.extend(known.take_unsaved());
@@ -89,6 +94,8 @@ impl Prepared {
 /// What was decided in memory.
 pub(super) struct Decisions {
     answers: Vec<Answer>,
+    /// What the audit log is told of them, as of when they were made.
+    rows: Vec<AuditRow>,
     /// The rows that the decisions rest on.
     basis: BTreeMap<OwnerId, Account>,
     /// What must be written, in the order of owners.
@@ -113,8 +120,7 @@ impl Batcher {
     /// Writes what was decided in one transaction, or carries the same jobs out by an ordinary batch.
     pub(super) async fn write(&self, jobs: &[&Job], decisions: Decisions) -> Result<Written, DbError> {
         let refused = refused_keys(jobs.iter().copied().zip(&decisions.answers));
-        let rows = audit_rows::rows(jobs.iter().copied().zip(&decisions.answers), || self.clock.now());
-        match self.put(&refused, &decisions.batch(), &rows).await {
+        match self.put(&refused, &decisions.batch(), &decisions.rows).await {
             Ok(true) => Ok(Written::AsDecided(decisions.answers)),
             Ok(false) => Ok(Written::Redone(self.run(jobs).await?)),
             Err(error) if error.is_unique_violation() => Ok(Written::Redone(self.run_with_repetitions(jobs).await?)),

@@ -243,7 +243,8 @@ pub(super) fn job(allowed: Allowed, entropy: &Entropy, id: Option<RequestId>, co
     }
 }
 
-/// The same for a call that is no spending: when it is carried out, the audit log is told.
+/// The same for a call that is no spending: when it is carried out, the audit log is told, but for a caller of whom nothing
+/// is known.
 pub(super) fn told_job(
     call: &Call,
     allowed: Allowed,
@@ -252,7 +253,8 @@ pub(super) fn told_job(
     command: Command,
 ) -> Job {
     let job = job(allowed, entropy, id, command);
-    let told = ToldCall { method: call.method(), row: entropy.bytes() };
+    let Some((actor, on_behalf_of)) = call.caller().names() else { return job };
+    let told = ToldCall { method: call.method(), actor, on_behalf_of, row: entropy.bytes() };
     Job { request: job.request.told_as(told), ..job }
 }
 

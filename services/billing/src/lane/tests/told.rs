@@ -2,14 +2,20 @@
 
 use bursar_db::audit::Outcome as Told;
 use bursar_testkit::{audited, engines};
+use bursar_time::Span;
 
 use super::{Bench, Reply, charge, grant, owner, service, told};
-use crate::domain::{Command, Outcome, Request, RequestName, ToldCall, VoidCommand};
+use crate::domain::{Command, Entry, Outcome, Request, RequestName, ToldCall, VoidCommand};
+use crate::store::ledger;
+
+/// Who asks, and for whom, as the audit log names them.
+const WHO: (&str, Option<&str>) = ("svc_who_asks", Some("usr_for_whom"));
 
 /// The `n`-th request, of which the audit log is told.
 fn telling(n: u8, name: Option<&str>, command: Command) -> Request {
     let name = name.map(|name| RequestName::new(&service(), name.parse().unwrap()));
-    Request::new(name, [n; 16], command).told_as(ToldCall { method: "a.B/C", row: [n; 10] })
+    let (actor, on_behalf_of) = (WHO.0.to_owned(), WHO.1.map(str::to_owned));
+    Request::new(name, [n; 16], command).told_as(ToldCall { method: "a.B/C", actor, on_behalf_of, row: [n; 10] })
 }
 
 /// The lot that was granted.
@@ -21,13 +27,19 @@ fn lot(reply: Reply) -> String {
 }
 
 impl Bench {
-    /// What the audit log has: of each row the target, and all else that is the same of all is demanded.
+    /// What the audit log has: of each row the target. All else that is the same of all is demanded, and that each is of the
+    /// time of an entry that its lot has.
     async fn targets(&self) -> Vec<String> {
+        let stored = ledger::after(&mut self.db.read().await.unwrap(), owner(1), 0, 1_000).await.unwrap();
+        let entries: Vec<Entry> = stored.into_iter().map(|it| Entry::from_stored(it).unwrap()).collect();
         let mut targets = Vec::new();
         for row in audited(&self.db).await {
-            let of = (row.outcome, row.method.as_str(), row.actor, row.on_behalf_of, row.reason);
-            assert_eq!(of, (Told::Done, "a.B/C", service().names().unwrap().0, None, None));
+            let of = (row.outcome, row.method.as_str(), row.actor.as_str(), row.on_behalf_of.as_deref(), row.reason);
+            assert_eq!(of, (Told::Done, "a.B/C", WHO.0, WHO.1, None));
             assert_eq!(row.owner, Some(owner(1)));
+            let is_about = |it: &&Entry| it.postings.iter().any(|it| Some(it.lot.to_string()) == row.target);
+            let times: Vec<_> = entries.iter().filter(is_about).map(|it| it.at).collect();
+            assert!(times.contains(&row.at), "{:?} is told of at {}, and booked at {times:?}", row.target, row.at);
             targets.extend(row.target);
         }
         targets.sort_unstable();
@@ -54,6 +66,7 @@ engines! {
         let (second, spent) = (bench.ask_for(ana, telling(2, None, grant("10"))), bench.ask(ana, charge("1")));
         let third = bench.ask_for(ana, telling(3, Some("c"), grant("10")));
         assert_eq!(bench.lane.undecided(), 0, "decided");
+        bench.clock.advance(Span::from_secs(1)).unwrap();
         bench.settle().await;
         told(spent).unwrap();
         let (second, third) = (lot(second), lot(third));
