@@ -9,7 +9,7 @@ use super::subscriptions::{once, pending};
 use super::unreadable;
 use crate::domain::{Bought, Included, Subscription};
 
-/// As the index is (`subscriptions_not_kept`), which has nobody once all of them are known.
+/// As the index is (`subscriptions_not_kept`), which has nobody once all of them are known but whose plan no catalog has.
 const NOT_KEPT: &str = "SELECT id, owner FROM subscriptions WHERE state <> 'ENDED' \
      AND (included IS NULL OR included_plan <> plan_id) AND id > $1 ORDER BY id LIMIT $2";
 const KEEP: &str = "UPDATE subscriptions SET included = $6, included_plan = $5, pending_change = $7 \

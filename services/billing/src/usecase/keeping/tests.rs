@@ -182,8 +182,32 @@ engines! {
         assert_eq!(projects(&shop, cem).await, [FORMER.0, FORMER.0]);
 
         shop.sql("UPDATE subscriptions SET plan_id = 'gone' WHERE plan_id = 'rolling'").await;
+        // Where there is nothing to write it waits for nobody who writes.
+        let writer = shop.db.begin().await.unwrap();
         keep(&shop).await;
+        writer.rollback().await.unwrap();
         assert_eq!((live(&shop, ben).await.included, allows(&shop, ben).await.1), (None, Features::default()), "nobody knows");
+    }
+
+    async fn what_cannot_be_read_of_one_keeps_it_from_nobody_else(db: TestDb) {
+        let mut shop = shop(&db).await;
+        let [ana, ben, cem] = [1, 2, 3].map(personal);
+        for (owner, plan) in [(ana, "ordinary"), (ben, "rolling"), (cem, "dear")] {
+            shop.subscribe(owner, plan, "sandbox_ok", "").await.unwrap();
+        }
+        shop.sql(FORGOTTEN).await;
+        shop.sql("UPDATE subscriptions SET pending_change = 'no change' WHERE plan_id = 'ordinary'").await;
+        let told = shop.count("outbox").await;
+        keep(&shop).await;
+        assert_eq!(shop.count("outbox").await, told + 2, "of the others it is told");
+        shop.sql("UPDATE subscriptions SET pending_change = NULL").await;
+        assert_eq!(live(&shop, ana).await.included, None);
+        shop.sells(&catalog(LATER));
+        for owner in [ben, cem] {
+            assert_eq!(allows(&shop, owner).await, (10, ALLOWED), "as it was sold");
+        }
+        keep(&shop).await;
+        assert_eq!(shop.count("outbox").await, told + 3, "and of this one as soon as it can be read");
     }
 
     async fn what_is_written_down_stays_when_a_month_begins_of_what_was_read_before(db: TestDb) {
