@@ -13,7 +13,6 @@ use bursar_id::{OwnerId, Role, UserId};
 use bursar_members::{Members, Policy, Standing, Word, standing};
 use bursar_money::Credits;
 use bursar_rpc::{Caller, Permission, Problem, UserCaller};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::domain::{Actor, Refusal, Spender};
@@ -315,9 +314,29 @@ impl Access {
         }
     }
 
-    /// Word of what organization tells, for whoever waits for some of it; `None` while nothing is heard of organization.
-    pub(crate) fn news(&self) -> Option<watch::Receiver<u64>> {
-        (!self.members.feed().is_stale()).then(|| self.members.news())
+    /// Whether anything is heard of organization: else there is nothing to wait for.
+    pub(super) fn hears(&self) -> bool {
+        !self.members.feed().is_stale()
+    }
+
+    /// Looks for something that organization tells of, again with all news, until it is known, but no longer than `until`.
+    /// `None`: it is still unknown, and the transaction will refuse it.
+    pub(super) async fn wait_for<T, F>(&self, until: Instant, find: impl Fn() -> F) -> Result<Option<T>, Error>
+    where
+        F: Future<Output = Result<Option<T>, Error>>,
+    {
+        let mut news = self.members.news();
+        let wait = async {
+            loop {
+                if let Some(known) = find().await? {
+                    return Ok(Some(known));
+                }
+                if news.changed().await.is_err() {
+                    return Ok(None);
+                }
+            }
+        };
+        tokio::time::timeout_at(until, wait).await.unwrap_or(Ok(None))
     }
 
     async fn known(&self, owner: OwnerId, user: UserId) -> Result<Option<Word>, Error> {
@@ -330,18 +349,10 @@ impl Access {
         if self.heard_of.lock().is_ok_and(|heard_of| heard_of.contains(&(owner, member))) {
             return Ok(());
         }
-        let mut news = self.members.news();
-        let wait = async {
-            while self.known(owner, member).await?.is_none() {
-                if news.changed().await.is_err() {
-                    return Ok(());
-                }
-            }
+        if self.wait_for(until, || self.known(owner, member)).await?.is_some() {
             self.remember(owner, member);
-            Ok(())
-        };
-        // Still unknown when time is up: the transaction will refuse it.
-        tokio::time::timeout_at(until, wait).await.unwrap_or(Ok(()))
+        }
+        Ok(())
     }
 
     fn remember(&self, owner: OwnerId, member: UserId) {

@@ -70,21 +70,19 @@ pub(super) async fn wait_for_project(
     until: Instant,
 ) -> Result<(), Error> {
     let Some(id) = told_by(name) else { return Ok(()) };
-    // While nothing is heard there is nothing to wait for.
-    let Some(mut news) = access.news() else { return Ok(()) };
-    if is_used(&mut db.read().await?, owner, name).await? {
+    if !access.hears() {
         return Ok(());
     }
-    let wait = async {
-        while projects::find(&mut db.read().await?, owner, id).await?.is_none() {
-            if news.changed().await.is_err() {
-                return Ok(());
-            }
-        }
-        Ok(())
-    };
-    // Still unknown when time is up: the transaction will refuse it.
-    tokio::time::timeout_at(until, wait).await.unwrap_or(Ok(()))
+    // Most are told of; whether one is used otherwise costs more to find out.
+    if told(db, owner, id).await?.is_none() && !is_used(&mut db.read().await?, owner, name).await? {
+        access.wait_for(until, || told(db, owner, id)).await?;
+    }
+    Ok(())
+}
+
+/// What organization has told of a project.
+async fn told(db: &Db, owner: OwnerId, id: ProjectId) -> Result<Option<Fate>, Error> {
+    Ok(projects::find(&mut db.read().await?, owner, id).await?)
 }
 
 /// Whether a project may be limited whatever is told of it.
