@@ -21,10 +21,11 @@ pub struct Entitlements {
 impl Entitlements {
     /// By a subscription that holds: its seats are its own, and so is what it includes, by its contract or as it was sold.
     pub fn by(sold: &Assortment, live: &Subscription) -> Self {
+        let said = || Included::said(sold, &live.plan).map(|it| it.features);
         Self {
             plan: live.plan.clone(),
             seats: live.seats,
-            features: live.features.unwrap_or_else(|| Included::by(sold, live).features),
+            features: live.kept_features().or_else(said).unwrap_or_default(),
         }
     }
 

@@ -27,20 +27,30 @@ impl Included {
         Self { features: Features::of(plan), scope: plan.scope.clone() }
     }
 
-    /// What a subscription's plan includes: what is kept with it. Where an earlier program has kept nothing, the catalog says it;
-    /// of a plan that no catalog has that is remembered, nobody knows.
+    /// What the catalog says of a plan that somebody is on, for where an earlier program has kept nothing. Of one that no catalog
+    /// has that is remembered, nobody knows.
+    pub fn said(sold: &Assortment, plan: &ProductId) -> Option<Self> {
+        sold.plan_of(plan.as_str()).map(Self::of)
+    }
+
+    /// What a subscription's plan includes: what is kept with it, or else what the catalog says.
     pub fn by(sold: &Assortment, live: &Subscription) -> Self {
-        let of_plan = || sold.plan_of(live.plan.as_str()).map(Self::of);
-        live.included.as_deref().cloned().or_else(of_plan).unwrap_or_default()
+        live.included.as_deref().cloned().or_else(|| Self::said(sold, &live.plan)).unwrap_or_default()
     }
 }
 
 impl Subscription {
+    /// What is kept of what its plan allows, by its contract or as it was sold; `None` where an earlier program has kept nothing,
+    /// and the catalog says it.
+    pub fn kept_features(&self) -> Option<Features> {
+        self.features.or_else(|| self.included.as_ref().map(|it| it.features))
+    }
+
     /// The same subscription with what its plan includes, and the one that is planned, where an earlier program has not kept
     /// that: as the catalog says it.
     #[must_use]
     pub fn with_included(&self, sold: &Assortment) -> Self {
-        let of = |plan: &ProductId| sold.plan_of(plan.as_str()).map(|plan| Box::new(Included::of(plan)));
+        let of = |plan: &ProductId| Included::said(sold, plan).map(Box::new);
         let included = self.included.clone().or_else(|| of(&self.plan));
         let planned = |it: &Terms| {
             let stays = || if it.plan == self.plan { included.clone() } else { of(&it.plan) };

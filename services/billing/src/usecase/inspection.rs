@@ -34,7 +34,7 @@ pub struct LivePlan {
 impl From<Subscription> for LivePlan {
     fn from(live: Subscription) -> Self {
         let plan = live.plan.as_str().to_owned();
-        let includes = live.features.or_else(|| live.included.map(|it| it.features));
+        let includes = live.kept_features();
         Self { owner: live.owner, plan, seats: live.seats, includes }
     }
 }
