@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Catalog, Interval, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
+use crate::domain::{Catalog, Feature, Features, Interval, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
 
 /// The file as it is written: nothing but texts and numbers, so that every flaw can be told at once.
 #[derive(Deserialize, Serialize)]
@@ -40,13 +40,6 @@ pub(super) struct PlanEntry {
     pub(super) features: Vec<Feature>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) contract: bool,
-}
-
-#[derive(Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Feature {
-    Organizations,
-    SingleSignOn,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -107,7 +100,6 @@ impl File {
 
 impl PlanEntry {
     fn of(plan: &Plan) -> Self {
-        let features = [(plan.organization, Feature::Organizations), (plan.single_sign_on, Feature::SingleSignOn)];
         Self {
             id: plan.id.to_string(),
             name: plan.display_name.clone(),
@@ -122,7 +114,7 @@ impl PlanEntry {
             credits_per_seat: plan
                 .extra_seat
                 .and_then(|(_, credits)| (!credits.is_zero()).then(|| credits.to_string())),
-            features: features.into_iter().filter_map(|(has, feature)| has.then_some(feature)).collect(),
+            features: Features::of(plan).list().collect(),
             contract: plan.price.is_none(),
         }
     }

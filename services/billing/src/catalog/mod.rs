@@ -18,9 +18,9 @@ use std::str::FromStr;
 use bursar_money::{Credits, Currency, Price};
 use bursar_time::Timestamp;
 
-use crate::domain::{Catalog, CatalogFlaw, Interval, MeterName, MeterPrice, ModelName, ModelPrice};
+use crate::domain::{Catalog, CatalogFlaw, Feature, Interval, MeterName, MeterPrice, ModelName, ModelPrice};
 use crate::domain::{Pack, Plan, ProductId, ProjectName, Rate, Scope};
-use file::{Feature, File, MeterEntry, ModelEntry, PackEntry, PlanEntry, ScopeEntry};
+use file::{File, MeterEntry, ModelEntry, PackEntry, PlanEntry, ScopeEntry};
 use form::LeftOut;
 
 /// The catalog of whoever configures none.

@@ -34,8 +34,10 @@ impl Features {
     }
 }
 
-/// One of the things that a plan, or a contract, allows besides people and credits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One of the things that a plan, or a contract, allows besides people and credits. In the catalog's file it has its name in small
+/// letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Feature {
     /// An organization can be run on it.
     Organizations,
