@@ -104,21 +104,17 @@ pub(crate) fn routes(parts: Parts, development: bool) -> Routes {
         account::AccountHandler { viewing: viewing.clone(), accounts, erasures, settings, pages: pages.clone() };
     let invoice = invoice::InvoiceHandler { viewing: viewing.clone(), invoices, pages: pages.clone() };
     let sandbox = sandbox::SandboxHandler(payments.clone());
+    let subscription =
+        subscription::SubscriptionHandler { subscriptions, payments: payments.clone(), viewing: viewing.clone() };
+    let payment =
+        payment::PaymentHandler { payments: payments.clone(), pages: pages.clone(), viewing: viewing.clone() };
+    let purchase = purchase::PurchaseHandler { purchases, payments, pages: pages.clone(), viewing };
     let routes = Routes::new(limited!(AccountServiceServer, account))
         .add_service(limited!(CreditServiceServer, credit))
         .add_service(limited!(CatalogServiceServer, catalog))
-        .add_service(limited!(
-            SubscriptionServiceServer,
-            subscription::SubscriptionHandler(subscriptions, payments.clone(), viewing.clone())
-        ))
-        .add_service(limited!(
-            PaymentServiceServer,
-            payment::PaymentHandler(payments.clone(), pages.clone(), viewing.clone())
-        ))
-        .add_service(limited!(
-            PurchaseServiceServer,
-            purchase::PurchaseHandler(purchases, payments, pages.clone(), viewing)
-        ))
+        .add_service(limited!(SubscriptionServiceServer, subscription))
+        .add_service(limited!(PaymentServiceServer, payment))
+        .add_service(limited!(PurchaseServiceServer, purchase))
         .add_service(limited!(LimitServiceServer, limit::LimitHandler(limits, pages)))
         .add_service(limited!(InvoiceServiceServer, invoice))
         .add_service(limited!(UsageServiceServer, usage));

@@ -20,7 +20,11 @@ use crate::usecase::viewing::Viewing;
 const MAX_URL_BYTES: usize = 2_048;
 
 /// Answers with the use cases.
-pub(crate) struct PaymentHandler(pub(crate) PaymentUseCases, pub(crate) PageKey, pub(crate) Viewing);
+pub(crate) struct PaymentHandler {
+    pub(crate) payments: PaymentUseCases,
+    pub(crate) pages: PageKey,
+    pub(crate) viewing: Viewing,
+}
 
 #[tonic::async_trait]
 impl PaymentService for PaymentHandler {
@@ -30,10 +34,10 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::ListPaymentMethodsResponse>, Status> {
         let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
-        let list = self.1.list("ListPaymentMethods", [allowed.owner.to_string().as_str()]);
+        let allowed = self.viewing.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
+        let list = self.pages.list("ListPaymentMethods", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
-        let page = self.0.methods(allowed.owner, &page).await?.messages(|it| method(&it));
+        let page = self.payments.methods(allowed.owner, &page).await?.messages(|it| method(&it));
         let (payment_methods, next_page_token) = (page.rows, page.next_page_token);
         Ok(Response::new(pb::ListPaymentMethodsResponse { payment_methods, next_page_token }))
     }
@@ -47,7 +51,7 @@ impl PaymentService for PaymentHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |message, bad| Some(return_url(&message.return_url, bad)));
-        let begun = self.0.begin_setup(owner, &asked).await?;
+        let begun = self.payments.begin_setup(owner, &asked).await?;
         // The secret is shown once and never kept.
         let action = match &begun {
             bursar_rpc::Answer::New(begun) => Some(shown(&begun.action)),
@@ -66,7 +70,7 @@ impl PaymentService for PaymentHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| method_id(&it.payment_method_id, bad));
-        let preferred = self.0.set_default(owner, &asked).await?.message()?;
+        let preferred = self.payments.set_default(owner, &asked).await?.message()?;
         Ok(Response::new(pb::SetDefaultPaymentMethodResponse { payment_method: Some(preferred) }))
     }
 
@@ -79,7 +83,7 @@ impl PaymentService for PaymentHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| method_id(&it.payment_method_id, bad));
-        self.0.remove(owner, &asked).await?;
+        self.payments.remove(owner, &asked).await?;
         Ok(Response::new(pb::RemovePaymentMethodResponse {}))
     }
 
@@ -89,9 +93,9 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::GetPaymentResponse>, Status> {
         let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let owner = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?.owner;
-        let found = self.0.get(owner, parse::id("payment_id", &asked.payment_id)?).await?;
-        let action = self.0.action(&found).await;
+        let owner = self.viewing.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?.owner;
+        let found = self.payments.get(owner, parse::id("payment_id", &asked.payment_id)?).await?;
+        let action = self.payments.action(&found).await;
         Ok(Response::new(pb::GetPaymentResponse { payment: Some(payment(&found, action.as_ref())) }))
     }
 
@@ -101,11 +105,11 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::ListPaymentsResponse>, Status> {
         let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
-        let list = self.1.list("ListPayments", [allowed.owner.to_string().as_str()]);
+        let allowed = self.viewing.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
+        let list = self.pages.list("ListPayments", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
-        let known = |it: &Payment| self.0.cashier.till.payments.known_action(it.id, it.state);
-        let page = self.0.list(allowed.owner, &page).await?.messages(|it| payment(&it, known(&it).as_ref()));
+        let known = |it: &Payment| self.payments.cashier.till.payments.known_action(it.id, it.state);
+        let page = self.payments.list(allowed.owner, &page).await?.messages(|it| payment(&it, known(&it).as_ref()));
         Ok(Response::new(pb::ListPaymentsResponse { payments: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -118,7 +122,7 @@ impl PaymentService for PaymentHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, refund);
-        let refunded = self.0.refund(owner, &asked).await?.message()?;
+        let refunded = self.payments.refund(owner, &asked).await?.message()?;
         Ok(Response::new(pb::RefundPaymentResponse { payment: Some(refunded) }))
     }
 }

@@ -16,12 +16,12 @@ use crate::usecase::purchases::PurchaseUseCases;
 use crate::usecase::viewing::Viewing;
 
 /// Answers with the use cases.
-pub(crate) struct PurchaseHandler(
-    pub(crate) PurchaseUseCases,
-    pub(crate) PaymentUseCases,
-    pub(crate) PageKey,
-    pub(crate) Viewing,
-);
+pub(crate) struct PurchaseHandler {
+    pub(crate) purchases: PurchaseUseCases,
+    pub(crate) payments: PaymentUseCases,
+    pub(crate) pages: PageKey,
+    pub(crate) viewing: Viewing,
+}
 
 #[tonic::async_trait]
 impl PurchaseService for PurchaseHandler {
@@ -33,13 +33,13 @@ impl PurchaseService for PurchaseHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
-        let payments = &self.0.cashier.till.payments;
+        let payments = &self.purchases.cashier.till.payments;
         let read = |message: &pb::PurchasePackRequest, bad: &mut Violations| {
             order(payments, ("pack_id", &message.pack_id), &message.payment_method, bad)
         };
         let asked = Asked::read(call, &request_id, &message, read);
-        let bought = self.0.purchase(owner, &asked).await?.message()?;
-        let payment = payment::of(&self.1, owner, &bought.payment_id).await?;
+        let bought = self.purchases.purchase(owner, &asked).await?.message()?;
+        let payment = payment::of(&self.payments, owner, &bought.payment_id).await?;
         Ok(Response::new(pb::PurchasePackResponse { purchase: Some(bought), payment }))
     }
 
@@ -49,8 +49,8 @@ impl PurchaseService for PurchaseHandler {
     ) -> Result<Response<pb::GetPurchaseResponse>, Status> {
         let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let owner = self.3.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?.owner;
-        let found = self.0.get(owner, parse::id("purchase_id", &asked.purchase_id)?).await?;
+        let owner = self.viewing.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?.owner;
+        let found = self.purchases.get(owner, parse::id("purchase_id", &asked.purchase_id)?).await?;
         Ok(Response::new(pb::GetPurchaseResponse { purchase: Some(receipt(&found)) }))
     }
 
@@ -60,10 +60,10 @@ impl PurchaseService for PurchaseHandler {
     ) -> Result<Response<pb::ListPurchasesResponse>, Status> {
         let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.3.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
-        let list = self.2.list("ListPurchases", [allowed.owner.to_string().as_str()]);
+        let allowed = self.viewing.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
+        let list = self.pages.list("ListPurchases", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
-        let page = self.0.list(allowed.owner, &page).await?.messages(|it| receipt(&it));
+        let page = self.purchases.list(allowed.owner, &page).await?.messages(|it| receipt(&it));
         Ok(Response::new(pb::ListPurchasesResponse { purchases: page.rows, next_page_token: page.next_page_token }))
     }
 }

@@ -20,7 +20,11 @@ use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::viewing::Viewing;
 
 /// Answers with the use cases.
-pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases, pub(crate) PaymentUseCases, pub(crate) Viewing);
+pub(crate) struct SubscriptionHandler {
+    pub(crate) subscriptions: SubscriptionUseCases,
+    pub(crate) payments: PaymentUseCases,
+    pub(crate) viewing: Viewing,
+}
 
 impl SubscriptionHandler {
     /// An answer with its payment as it is now.
@@ -30,7 +34,7 @@ impl SubscriptionHandler {
         kept: pb::ChangePlanResponse,
     ) -> Result<pb::ChangePlanResponse, Error> {
         let id = kept.payment.map(|payment| payment.id).unwrap_or_default();
-        Ok(pb::ChangePlanResponse { payment: payment::of(&self.1, owner, &id).await?, ..kept })
+        Ok(pb::ChangePlanResponse { payment: payment::of(&self.payments, owner, &id).await?, ..kept })
     }
 }
 
@@ -44,13 +48,13 @@ impl SubscriptionService for SubscriptionHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
-        let payments = &self.0.till.payments;
+        let payments = &self.subscriptions.till.payments;
         let read = |message: &pb::SubscribeRequest, bad: &mut Violations| {
             order(payments, ("plan_id", &message.plan_id), &message.payment_method, bad)
         };
         let asked = Asked::read(call, &request_id, &message, read);
-        let subscribed = self.0.subscribe(owner, &asked).await?.message()?;
-        let payment = payment::of(&self.1, owner, &subscribed.payment_id).await?;
+        let subscribed = self.subscriptions.subscribe(owner, &asked).await?.message()?;
+        let payment = payment::of(&self.payments, owner, &subscribed.payment_id).await?;
         Ok(Response::new(pb::SubscribeResponse { subscription: Some(subscribed), payment }))
     }
 
@@ -60,11 +64,11 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::PreviewChangeResponse>, Status> {
         let call = Call::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.2.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
+        let allowed = self.viewing.to(&call, parse::owner_for(call.caller(), &asked.owner)?).await?;
         let mut bad = Violations::new();
         let wanted = change::preview(&asked, &mut bad);
         bad.finish()?;
-        Ok(Response::new(change::previewed(&self.0.preview(allowed.owner, &wanted).await?)))
+        Ok(Response::new(change::previewed(&self.subscriptions.preview(allowed.owner, &wanted).await?)))
     }
 
     async fn change_plan(
@@ -76,7 +80,7 @@ impl SubscriptionService for SubscriptionHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| Some(change::to_plan(it, bad)));
-        Ok(Response::new(self.with_payment(owner, self.0.change(owner, &asked).await?.message()?).await?))
+        Ok(Response::new(self.with_payment(owner, self.subscriptions.change(owner, &asked).await?.message()?).await?))
     }
 
     async fn set_seats(&self, request: Request<pb::SetSeatsRequest>) -> Result<Response<pb::SetSeatsResponse>, Status> {
@@ -85,7 +89,7 @@ impl SubscriptionService for SubscriptionHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| Some(change::to_seats(it, bad)));
-        let changed = self.with_payment(owner, self.0.change(owner, &asked).await?.message()?).await?;
+        let changed = self.with_payment(owner, self.subscriptions.change(owner, &asked).await?.message()?).await?;
         let pb::ChangePlanResponse { subscription, payment } = changed;
         Ok(Response::new(pb::SetSeatsResponse { subscription, payment }))
     }
@@ -96,7 +100,7 @@ impl SubscriptionService for SubscriptionHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |message, bad| cancel_at(message.at(), bad));
-        let canceled = self.0.cancel(owner, &asked).await?.message()?;
+        let canceled = self.subscriptions.cancel(owner, &asked).await?.message()?;
         Ok(Response::new(pb::CancelResponse { subscription: Some(canceled) }))
     }
 
@@ -106,7 +110,7 @@ impl SubscriptionService for SubscriptionHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
-        let resumed = self.0.resume(owner, &asked).await?.message()?;
+        let resumed = self.subscriptions.resume(owner, &asked).await?.message()?;
         Ok(Response::new(pb::ResumeResponse { subscription: Some(resumed) }))
     }
 
@@ -118,14 +122,14 @@ impl SubscriptionService for SubscriptionHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
-        let till = &self.0.till;
+        let till = &self.subscriptions.till;
         let read = |it: &pb::SetContractRequest, bad: &mut Violations| {
             contract::set_contract((&till.payments, till.clock.now()), it, bad)
         };
         let asked = Asked::read(call, &request_id, &message, read);
-        let kept = self.0.set_contract(owner, &asked).await?.message()?;
+        let kept = self.subscriptions.set_contract(owner, &asked).await?.message()?;
         let id = kept.payment.map(|payment| payment.id).unwrap_or_default();
-        let payment = payment::of(&self.1, owner, &id).await?;
+        let payment = payment::of(&self.payments, owner, &id).await?;
         let contract = asked.command().ok().and_then(contract::asked);
         Ok(Response::new(pb::SetContractResponse { contract, payment, ..kept }))
     }
@@ -136,7 +140,7 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::MoveSubscriptionResponse>, Status> {
         let call = Call::of(&request)?;
         let message = request.into_inner();
-        let moved = self.0.move_subscription(&moving(call, &message)).await?.message()?;
+        let moved = self.subscriptions.move_subscription(&moving(call, &message)).await?.message()?;
         if moved.subscription.is_none() {
             return Err(Error::PlanRequired.into());
         }
@@ -149,9 +153,9 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
         let call = Call::of(&request)?;
         let owner = parse::owner_for(call.caller(), &request.into_inner().owner)?;
-        let allowed = self.2.to(&call, owner).await?;
-        let found = self.0.get(allowed.owner).await?;
-        let contract = self.0.contract_of(allowed.owner).await?.as_ref().map(contract::waiting);
+        let allowed = self.viewing.to(&call, owner).await?;
+        let found = self.subscriptions.get(allowed.owner).await?;
+        let contract = self.subscriptions.contract_of(allowed.owner).await?.as_ref().map(contract::waiting);
         let found = pb::Subscription { contract, ..subscription(&found) };
         Ok(Response::new(pb::GetSubscriptionResponse { subscription: Some(found) }))
     }
@@ -161,7 +165,7 @@ impl SubscriptionService for SubscriptionHandler {
         request: Request<pb::GetEntitlementsRequest>,
     ) -> Result<Response<pb::GetEntitlementsResponse>, Status> {
         let owner = parse::owner(&request.into_inner().owner)?;
-        Ok(Response::new(entitlements(&self.0.entitlements(owner).await?)))
+        Ok(Response::new(entitlements(&self.subscriptions.entitlements(owner).await?)))
     }
 }
 
