@@ -4,7 +4,8 @@
 //! in the schema of both engines. A row holds ids and words of closed sets (and the caller's own request id), never a
 //! secret, an address or a name, so nothing in it ever has to be erased.
 //!
-//! *Which* calls get a row is decided where mutations are carried out (`bursar_rpc::Mutations`); organization lists them.
+//! *Which* calls get a row is decided where mutations are carried out (`bursar_rpc::Mutations`); of calls about credits, where the
+//! request is made that a lane carries out (billing's `ToldCall`). Organization lists them.
 
 use std::fmt;
 use std::str::FromStr;

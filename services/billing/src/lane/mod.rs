@@ -16,10 +16,13 @@
 //! |---|---|---|---|
 //! | wait in a queue (`queue`) | nothing | 0 | `waiting` requests over all lanes; one more is answered OVERLOADED |
 //! | decide in memory (`warm`) | nothing | 0 | accounts remembered (`warm` in the settings), requests that need nothing else |
-//! | write what was decided | the batch's accounts, in the order of owners, within the one statement | 1 | `batch` requests |
-//! | an ordinary batch (`batch`): lock, load, decide, write, commit | the batch's accounts, until the commit | BEGIN, lock, live lots, one load for each kind of thing that something in it needs (about a dozen), write, COMMIT | `batch` requests |
+//! | write what was decided | the batch's accounts, in the order of owners, within the one statement | 1; where one is refused under a name, or something is told: BEGIN, a look at the names refused, the statement, what is told (below), COMMIT | `batch` requests |
+//! | an ordinary batch (`batch`): lock, load, decide, write, commit | the batch's accounts, until the commit | BEGIN, lock, live lots, one load for each kind of thing that something in it needs (about a dozen), write, what is told (below), COMMIT | `batch` requests |
 //! | halves, after a batch failed as a whole (`shared`) | the accounts of a part | as an ordinary batch, each | twice the accounts that fail, times how often a batch can be halved |
 //! | apart (`aside`): accounts in arrears, locked by somebody else, or failing | one account at a time, on other connections | as an ordinary batch; one more for each 1,000 holds that lapse | the account's own requests |
+//!
+//! What is told in the same transaction has round trips of its own: one for each account that a top-up's job is to look at, one
+//! for all audit rows, and one for all events (alerts, and each audit row's).
 //!
 //! | file | what it does |
 //! |---|---|
