@@ -199,10 +199,7 @@ impl LimitUseCases {
         }
         let mut begun = Reading::go_on(reading.take(), owner, asked_for, &zone);
         let (db, rules) = (self.db.clone(), self.rules.current());
-        let ahead = move |place: Place| async move {
-            begun.ahead(&db, &rules, place).await?;
-            Ok(begun)
-        };
+        let ahead = move |place: Place| async move { begun.ahead(&db, &rules, place).await.map(|()| begun) };
         *reading = Some(self.costly.read(caller, owner, ahead).await?);
         Ok(())
     }
