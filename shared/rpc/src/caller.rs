@@ -255,3 +255,54 @@ impl Caller {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bursar_id::ApiKeyId;
+
+    use super::*;
+
+    fn person() -> UserCaller {
+        let user = UserId::from_parts(1, [1; 10]);
+        UserCaller {
+            user,
+            session: SessionId::from_parts(1, [2; 10]),
+            branch: None,
+            context: OwnerId::User(user),
+            role: None,
+            membership_version: 0,
+            membership_incarnation: 0,
+            email: "ada@example.com".into(),
+            email_verified: true,
+            authenticated_at: None,
+            methods: AuthMethods::default(),
+            operator: None,
+            key: None,
+            permission: Permission::Unspecified,
+        }
+    }
+
+    #[test]
+    fn the_audit_log_names_who_acts_and_for_whom() {
+        let (key, account) = (ApiKeyId::from_parts(1, [3; 10]), ServiceAccountId::BILLING);
+        let keyed =
+            UserCaller { key: Some(KeyGrant { id: key, permissions: [Permission::ViewUsage].into() }), ..person() };
+        let acted = UserCaller { operator: Some(ServiceAccountId::OPERATOR), ..person() };
+        let service = |on_behalf_of| {
+            let (role, permission) = (ServiceRole::Product, Permission::Unspecified);
+            Caller::Service(ServiceCaller { account, role, on_behalf_of, permission })
+        };
+        let (user, operator) = (person().user.to_string(), ServiceAccountId::OPERATOR.to_string());
+        let cases = [
+            (Caller::User(person()), Some((user.clone(), None))),
+            (Caller::User(keyed), Some((key.to_string(), Some(user.clone())))),
+            (Caller::User(acted), Some((operator, Some(user.clone())))),
+            (service(None), Some((account.to_string(), None))),
+            (service(Some(person())), Some((account.to_string(), Some(user)))),
+            (Caller::Anonymous, None),
+        ];
+        for (caller, names) in cases {
+            assert_eq!(caller.names(), names, "{caller:?}");
+        }
+    }
+}
