@@ -67,8 +67,9 @@ impl SubscriptionUseCases {
         Ok(Some(if is_held { Error::RenewalHeld } else { Error::RenewalUnpaid }))
     }
 
-    /// A subscription as whoever changes it finds it once its renewal is done; nothing is written. `None` where it ends instead.
-    /// As it is where nothing is due, or what is due cannot be done by whoever comes: [`SubscriptionUseCases::overdue`] says why.
+    /// A subscription as whoever changes it finds it once its renewal is done, or has failed; nothing is written. `None` where it
+    /// ends instead. As it is where nothing is due, or what is due cannot be done by whoever comes:
+    /// [`SubscriptionUseCases::overdue`] says why.
     pub(super) async fn as_if_renewed(
         &self,
         tx: &mut Tx,
@@ -78,17 +79,30 @@ impl SubscriptionUseCases {
         if live.state != SubscriptionState::Active || !live.is_due(now) {
             return Ok(Some(live));
         }
-        let last = payments::last_attempt(tx, thing_after(&live)).await?;
-        if last.as_ref().is_some_and(Payment::is_open) || is_held_by(tx, &self.till.clock, &live).await? {
+        if is_held_by(tx, &self.till.clock, &live).await? {
             return Ok(Some(live));
         }
+        let last = payments::last_attempt(tx, thing_after(&live)).await?;
+        // What is paid for already begins, and what was canceled ends, whatever is asked for.
+        let asked_for = last.filter(|_| !live.is_next_paid() && !live.cancel_at_period_end);
+        if asked_for.as_ref().is_some_and(Payment::is_open) {
+            return Ok(Some(live));
+        }
+        if asked_for.as_ref().is_some_and(|it| !it.returned && it.came_to_nothing()) {
+            // What was declined ahead counts at the boundary (`dues.rs`).
+            return Ok(live.not_paid(now));
+        }
+        // What was asked for is begun as it was asked for (`contracts.rs`).
+        let asked_for = asked_for.map(|it| it.thing);
         let mut waits = contracts::of(tx, live.owner).await?;
         let mut next = live;
         for _ in 0..MOST_FOLLOWED {
             if !next.is_due(now) {
                 break;
             }
-            if let Some(begins) = waits.take_if(|it| !next.is_next_paid() && begins_with_next(it, &next)) {
+            let is_asked_for = asked_for == Some(thing_after(&next));
+            let may_begin = !is_asked_for && !next.is_next_paid();
+            if let Some(begins) = waits.take_if(|it| may_begin && begins_with_next(it, &next)) {
                 next = next.planning(Some(begins.terms));
             }
             match next.followed() {

@@ -27,6 +27,8 @@ use crate::usecase::shop::{Shop, manager};
 
 const BEGIN: &str = "2026-01-01T00:00:00Z";
 const NEXT: &str = "2026-02-01T00:00:00Z";
+/// Within the hour in which the next month is asked for ahead.
+const BEFORE: &str = "2026-01-31T23:30:00Z";
 
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people: Pro, for 300 dollars, 5,500 credits and 20 people.
 const PLANS: &str = include_str!("../../../tests/billing/plans.toml");
@@ -129,6 +131,49 @@ engines! {
         let changed = change(&shop, goes_on, "", 11).await.unwrap();
         let paid = shop.payments.known(changed.payment.unwrap().id.parse().unwrap()).await.unwrap();
         assert_eq!(paid.amount.to_string(), "10.00 USD", "and so it is");
+    }
+
+    async fn what_was_declined_ahead_is_past_due_to_who_asks_and_to_who_changes(db: TestDb) {
+        let shop = Shop::selling(&db, BEGIN, PLANS).await;
+        let [declined, canceled] = [1, 2].map(personal);
+        for owner in [declined, canceled] {
+            shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        }
+        shop.pays_with("sandbox_declined").await;
+        shop.set(BEFORE);
+        assert!(!renewals::ahead::pay(&shop.subscriptions).await.unwrap());
+        cancel(&shop, canceled, CancelAt::PeriodEnd).await.unwrap();
+        shop.set(NEXT);
+        assert_eq!(now(&shop, declined).await.state, SubscriptionState::Active, "nobody has counted it yet");
+        let told = preview(&shop, declined).await;
+        assert!(matches!(told, Err(Error::SubscriptionPastDue)), "{told:?}");
+        assert_eq!(now(&shop, declined).await.state, SubscriptionState::Active, "nothing is written");
+        let done = change(&shop, declined, "", 11).await;
+        assert!(matches!(done, Err(Error::SubscriptionPastDue)), "{done:?}");
+        assert_eq!(now(&shop, declined).await.state, SubscriptionState::PastDue);
+        let told = preview(&shop, canceled).await;
+        assert!(matches!(told, Err(Error::NoSubscription)), "what was canceled ends: {told:?}");
+        let done = change(&shop, canceled, "", 11).await;
+        assert!(matches!(done, Err(Error::NoSubscription)), "{done:?}");
+    }
+
+    async fn what_was_asked_for_ahead_begins_by_no_contract_to_who_asks_and_to_who_changes(db: TestDb) {
+        let shop = Shop::selling(&db, BEGIN, PLANS).await;
+        let owner = personal(1);
+        shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        shop.set(BEFORE);
+        assert!(!renewals::ahead::pay(&shop.subscriptions).await.unwrap());
+        set(&shop, owner, costing("300.00 USD").from(NEXT)).await.unwrap();
+        shop.set(NEXT);
+        let told = preview(&shop, owner).await.unwrap();
+        assert_eq!((told.quote.due.to_string(), told.quote.at_once), ("10.00 USD".to_owned(), true), "a whole month's");
+        let changed = change(&shop, owner, "", 11).await.unwrap();
+        let paid = shop.payments.known(changed.payment.unwrap().id.parse().unwrap()).await.unwrap();
+        assert_eq!(paid.amount.to_string(), "10.00 USD", "and so it is");
+        let it = now(&shop, owner).await;
+        assert_eq!((it.plan.as_str(), &*it.price.to_string(), it.month.number), ("business", "110.00 USD", 1));
+        assert_eq!(shop.count("contracts").await, 1, "it waits for its job");
+        shop.assert_sound(owner).await;
     }
 
     async fn what_waits_for_an_operator_is_no_reason_to_come_again(db: TestDb) {
