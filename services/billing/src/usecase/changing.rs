@@ -118,20 +118,22 @@ impl SubscriptionUseCases {
 
     /// Changes the owner's subscription to what is for sale ([`SubscriptionUseCases::change_by`]).
     pub(crate) async fn change(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Answer<Changed>, Error> {
-        self.change_by(owner, asked).await
+        let standing = self.admitted(asked.caller(), owner).await;
+        self.change_by(owner, asked, standing).await
     }
 
     /// Changes the owner's subscription. A provider is asked between two mutations: the first looks whether anything stands
-    /// against it.
-    pub(super) async fn change_by<C, T>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Answer<T>, Error>
+    /// against it. For whoever stands like this, after what is due is renewed ([`SubscriptionUseCases::admitted`]).
+    pub(super) async fn change_by<C, T>(
+        &self,
+        owner: OwnerId,
+        asked: &Asked<C>,
+        standing: Result<Allowed, Error>,
+    ) -> Result<Answer<T>, Error>
     where
         C: Aim,
         T: Stored + From<Changed> + Send,
     {
-        let standing = self.access.to(asked.caller(), owner).await;
-        if standing.is_ok() {
-            self.bring_up_to_date(owner).await;
-        }
         let mut m = self.mutations.begin(asked).await?;
         let looked = self.look_at(&mut m, owner, asked, standing).await;
         let changed = match self.mutations.look(m, looked).await? {

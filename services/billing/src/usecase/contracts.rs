@@ -184,18 +184,16 @@ impl SubscriptionUseCases {
 
     /// Begins a subscription by it, or changes the one that there is. What this very request has begun goes on as it began.
     async fn take_effect(&self, owner: OwnerId, asked: &Asked<SetContract>) -> Result<Answer<Agreed>, Error> {
-        if self.access.to(asked.caller(), owner).await.is_ok() {
-            // Whether there is one to change may depend on it.
-            self.bring_up_to_date(owner).await;
-        }
+        // Whether there is one to change may depend on what is due.
+        let standing = self.admitted(asked.caller(), owner).await;
         let mut tx = self.till.db.read().await?;
         let live = subscriptions::live(&mut tx, owner).await?;
         let begun = payments::last_attempt(&mut tx, thing_of_request(asked.key(), "")).await?;
         tx.commit().await?;
         if live.is_none() || begun.is_some_and(|it: Payment| !it.came_to_nothing()) {
-            Box::pin(self.begin_by(owner, asked)).await
+            Box::pin(self.begin_by(owner, asked, standing)).await
         } else {
-            Box::pin(self.change_by(owner, asked)).await
+            Box::pin(self.change_by(owner, asked, standing)).await
         }
     }
 

@@ -12,8 +12,10 @@
 
 use bursar_db::Tx;
 use bursar_id::OwnerId;
+use bursar_rpc::Caller;
 use bursar_time::Timestamp;
 
+use super::access::Allowed;
 use super::boundary::{Due, Wants, is_fresh};
 use super::contracts::begins_with_next;
 use super::dues::thing_after;
@@ -27,6 +29,13 @@ use crate::store::{contracts, payments, subscriptions};
 const MOST_FOLLOWED: u32 = 1_200;
 
 impl SubscriptionUseCases {
+    /// How a caller stands who changes what an owner has. What is due is renewed first for whoever may.
+    pub(super) async fn admitted(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
+        let standing = self.access.to(caller, owner).await?;
+        self.bring_up_to_date(owner).await;
+        Ok(standing)
+    }
+
     /// Renews the owner's subscription if its period is over, for as long as whoever spends would wait. Where that fails, or takes
     /// longer, it is found due.
     pub(super) async fn bring_up_to_date(&self, owner: OwnerId) {
@@ -39,7 +48,7 @@ impl SubscriptionUseCases {
         };
         match looked.await {
             Ok(()) | Err(Error::Refused(Refusal::RenewalDue)) => {}
-            Err(error) => tracing::warn!(%owner, %error, "a renewal that a change waits for failed"),
+            Err(error) => tracing::warn!(%owner, %error, "a renewal that something waits for failed"),
         }
     }
 

@@ -38,22 +38,25 @@ pub(crate) struct SubscriptionUseCases {
 impl SubscriptionUseCases {
     /// Subscribes an owner to a plan that is for sale ([`SubscriptionUseCases::begin_by`]).
     pub(crate) async fn subscribe(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Subscription>, Error> {
-        self.begin_by(owner, asked).await
+        // What was canceled ends with its period, and makes room for another one.
+        let standing = self.admitted(asked.caller(), owner).await;
+        self.begin_by(owner, asked, standing).await
     }
 
     /// Takes the first month's payment, begins the subscription and grants the month's allowance; where the payment is not
     /// settled at once, the subscription is INCOMPLETE until it is. The provider is asked between two mutations: the first
-    /// looks whether anything stands against it.
-    pub(super) async fn begin_by<C, T>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Answer<T>, Error>
+    /// looks whether anything stands against it. For whoever stands like this, after what is due is renewed
+    /// ([`SubscriptionUseCases::admitted`]).
+    pub(super) async fn begin_by<C, T>(
+        &self,
+        owner: OwnerId,
+        asked: &Asked<C>,
+        standing: Result<Allowed, Error>,
+    ) -> Result<Answer<T>, Error>
     where
         C: Agreement,
         T: Stored + From<Subscription> + Send,
     {
-        let standing = self.access.to(asked.caller(), owner).await;
-        if standing.is_ok() {
-            // What was canceled ends with its period, and makes room for another one.
-            self.bring_up_to_date(owner).await;
-        }
         let mut m = self.mutations.begin(asked).await?;
         let looked = self.check(&mut m, owner, asked, standing).await;
         if let Looked::Before(answer) = self.mutations.look(m, looked).await? {
