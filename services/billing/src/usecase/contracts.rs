@@ -342,7 +342,7 @@ impl Cashier {
 pub(crate) async fn begin(subscriptions: &SubscriptionUseCases, due: &Due) -> Result<(), Error> {
     let Due { owner, id, attempts } = due;
     // Where a period begins with it, it is what that is paid by.
-    subscriptions.pay_what_is_due(*owner).await;
+    subscriptions.bring_up_to_date(*owner).await;
     let waits = subscriptions.contract_of(*owner).await?.filter(|it| it.id == *id && it.attempts == *attempts);
     let Some(waits) = waits else { return Ok(()) };
     match subscriptions.take_effect(*owner, &as_asked(&waits)?).await {

@@ -52,8 +52,8 @@ pub(crate) async fn depart(
     Ok(())
 }
 
-/// Erases what the person has set of the account, forgets the projects, gives up what waits for its payment, and ends the personal subscription, if
-/// there is one.
+/// Erases what the person has set of the account, forgets the projects, gives up what waits for its payment, and ends the personal
+/// subscription, if there is one.
 pub(crate) async fn see_off(subscriptions: &SubscriptionUseCases, Farewell { user }: Farewell) -> Result<(), Error> {
     let (owner, now) = (OwnerId::User(user), subscriptions.till.clock.now());
     let mut tx = subscriptions.till.db.begin().await?;

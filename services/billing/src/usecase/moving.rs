@@ -9,7 +9,8 @@
 //! holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
 //! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change
 //! that waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed
-//! first: what moves is paid for; where that cannot be, nothing is answered for good.
+//! first: what moves is paid for. Where that cannot be done, or not at this moment, nothing is answered for good
+//! (`overdue.rs`); where it was tried and not paid, there is no plan to move (`PLAN_REQUIRED`).
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too: organization then removes what it had made, so nothing
@@ -28,7 +29,6 @@ use super::asking::payer;
 use super::cashier::MOST_OPEN;
 use super::dues::thing_after;
 use super::grace;
-use super::renewals;
 use super::rollovers;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
@@ -70,20 +70,6 @@ impl SubscriptionUseCases {
         let mut m = self.mutations.begin(asked).await?;
         let done = self.carry_over(&mut m, asked).await;
         self.mutations.end(m, done).await
-    }
-
-    /// Renews the owner's subscription if its month is over. Where that fails the transaction finds it due.
-    pub(super) async fn pay_what_is_due(&self, owner: OwnerId) {
-        let renewed = async {
-            let live = subscriptions::live(&mut self.till.db.read().await?, owner).await?;
-            match live.filter(|it| it.is_due(self.till.clock.now())) {
-                Some(due) => Box::pin(renewals::catch_up(self, due)).await,
-                None => Ok(0),
-            }
-        };
-        if let Err(error) = renewed.await {
-            tracing::warn!(%owner, %error, "a renewal that something waits for failed");
-        }
     }
 
     async fn carry_over(&self, m: &mut Mutation, asked: &Asked<Move>) -> Result<Done<Moved, Payload>, Error> {
@@ -176,8 +162,8 @@ impl SubscriptionUseCases {
     }
 
     /// What the month was paid with, locked: the month itself, or its year, what that was changed to since, and what paid for what
-    /// was rolled over, though a dispute may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the
-    /// subscription has ended here, or this one finds that it is not any more what it was.
+    /// was rolled over, though a dispute may have taken all of its lot. Nobody waits for another change any more; one that is paid
+    /// at this moment finds that the subscription has ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
         let waiting = payments::waiting_changes(m.tx(), live.owner, i64::from(MOST_OPEN)).await?;
         // What was paid ahead of the next month: the organization pays that.
