@@ -173,15 +173,9 @@ impl Cashier {
         owner: OwnerId,
         superseded: &mut Superseded,
     ) -> Result<Option<Subscription>, Error> {
-        let mut latest = None;
-        for waiting in payments::waiting_starts(tx, owner, i64::from(MOST_OPEN)).await? {
-            if let Some(mut open) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {
-                self.give_up(tx, &mut open, None).await?;
-                superseded.note(&open);
-                latest = latest.or_else(|| Subscription::incomplete(&open));
-            }
-        }
-        Ok(latest)
+        let waiting = payments::waiting_starts(tx, owner, i64::from(MOST_OPEN)).await?;
+        let given_up = self.give_up_these(tx, waiting, superseded).await?;
+        Ok(given_up.iter().find_map(Subscription::incomplete))
     }
 
     /// Nobody waits for a change that is not paid any more: what is paid of it goes back.
@@ -191,13 +185,27 @@ impl Cashier {
         owner: OwnerId,
         superseded: &mut Superseded,
     ) -> Result<(), Error> {
-        for waiting in payments::waiting_changes(tx, owner, i64::from(MOST_OPEN)).await? {
-            if let Some(mut open) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {
+        let waiting = payments::waiting_changes(tx, owner, i64::from(MOST_OPEN)).await?;
+        self.give_up_these(tx, waiting, superseded).await.map(drop)
+    }
+
+    /// Nobody waits for these any more: what is paid of those that are open still goes back. Gives them, and notes which contracts
+    /// were to begin with them.
+    pub(super) async fn give_up_these(
+        &self,
+        tx: &mut Tx,
+        waiting: Vec<Payment>,
+        superseded: &mut Superseded,
+    ) -> Result<Vec<Payment>, Error> {
+        let mut given_up = Vec::new();
+        for waited_for in waiting {
+            if let Some(mut open) = payments::lock(tx, waited_for.id).await?.filter(Payment::is_open) {
                 self.give_up(tx, &mut open, None).await?;
                 superseded.note(&open);
+                given_up.push(open);
             }
         }
-        Ok(())
+        Ok(given_up)
     }
 }
 

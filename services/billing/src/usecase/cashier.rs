@@ -222,21 +222,14 @@ impl Cashier {
     /// if that is paid after all, the money goes back.
     async fn supersede(&self, tx: &mut Tx, new: &Beginning) -> Result<Superseded, Error> {
         let mut superseded = Superseded::default();
-        let waiting = match new.bought.purpose() {
+        let mut waiting = match new.bought.purpose() {
             Purpose::Subscription => payments::waiting_starts(tx, new.owner, i64::from(MOST_OPEN)).await?,
             Purpose::Change => payments::waiting_changes(tx, new.owner, i64::from(MOST_OPEN)).await?,
             Purpose::Purchase | Purpose::Renewal => return Ok(superseded),
         };
-        for waiting in waiting {
-            // Somebody's own call asks for it at this moment. A contract's stays as it was written down until its money is there.
-            if waiting.state == PaymentState::Created && waiting.bought.contract().is_none() {
-                continue;
-            }
-            if let Some(mut old) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {
-                self.give_up(tx, &mut old, None).await?;
-                superseded.note(&old);
-            }
-        }
+        // Somebody's own call asks for it at this moment. A contract's stays as it was written down until its money is there.
+        waiting.retain(|it| it.state != PaymentState::Created || it.bought.contract().is_some());
+        self.give_up_these(tx, waiting, &mut superseded).await?;
         Ok(superseded)
     }
 

@@ -232,13 +232,10 @@ impl SubscriptionUseCases {
 
     /// Nobody waits any more for the money of a contract in whose place another one comes: before an account is locked.
     async fn give_up_payments_of(&self, tx: &mut Tx, owner: OwnerId, replaced: &Waiting) -> Result<(), Error> {
-        let waiting = payments::waiting(tx, owner, i64::from(MOST_OPEN)).await?;
-        for its in waiting.iter().filter(|it| it.bought.contract() == Some(replaced.id.as_str())) {
-            if let Some(mut open) = payments::lock(tx, its.id).await?.filter(Payment::is_open) {
-                self.cashier.give_up(tx, &mut open, None).await?;
-            }
-        }
-        Ok(())
+        let mut waiting = payments::waiting(tx, owner, i64::from(MOST_OPEN)).await?;
+        waiting.retain(|it| it.bought.contract() == Some(replaced.id.as_str()));
+        // The contract itself waits no more: there is nothing to put off.
+        self.cashier.give_up_these(tx, waiting, &mut Superseded::default()).await.map(drop)
     }
 
     /// What waits goes where the subscription goes, to be paid with `method` there, unless something waits there already: whoever it
