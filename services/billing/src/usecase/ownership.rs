@@ -53,34 +53,42 @@ pub(crate) async fn follow(
 }
 
 /// Makes up for what programs have heard of that do not know what follows: as if it were heard of now. Doing it again changes
-/// nothing.
+/// nothing. A page at a time: the accounts of all of them are locked until its transaction ends.
 pub(crate) async fn catch_up(db: &Db, now: Timestamp) -> Result<(), DbError> {
-    if former::noted(&mut db.read().await?, 1).await?.is_empty() {
-        return Ok(());
+    loop {
+        if former::noted(&mut db.read().await?, 1).await?.is_empty() {
+            return Ok(());
+        }
+        let mut tx = db.begin().await?;
+        settle_page(&mut tx, now).await?;
+        tx.commit().await?;
     }
-    let mut tx = db.begin().await?;
-    settle(&mut tx, now).await?;
-    tx.commit().await
 }
 
 /// The same of everybody who is noted, in the caller's transaction.
 pub(crate) async fn settle(tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
-    loop {
-        let noted = former::noted(tx, PAGE).await?;
-        if noted.is_empty() {
-            return Ok(());
-        }
-        let told = words::named(tx, &noted).await?;
-        for name in noted {
+    while settle_page(tx, now).await? {}
+    Ok(())
+}
+
+/// The same of as many as are looked at together; whether there was anybody.
+async fn settle_page(tx: &mut Tx, now: Timestamp) -> Result<bool, DbError> {
+    let noted = former::noted(tx, PAGE).await?;
+    if noted.is_empty() {
+        return Ok(false);
+    }
+    let told = words::named(tx, &noted).await?;
+    for name in noted {
+        let is = told.get(&name).and_then(|word| word.role);
+        if is == Some(Role::Owner) {
             // Who owns it again by now is followed as such, or was it all the while.
-            let is = told.get(&name).and_then(|word| word.role);
-            if is != Some(Role::Owner) {
-                forget_top_up(tx, name, now).await?;
-            }
-            follow(tx, name, Turn { was: Some(Role::Owner), is }, (now, now)).await?;
             former::done(tx, name).await?;
+        } else {
+            forget_top_up(tx, name, now).await?;
+            follow(tx, name, Turn { was: Some(Role::Owner), is }, (now, now)).await?;
         }
     }
+    Ok(true)
 }
 
 /// What somebody who is no owner any more had set to top the account up is off, also where nobody becomes the owner there.
