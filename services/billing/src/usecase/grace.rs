@@ -12,6 +12,7 @@
 //! whoever begins or ends the month.
 
 use std::collections::{BTreeSet, HashMap};
+use std::slice;
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, PaymentId};
@@ -29,19 +30,13 @@ use crate::store::{accounts, payments, settings, subscriptions};
 /// What has paid for a lot. One of a month that was granted before its payment does not say so itself.
 pub(super) async fn paid_with(tx: &mut Tx, lot: &Lot) -> Result<Option<PaymentId>, DbError> {
     if lot.is_granted_early() {
-        return Ok(paid_late(tx, lot).await?.map(|it| it.id));
+        return Ok(paid_late_of(tx, slice::from_ref(lot)).await?.get(&lot.id).map(|it| it.id));
     }
     Ok(lot.terms.origin.payment)
 }
 
-/// What has paid for a lot of a month that was granted before its payment, if that has come.
-async fn paid_late(tx: &mut Tx, lot: &Lot) -> Result<Option<Payment>, DbError> {
-    let Some((subscription, number)) = lot.terms.origin.subscription else { return Ok(None) };
-    let last = payments::last_attempt(tx, thing_of_month(subscription, number)).await?;
-    Ok(last.filter(|it| it.lot == Some(lot.id)))
-}
-
-/// The same of those of some lots that were granted before their payment, by the lot: all of them are asked for at once.
+/// What has paid for those of some lots that were granted before their payment, where that has come, by the lot: all of them are
+/// asked for at once.
 pub(super) async fn paid_late_of(tx: &mut Tx, lots: &[Lot]) -> Result<HashMap<LotId, Payment>, DbError> {
     let early = lots.iter().filter(|lot| lot.is_granted_early());
     let months = early.filter_map(|lot| lot.terms.origin.subscription);
