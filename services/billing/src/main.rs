@@ -224,7 +224,7 @@ async fn report(settings: &Settings, asked: &Report) -> anyhow::Result<ExitCode>
     let now = Clock::system().now().max(db.used_until().await?);
     anyhow::ensure!(asked.month.0 <= now, "that month has not begun");
     let out = BufWriter::new(std::io::stdout().lock());
-    let written = finance::report_at(&db, asked.owner, (asked.month, now), out).await;
+    let written = finance::report(&db, asked.owner, (asked.month, now), out).await;
     db.close().await;
     let report = written?;
     for (currency, sums) in &report.sums {

@@ -406,6 +406,9 @@ pub(crate) async fn lock_free(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Paym
 
 /// Those of these payments that there are, in any order. On SQLite, to which there is no way, one after the other.
 pub(crate) async fn among(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>, DbError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let Tx::Postgres(t) = tx else {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {

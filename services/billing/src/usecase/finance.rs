@@ -172,25 +172,12 @@ impl From<bursar_db::DbError> for FinanceError {
 }
 
 /// Writes the report of the month `[from, to)` as CSV, of one owner or of all: a line for every lot of which something was
-/// left when the month began or that was granted in it, and for every payment of which the same is so without a lot. Of a month
-/// that is over: what is for a time until its end is told as if that had passed.
+/// left when the month began or that was granted in it, and for every payment of which the same is so without a lot. By what is known
+/// `now`: what is for a time until then has passed, whether or not the month is over.
 ///
 /// # Errors
 /// The store or the output fails; what was written until then is not whole.
 pub async fn report(
-    db: &Db,
-    owner: Option<OwnerId>,
-    month: (Timestamp, Timestamp),
-    out: impl Write,
-) -> Result<MonthReport, FinanceError> {
-    report_at(db, owner, (month, month.1), out).await
-}
-
-/// The same at a time when the month may not be over.
-///
-/// # Errors
-/// The same.
-pub async fn report_at(
     db: &Db,
     owner: Option<OwnerId>,
     (month, now): ((Timestamp, Timestamp), Timestamp),
@@ -320,7 +307,7 @@ fn line<W: Write>(
     let currency = basis.currency();
     let money = after.zip(before).map(|(after, before)| (after, after.since(&before)));
     if let (Some((after, month)), Some(currency)) = (&money, currency) {
-        report.sums.count(currency, end.left, (after, month))?;
+        count(&mut report.sums, currency, end.left, (after, month))?;
     }
     report.lots += 1;
     let line = Line {
@@ -339,18 +326,16 @@ fn line<W: Write>(
     Ok(line.write(csv)?)
 }
 
-/// Sums by currency: what is in one is never added to what is in another.
-trait Count {
-    /// Adds a line.
-    fn count(&mut self, currency: Currency, credits: i64, money: (&Money, &Money)) -> Result<(), FinanceError>;
-}
-
-impl Count for BTreeMap<String, Sums> {
-    fn count(&mut self, currency: Currency, credits: i64, money: (&Money, &Money)) -> Result<(), FinanceError> {
-        let sums = self.entry(currency.to_string()).or_default();
-        *sums = sums.with(credits, money).ok_or_else(|| FinanceError::TooMuch(currency.to_string()))?;
-        Ok(())
-    }
+/// Adds a line to sums by currency: what is in one is never added to what is in another.
+fn count(
+    sums: &mut BTreeMap<String, Sums>,
+    currency: Currency,
+    credits: i64,
+    money: (&Money, &Money),
+) -> Result<(), FinanceError> {
+    let of_currency = sums.entry(currency.to_string()).or_default();
+    *of_currency = of_currency.with(credits, money).ok_or_else(|| FinanceError::TooMuch(currency.to_string()))?;
+    Ok(())
 }
 
 /// One line: a lot, or what of a payment is in none. All of it is numbers, times, ids and the program's own words: whatever a

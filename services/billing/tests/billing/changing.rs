@@ -386,7 +386,7 @@ engines! {
         let first = world.now().start_of_month();
         let month = (first, first.add_months_anchored(1));
         let mut csv = Vec::new();
-        let told = report(&world.store, Some(ana.owner), month, &mut csv).await.unwrap();
+        let told = report(&world.store, Some(ana.owner), (month, month.1), &mut csv).await.unwrap();
         // 1,500 credits for 100 dollars and 2,000 for another 100: 1,600 are spent, the older first.
         let sums = told.sums["USD"];
         assert_eq!((sums.earned, sums.left_value, sums.left), (105_000_000, 95_000_000, 1_900_000_000), "{}", String::from_utf8_lossy(&csv));

@@ -1,6 +1,6 @@
 //! `bursar-billing report`: a month in lots, what they are worth, and whether they agree with what was sold.
 
-use bursar_billing::finance::{MonthReport, report_at};
+use bursar_billing::finance::{MonthReport, report};
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::ServiceRole;
@@ -19,7 +19,7 @@ fn month(text: &str) -> (Timestamp, Timestamp) {
 /// The report's lines by what they say of a lot of this source, without ids and times.
 async fn lines(world: &World, owner: Option<OwnerId>, text: &str) -> (Vec<String>, MonthReport) {
     let mut csv = Vec::new();
-    let written = report_at(&world.store, owner, (month(text), world.now()), &mut csv).await.unwrap();
+    let written = report(&world.store, owner, (month(text), world.now()), &mut csv).await.unwrap();
     let text = String::from_utf8(csv).unwrap();
     let line = |line: &str| {
         let columns: Vec<&str> = line.split(',').collect();

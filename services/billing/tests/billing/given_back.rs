@@ -52,8 +52,9 @@ impl Months {
     /// formula to a table's program.
     pub(crate) async fn report(&mut self, world: &World, month: &str) -> MonthReport {
         let from = at(&format!("{month}-01T00:00:00Z"));
+        let end = from.add_months_anchored(1);
         let mut csv = Vec::new();
-        let told = report(&world.store, None, (from, from.add_months_anchored(1)), &mut csv).await.unwrap();
+        let told = report(&world.store, None, ((from, end), end), &mut csv).await.unwrap();
         let text = String::from_utf8(csv).unwrap();
         let mut lines = text.lines();
         let names: Vec<&str> = lines.next().unwrap().split(',').collect();

@@ -1,7 +1,7 @@
 //! What finance is told of money that is in no lot, or not yet: a year's months that have not begun or never will, seats that bring
 //! no credits, and what of both goes back. All lines of a month together are what was paid, what went back and what is left.
 
-use bursar_billing::finance::{MonthReport, report_at};
+use bursar_billing::finance::{MonthReport, report};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::ServiceRole;
 use bursar_rpc::convert::to_timestamp;
@@ -53,7 +53,7 @@ fn in_no_lot(told: &MonthReport) -> [i64; 5] {
 async fn told_at(world: &World, month: &str, now: &str) -> MonthReport {
     let from = at(&format!("{month}-01T00:00:00Z"));
     let month: (Timestamp, Timestamp) = (from, from.add_months_anchored(1));
-    report_at(&world.store, None, (month, at(now)), Vec::<u8>::new()).await.unwrap()
+    report(&world.store, None, (month, at(now)), Vec::<u8>::new()).await.unwrap()
 }
 
 engines! {

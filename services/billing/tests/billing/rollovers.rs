@@ -71,7 +71,7 @@ engines! {
         let (mut gone, mut left) = (0, 0);
         for month in 0..2 {
             let of = (from.add_months_anchored(month), from.add_months_anchored(month + 1));
-            let told = report(&world.store, None, of, Vec::<u8>::new()).await.unwrap();
+            let told = report(&world.store, None, (of, of.1), Vec::<u8>::new()).await.unwrap();
             let sums = told.sums["USD"];
             gone += sums.earned + sums.breakage;
             left = sums.left_value;

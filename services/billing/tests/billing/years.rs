@@ -72,7 +72,7 @@ fn preview(owner: OwnerId, plan: &str) -> pb::PreviewChangeRequest {
 async fn counted(world: &World) -> i64 {
     world.passes(at("2028-04-02T00:00:00Z").since(world.now()));
     let all: (Timestamp, Timestamp) = (at(BEGIN).start_of_month(), at("2028-04-01T00:00:00Z"));
-    let told = report(&world.store, None, all, &mut Vec::new()).await.unwrap();
+    let told = report(&world.store, None, (all, all.1), &mut Vec::new()).await.unwrap();
     assert_eq!(told.differences, Vec::<String>::new());
     let sums = told.sums["USD"];
     sums.earned + sums.breakage + sums.left_value
@@ -155,7 +155,7 @@ engines! {
             becomes(&world, &ana, month).await;
         }
         let all: (Timestamp, Timestamp) = (at(BEGIN).start_of_month(), world.now().start_of_month());
-        let told = report(&world.store, None, all, &mut Vec::new()).await.unwrap();
+        let told = report(&world.store, None, (all, all.1), &mut Vec::new()).await.unwrap();
         assert_eq!(told.differences, Vec::<String>::new());
         let sums = told.sums["USD"];
         // Three months had begun by then, at 83.33 each.
@@ -234,7 +234,7 @@ engines! {
             becomes(&world, &ana, &at(BEGIN).add_months_anchored(month).to_string()).await;
         }
         let december = (at("2028-12-01T00:00:00Z"), at("2029-01-01T00:00:00Z"));
-        let told = report(&world.store, None, december, &mut Vec::new()).await.unwrap();
+        let told = report(&world.store, None, (december, december.1), &mut Vec::new()).await.unwrap();
         assert_eq!(told.differences, Vec::<String>::new());
         let books = told.books["USD"];
         assert_eq!((books.payments, books.ahead, books.difference()), (1_200_000_000, 0, 0), "{books:?}");

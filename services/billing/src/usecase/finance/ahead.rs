@@ -17,7 +17,7 @@ use bursar_time::{Span, Timestamp};
 use super::basis::{Basis, Money, made_at};
 use super::books::{Books, Granted};
 use super::known::{Known, before, net};
-use super::{Count as _, FinanceError, Line, MonthReport, Moved, NOT_GRANTED, PAGE, signed};
+use super::{FinanceError, Line, MonthReport, Moved, NOT_GRANTED, PAGE, count, signed};
 use crate::domain::{Bought, Interval, Invoice, Kept, Lot, NotGranted, Parts, Payment, Prepaid, Share, Subscription};
 use crate::store::{lots, subscriptions};
 
@@ -217,7 +217,7 @@ impl Rest {
             return Ok(());
         }
         let (currency, month) = (self.payment.amount.currency(), is.since(&was));
-        report.not_granted.count(currency, 0, (&is, &month))?;
+        count(&mut report.not_granted, currency, 0, (&is, &month))?;
         let line = Line {
             owner,
             lot: None,
@@ -309,6 +309,10 @@ async fn elsewhere(
             let Some(newest) = page.last() else { break };
             last = signed(newest.number);
             page.retain(is_of_these);
+            tokio::task::yield_now().await;
+            if page.is_empty() {
+                continue;
+            }
             let known = Known::of(tx, &page).await?;
             for lot in &page {
                 begins(begun, lot);
@@ -318,7 +322,6 @@ async fn elsewhere(
                     rest.has(number, basis.given_back(lot));
                 }
             }
-            tokio::task::yield_now().await;
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use bursar_secret::Entropy;
 use bursar_testkit::{TestDb, at, engines, id, organization, personal};
 use bursar_time::{Span, Timestamp};
 
-use super::{Count as _, FinanceError, Money, MonthReport, Sums, report_at};
+use super::{FinanceError, Money, MonthReport, Sums, count, report};
 use crate::domain::{Dispute, News, Payment};
 use crate::error::Error;
 use crate::store::{payments, subscriptions};
@@ -223,7 +223,7 @@ impl Life {
     }
 
     async fn told(&self, month: (Timestamp, Timestamp)) -> MonthReport {
-        report_at(&self.shop.db, None, (month, self.now), Vec::<u8>::new()).await.unwrap()
+        report(&self.shop.db, None, (month, self.now), Vec::<u8>::new()).await.unwrap()
     }
 
     /// Every month so far adds up, and all of them are the payments.
@@ -292,10 +292,10 @@ async fn lives(mut db: TestDb, seed: u64) {
 fn a_sum_that_cannot_be_counted_is_no_report_and_currencies_are_apart() {
     let (much, little) = (Money { left: i64::MAX, ..Money::default() }, Money { left: 1, ..Money::default() });
     let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
-    sums.count(Currency::USD, 0, (&much, &Money::default())).unwrap();
-    sums.count(Currency::EUR, 0, (&little, &Money::default())).unwrap();
+    count(&mut sums, Currency::USD, 0, (&much, &Money::default())).unwrap();
+    count(&mut sums, Currency::EUR, 0, (&little, &Money::default())).unwrap();
     assert_eq!((sums["USD"].left_value, sums["EUR"].left_value), (i64::MAX, 1));
-    let beyond = sums.count(Currency::USD, 0, (&little, &Money::default()));
+    let beyond = count(&mut sums, Currency::USD, 0, (&little, &Money::default()));
     assert!(matches!(beyond, Err(FinanceError::TooMuch(currency)) if currency == "USD"));
     assert_eq!(sums["USD"].left_value, i64::MAX, "it stays what it was");
 }

@@ -116,7 +116,7 @@ fn usd(text: &str) -> Price {
 async fn reported(shop: &Shop, month: &str) -> (i64, i64, i64) {
     let from = at(&format!("{month}-01T00:00:00Z"));
     let report =
-        finance::report_at(&shop.db, None, ((from, from.add_months_anchored(1)), shop.clock.now()), Vec::<u8>::new())
+        finance::report(&shop.db, None, ((from, from.add_months_anchored(1)), shop.clock.now()), Vec::<u8>::new())
             .await
             .unwrap();
     assert_eq!(report.differences, Vec::<String>::new());

@@ -13,7 +13,7 @@ use crate::usecase::shop::Shop;
 async fn reported(shop: &Shop, month: &str) -> (i64, i64, i64) {
     let from = at(&format!("{month}-01T00:00:00Z"));
     let report =
-        finance::report_at(&shop.db, None, ((from, from.add_months_anchored(1)), shop.clock.now()), Vec::<u8>::new())
+        finance::report(&shop.db, None, ((from, from.add_months_anchored(1)), shop.clock.now()), Vec::<u8>::new())
             .await
             .unwrap();
     assert_eq!(report.differences, Vec::<String>::new());
@@ -195,7 +195,7 @@ engines! {
             told(&shop, first, News::Refunded(usd(dollars))).await;
             let from = at(&format!("{}-01T00:00:00Z", &day[..7]));
             let month = (from, from.add_months_anchored(1));
-            let report = finance::report_at(&shop.db, None, (month, shop.clock.now()), Vec::<u8>::new()).await.unwrap();
+            let report = finance::report(&shop.db, None, (month, shop.clock.now()), Vec::<u8>::new()).await.unwrap();
             assert_eq!((report.differences, report.books["USD"].difference()), (Vec::new(), 0));
             let sums = report.sums["USD"];
             back.push((sums.given_back, sums.earned, sums.breakage));
