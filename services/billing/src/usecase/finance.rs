@@ -172,8 +172,8 @@ impl From<bursar_db::DbError> for FinanceError {
 }
 
 /// Writes the report of the month `[from, to)` as CSV, of one owner or of all: a line for every lot of which something was
-/// left when the month began or that was granted in it, and for every payment of which the same is so without a lot. By what is known
-/// `now`: what is for a time until then has passed, whether or not the month is over.
+/// left when the month began or that was granted in it, and for every payment of which the same is so without a lot. As it is told at
+/// `now`: what is for a time until then is over, whether or not the month is.
 ///
 /// # Errors
 /// The store or the output fails; what was written until then is not whole.

@@ -10,7 +10,7 @@ use bursar_members::{Members, Standing, standings};
 use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Answer, Asked, AuthMethods, Call, Caller, Mutations, Permission, UserCaller};
-use bursar_secret::Entropy;
+use bursar_secret::{Entropy, Secret};
 use bursar_testkit::{TestDb, at, credits, id};
 use bursar_time::{Clock, Monotonic};
 use sqlx::Row;
@@ -22,6 +22,7 @@ use super::cashier::Cashier;
 use super::catalogs::CatalogSource;
 use super::costly::Costly;
 use super::farewells::{self, Farewell};
+use super::finance;
 use super::invoices::{Invoices, Terms};
 use super::limits::LimitUseCases;
 use super::moving::{Move, Moved};
@@ -38,6 +39,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::lane::{Batcher, Job, RulesHandle, RulesSource};
 use crate::payment::Payments;
+use crate::payment::stripe::{Account, Stripe};
 use crate::store::{MIGRATIONS, accounts, lots};
 
 /// The use cases under test and what they stand on.
@@ -342,6 +344,26 @@ impl Shop {
             tx.commit().await
         };
         set.await.unwrap();
+    }
+
+    /// From now on the provider can be asked for nothing.
+    pub(super) fn fails(&mut self) {
+        let (url, key, timeout) = ("http://127.0.0.1:1".to_owned(), "sk_test_none", Duration::from_secs(1));
+        let return_url = "https://example.com/back".to_owned();
+        let account = Account { url, key: Secret::from(key), timeout, return_url };
+        let payments = Payments::Stripe(Arc::new(Stripe::new(account).unwrap()));
+        self.subscriptions.till.payments = payments.clone();
+        self.subscriptions.cashier.till.payments = payments;
+    }
+
+    /// What a month's report comes to in dollars' millionths, of all accounts: earned and breakage, and what is left.
+    pub(super) async fn reported(&self, month: &str) -> (i64, i64, i64) {
+        let from = at(&format!("{month}-01T00:00:00Z"));
+        let month = (from, from.add_months_anchored(1));
+        let report = finance::report(&self.db, None, (month, self.clock.now()), Vec::<u8>::new()).await.unwrap();
+        assert_eq!(report.differences, Vec::<String>::new());
+        let sums = report.sums.get("USD").copied().unwrap_or_default();
+        (sums.earned, sums.breakage, sums.left_value)
     }
 
     /// How many months a program that knows nothing of plans that wait would begin. Nothing of it stays.

@@ -18,7 +18,7 @@ use crate::words::{
     Under, batch, buy, cancel, change_to, erase, free, give_back, grant, limit, reserve, resume, set_seats, settle,
     spend, subscribe, void,
 };
-use crate::world::{Person, World};
+use crate::world::{Person, World, all_rows_are_told};
 
 /// Spending: the entry that each books in the ledger, with its actor, is its row. What is refused of it books none.
 const IN_THE_LEDGER: [&str; 6] = ["BatchCharge", "Capture", "Charge", "Hold", "Refund", "Release"];
@@ -188,12 +188,6 @@ impl Stage {
         let outcome = outcome.map_or_else(|status| Refusal::of(&status).reason, |()| "OK".to_owned());
         (outcome, rows, self.world.seq(self.team).await - seq)
     }
-
-    /// Demands that organization is told of every row.
-    async fn all_are_told(&self) {
-        let told = self.world.scalar("SELECT COUNT(*) FROM outbox WHERE type = 'audit.recorded'").await;
-        assert_eq!(usize::try_from(told).ok(), Some(audited(&self.world.store).await.len()));
-    }
 }
 
 engines! {
@@ -245,7 +239,7 @@ engines! {
             assert!(is_id || (rpc == "ReloadCatalog" && target == "1"), "{rpc} says what it was done to: {target}");
         }
         assert_eq!(called, changing(|_| true), "a row or an entry for each");
-        stage.all_are_told().await;
+        all_rows_are_told(&stage.world).await;
         let all = format!("{:?}", audited(&stage.world.store).await);
         for detail in ["sandbox", "example.com", "Berlin"] {
             assert!(!all.contains(detail), "{detail} in {all}");
@@ -279,7 +273,7 @@ engines! {
             assert!(reason != "OK" || rpc == "BatchCharge", "{rpc}");
             assert_eq!((rows.as_slice(), entries), ([].as_slice(), 0), "{rpc}");
         }
-        stage.all_are_told().await;
+        all_rows_are_told(&stage.world).await;
     }
 
     async fn operators_are_heard_when_they_are_refused(db: TestDb) {
@@ -303,6 +297,6 @@ engines! {
             };
             assert_eq!(row.owner, owner, "{rpc}");
         }
-        stage.all_are_told().await;
+        all_rows_are_told(&stage.world).await;
     }
 }

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use bursar_db::on;
 use bursar_id::{LimitId, OwnerId, PaymentMethodId, Role, UserId};
-use bursar_proto::access::{CallerKind, Idempotency, METHODS};
+use bursar_proto::access::{CallerKind, Idempotency, MethodRule};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::event::v1::MembershipChanged;
 use bursar_proto::event::v1::event::Payload;
-use bursar_testkit::{engines, id, refused};
+use bursar_testkit::{engines, id, refused, rpcs};
 use tonic::{Code, Status};
 
 use crate::words::{
@@ -29,12 +29,8 @@ fn stale<T: std::fmt::Debug>(outcome: Result<T, Status>, what: &str) {
 
 /// The RPCs by which a person changes something, by their short names; what comes of a batch is told of each charge.
 fn changes() -> Vec<&'static str> {
-    let ours =
-        METHODS.iter().filter_map(|(path, rule)| Some((path.strip_prefix("/bursar.billing.v1.")?, rule.as_ref()?)));
-    let changing =
-        ours.filter(|(_, rule)| rule.idempotency != Idempotency::NoSideEffects && rule.admits(CallerKind::User));
-    let names: Vec<_> = changing.filter_map(|(path, _)| path.rsplit('/').next()).collect();
-    names.into_iter().filter(|rpc| *rpc != "BatchCharge").collect()
+    let changing = |rule: &MethodRule| rule.idempotency != Idempotency::NoSideEffects && rule.admits(CallerKind::User);
+    rpcs("bursar.billing.v1", changing).into_keys().filter(|rpc| *rpc != "BatchCharge").collect()
 }
 
 /// What comes of it when a person who has a hold calls one of them in an organization.

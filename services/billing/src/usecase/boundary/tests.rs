@@ -1,13 +1,10 @@
 //! Who waits at the turn of a month, for what, and who is remembered. On both engines.
 
-use bursar_secret::Secret;
 use bursar_testkit::{credits, engines, personal};
 use bursar_time::Clock;
 
 use super::*;
 use crate::domain::{News, SubscriptionState};
-use crate::payment::Payments;
-use crate::payment::stripe::{Account, Stripe};
 use crate::usecase::shop::Shop;
 
 const LENIENT: &str = r#"
@@ -19,17 +16,6 @@ credits = "100"
 grant_in_grace = true
 seats = 1
 "#;
-
-/// Whatever is due, of owners whose provider can be asked for nothing.
-fn failing(shop: &Shop) -> Due {
-    let (url, key, timeout) = ("http://127.0.0.1:1".to_owned(), Secret::from("sk_test_none"), WAIT);
-    let account = Account { url, key, timeout, return_url: "https://example.com/back".to_owned() };
-    let payments = Payments::Stripe(Arc::new(Stripe::new(account).unwrap()));
-    let mut subscriptions = shop.subscriptions.clone();
-    subscriptions.till.payments = payments.clone();
-    subscriptions.cashier.till.payments = payments;
-    Due { subscriptions, looks: Arc::default() }
-}
 
 engines! {
     /// What waits for an operator may do so for weeks, and its owner spends all the while.
@@ -110,7 +96,9 @@ engines! {
         shop.subscribe(lenient, "lenient", "sandbox_ok", "").await.unwrap();
         shop.subscribe(strict, "business", "sandbox_ok", "").await.unwrap();
         shop.set("2026-02-01T00:00:00Z");
-        let due = failing(&shop);
+        let mut failing = shop.clone();
+        failing.fails();
+        let due = Due { subscriptions: failing.subscriptions, looks: Arc::default() };
         due.renew(lenient).await.expect("its month is there");
         assert_eq!(shop.available(lenient).await, credits("100"));
         let waits = due.renew(strict).await;

@@ -1,19 +1,15 @@
 //! Whoever changes a subscription at its boundary: what is due is done first, or it is said why not. On both engines.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Answer, Asked, Call};
-use bursar_secret::Secret;
 use bursar_testkit::{at, credits, engines, id, personal};
 use bursar_time::{Clock, Span};
 
 use crate::domain::{News, Refusal, Subscription, SubscriptionState};
 use crate::error::Error;
-use crate::payment::Payments;
-use crate::payment::stripe::{Account, Stripe};
 use crate::store::payments;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
@@ -67,15 +63,6 @@ async fn refused(shop: &Shop, owner: OwnerId) -> [Error; 4] {
 
 fn is_due(error: &Error) -> bool {
     matches!(error, Error::Refused(Refusal::RenewalDue))
-}
-
-/// From now on the provider can be asked for nothing.
-fn fails(shop: &mut Shop) {
-    let (url, key, timeout) = ("http://127.0.0.1:1".to_owned(), Secret::from("sk_test_none"), Duration::from_secs(1));
-    let account = Account { url, key, timeout, return_url: "https://example.com/back".to_owned() };
-    let payments = Payments::Stripe(Arc::new(Stripe::new(account).unwrap()));
-    shop.subscriptions.till.payments = payments.clone();
-    shop.subscriptions.cashier.till.payments = payments;
 }
 
 engines! {
@@ -233,7 +220,7 @@ engines! {
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
         let (till, cashier) = (shop.subscriptions.till.clone(), shop.subscriptions.cashier.clone());
         shop.set(NEXT);
-        fails(&mut shop);
+        shop.fails();
         for error in Box::pin(refused(&shop, owner)).await {
             assert!(is_due(&error), "{error:?}");
         }

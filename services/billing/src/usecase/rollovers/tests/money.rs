@@ -9,18 +9,6 @@ use crate::usecase::changing::tests::change;
 use crate::usecase::finance;
 use crate::usecase::shop::Shop;
 
-/// What a month's report comes to in dollars' millionths, of all accounts: earned and breakage, and what is left.
-async fn reported(shop: &Shop, month: &str) -> (i64, i64, i64) {
-    let from = at(&format!("{month}-01T00:00:00Z"));
-    let report =
-        finance::report(&shop.db, None, ((from, from.add_months_anchored(1)), shop.clock.now()), Vec::<u8>::new())
-            .await
-            .unwrap();
-    assert_eq!(report.differences, Vec::<String>::new());
-    let sums = report.sums["USD"];
-    (sums.earned, sums.breakage, sums.left_value)
-}
-
 engines! {
     async fn what_has_rolled_over_moves_with_its_month(db: TestDb) {
         let shop = shop(&db).await;
@@ -146,8 +134,8 @@ engines! {
         on(&shop, owner, "rolling").await;
         shop.spend(owner, "1000").await;
         becomes(&shop, NEXT, 1).await;
-        assert_eq!(reported(&shop, "2026-01").await, (66_666_666, 0, 33_333_334));
-        assert_eq!(reported(&shop, "2026-02").await, (0, 0, 133_333_334), "nothing is lost");
+        assert_eq!(shop.reported("2026-01").await, (66_666_666, 0, 33_333_334));
+        assert_eq!(shop.reported("2026-02").await, (0, 0, 133_333_334), "nothing is lost");
         shop.spend(owner, "700").await;
         // The third month is paid late, when what was left has lapsed in the month before.
         shop.pays_with("sandbox_declined").await;
@@ -159,7 +147,7 @@ engines! {
         becomes(&shop, "2026-04-01T00:00:00Z", 1).await;
         let mut gone = 0;
         for (month, paid) in [("2026-01", 100), ("2026-02", 200), ("2026-03", 300), ("2026-04", 400)] {
-            let (earned, breakage, left) = reported(&shop, month).await;
+            let (earned, breakage, left) = shop.reported(month).await;
             gone += earned + breakage;
             assert_eq!(gone + left, paid * 1_000_000, "{month}");
         }
@@ -174,9 +162,9 @@ engines! {
         becomes(&shop, "2026-02-28T10:00:00Z", 1).await;
         shop.pays_with("sandbox_ok").await;
         becomes(&shop, "2026-03-01T10:00:00Z", 1).await;
-        assert_eq!(reported(&shop, "2026-01").await, (66_666_666, 0, 33_333_334));
-        assert_eq!(reported(&shop, "2026-02").await, (0, 33_333_334, 0), "it had lapsed then");
-        assert_eq!(reported(&shop, "2026-03").await, (0, -33_333_334, 133_333_334), "and has not after all");
+        assert_eq!(shop.reported("2026-01").await, (66_666_666, 0, 33_333_334));
+        assert_eq!(shop.reported("2026-02").await, (0, 33_333_334, 0), "it had lapsed then");
+        assert_eq!(shop.reported("2026-03").await, (0, -33_333_334, 133_333_334), "and has not after all");
     }
 
     async fn what_has_rolled_over_and_goes_back_is_given_back_once(db: TestDb) {
