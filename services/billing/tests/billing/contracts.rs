@@ -35,12 +35,12 @@ pub(crate) fn contract(owner: OwnerId, dollars: i64) -> pb::SetContractRequest {
     }
 }
 
-fn paid_with(method: &str, request: pb::SetContractRequest) -> pb::SetContractRequest {
+pub(crate) fn paid_with(method: &str, request: pb::SetContractRequest) -> pb::SetContractRequest {
     pb::SetContractRequest { payment_method: method.to_owned(), ..request }
 }
 
 /// In so long.
-fn later(world: &World, span: Span, request: pb::SetContractRequest) -> pb::SetContractRequest {
+pub(crate) fn later(world: &World, span: Span, request: pb::SetContractRequest) -> pb::SetContractRequest {
     pb::SetContractRequest { starts_at: Some(to_timestamp(world.in_(span))), ..request }
 }
 

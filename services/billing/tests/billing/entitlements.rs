@@ -9,13 +9,13 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{SnapshotRequest, SubscriptionChanged, WatchRequest};
 use bursar_proto::event_type;
-use bursar_proto::google::r#type::Money;
 use bursar_rpc::ServiceRole;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::engines;
 use bursar_time::Span;
 
 use crate::calls::Caller;
+use crate::contracts;
 use crate::moving::{moving, plan_of, subscription, the_end};
 use crate::reloading::{BUILT_IN, edited, reloads, selling, write};
 use crate::words::{cancel, lots_of, scope, set_seats, subscribe};
@@ -78,15 +78,8 @@ async fn allowances(world: &World, owner: OwnerId) -> Vec<Option<pb::Scope>> {
 }
 
 fn contract(owner: OwnerId, features: &[Feature]) -> pb::SetContractRequest {
-    pb::SetContractRequest {
-        owner: owner.to_string(),
-        plan_id: "enterprise".to_owned(),
-        credits: "20000".to_owned(),
-        seats: 60,
-        price: Some(Money { currency_code: "USD".to_owned(), units: 900, nanos: 0 }),
-        features: features.iter().map(|it| i32::from(*it)).collect(),
-        ..Default::default()
-    }
+    let features = features.iter().map(|it| i32::from(*it)).collect();
+    pb::SetContractRequest { features, ..contracts::contract(owner, 900) }
 }
 
 fn is(plan: &str, seats: u32, names: &[&str]) -> Allowed {

@@ -30,7 +30,8 @@ pub(crate) struct Months(BTreeMap<String, i64>);
 /// The columns of money in the month, and what is left: what was paid, was given back, was earned and was breakage.
 const MONEY: [&str; 5] = ["paid_in_month", "given_back_in_month", "earned_in_month", "breakage_in_month", "left_value"];
 
-fn flows(of: &Sums) -> [i64; 5] {
+/// What was paid, was given back, was earned and was breakage, and what is left, in millionths.
+pub(crate) fn flows(of: &Sums) -> [i64; 5] {
     [of.paid, of.given_back, of.earned, of.breakage, of.left_value]
 }
 

@@ -8,7 +8,7 @@ use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{at, engines};
 use bursar_time::{Clock, Timestamp};
 
-use crate::given_back::{Months, refunds};
+use crate::given_back::{Months, flows, refunds};
 use crate::moving::{moving, subscription};
 use crate::words::{cancel, set_seats, spend, subscribe};
 use crate::world::{World, until};
@@ -45,8 +45,7 @@ fn passes(world: &World, time: &str) {
 
 /// What is in no lot in a month, in millionths: paid, given back, earned, breakage, left.
 fn in_no_lot(told: &MonthReport) -> [i64; 5] {
-    let it = told.not_granted.get("USD").copied().unwrap_or_default();
-    [it.paid, it.given_back, it.earned, it.breakage, it.left_value]
+    flows(&told.not_granted.get("USD").copied().unwrap_or_default())
 }
 
 /// What a month so far says at a time before its end.

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::PaymentState;
-use bursar_proto::google::r#type::Money;
-use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::stripe::{Card, Mishap};
 use bursar_testkit::{Refusal, engines, refused};
 use bursar_time::Span;
 use tonic::Code;
 
+use crate::contracts::{contract, later};
 use crate::stripe_desk::{Desk, buy, methods, payments, setup};
 use crate::words::{Under, spend, subscribe};
 use crate::world::until;
@@ -200,16 +199,7 @@ engines! {
         let desk = Desk::open(db).await;
         let world = &desk.world;
         let (ana, _) = desk.person_with(1, Card::Good).await;
-        let request = pb::SetContractRequest {
-            owner: ana.owner.to_string(),
-            plan_id: "enterprise".to_owned(),
-            credits: "20000".to_owned(),
-            seats: 60,
-            price: Some(Money { currency_code: "USD".to_owned(), units: 900, nanos: 0 }),
-            starts_at: Some(to_timestamp(world.in_(Span::HOUR))),
-            ..Default::default()
-        };
-        world.operator().set_contract(request).await.unwrap();
+        world.operator().set_contract(later(world, Span::HOUR, contract(ana.owner, 900))).await.unwrap();
         // Its intent is made and looked at; whether it is confirmed, nobody hears.
         desk.fake.fails([None, None].into_iter().chain(std::iter::repeat_n(Some(Mishap::Down), 10_000)));
         world.passes(Span::HOUR);

@@ -33,6 +33,7 @@ use bursar_testkit::{Refusal, TestDb, at, engines};
 use bursar_time::{Clock, Span, Timestamp};
 use futures::StreamExt as _;
 
+use crate::contracts::{contract, paid_with};
 use crate::given_back::Months;
 use crate::topping_up::{set, without};
 use crate::words::{buy, cancel, change_to, resume, set_seats, spend, subscribe};
@@ -85,20 +86,6 @@ fn accounts() -> u64 {
 fn usd(cents: i64) -> Money {
     let nanos = i32::try_from(cents % 100).unwrap() * 10_000_000;
     Money { currency_code: "USD".to_owned(), units: cents / 100, nanos }
-}
-
-/// What the model's enterprise has: 20,000 credits for sixty people at 900 dollars a month.
-fn contract(owner: OwnerId) -> pb::SetContractRequest {
-    pb::SetContractRequest {
-        owner: owner.to_string(),
-        plan_id: "enterprise".to_owned(),
-        credits: "20000".to_owned(),
-        seats: 60,
-        price: Some(usd(90_000)),
-        features: vec![pb::Feature::SingleSignOn.into()],
-        payment_method: "invoice".to_owned(),
-        ..Default::default()
-    }
 }
 
 /// Somebody who lives through it, with the card that pays now.
@@ -165,7 +152,8 @@ impl Account {
                 person.subscribe(request).await.unwrap();
             }
             Deed::Agrees => {
-                world.operator().set_contract(contract(owner)).await.unwrap();
+                // What the model's enterprise has.
+                world.operator().set_contract(paid_with("invoice", contract(owner, 900))).await.unwrap();
             }
             Deed::Changes(plan) => {
                 person.change_plan(change_to(owner, plan)).await.unwrap();

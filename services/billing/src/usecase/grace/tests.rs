@@ -3,7 +3,7 @@
 
 use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
-use bursar_testkit::{TestDb, at, credits, engines, id, organization, personal};
+use bursar_testkit::{TestDb, credits, engines, id, organization, personal};
 
 use crate::domain::{Lot, News, Payment, PaymentState, Rules, Subscription, SubscriptionState};
 use crate::store::{accounts, payments};
