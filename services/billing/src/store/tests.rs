@@ -19,6 +19,10 @@ struct Statement {
 }
 
 impl Statement {
+    fn of(file: &'static str, name: &'static str, Both { sqlite, postgres }: Both) -> Self {
+        Self { file, name, sqlite: Some(sqlite), postgres: Some(postgres) }
+    }
+
     fn on(&self, engine: Engine) -> Option<&'static str> {
         match engine {
             Engine::Sqlite => self.sqlite,
@@ -78,10 +82,8 @@ fn all() -> Vec<Statement> {
         }
     };
     let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
-    let many = [("LIVE_OF", subscriptions::LIVE_OF), ("RESUMED_OF", subscriptions::RESUMED_OF)].map(|(name, both)| {
-        let Both { sqlite, postgres } = both;
-        Statement { file: "subscriptions.rs", name, sqlite: Some(sqlite), postgres: Some(postgres) }
-    });
+    let live = [("LIVE_OF", subscriptions::LIVE_OF), ("RESUMED_OF", subscriptions::RESUMED_OF)];
+    let live = live.map(|(name, both)| Statement::of("subscriptions.rs", name, both));
     let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
     let payments = payments::STATEMENTS.into_iter().map(same("payments.rs"));
     let methods = methods::STATEMENTS.into_iter().map(same("methods.rs"));
@@ -97,6 +99,8 @@ fn all() -> Vec<Statement> {
     let included = included::STATEMENTS.into_iter().map(same("included.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let projects = projects::STATEMENTS.into_iter().map(same("projects.rs"));
+    let told = [("LEARN", projects::LEARN), ("FORGET", projects::FORGET)];
+    let told = told.map(|(name, both)| Statement::of("projects.rs", name, both));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
         [batch("WRITE_BATCH", sql_write::WRITE_BATCH), batch("WRITE_BATCH_LIMITED", sql_write::WRITE_BATCH_LIMITED)];
@@ -109,7 +113,7 @@ fn all() -> Vec<Statement> {
         .chain([locked])
         .chain(writes)
         .chain(subscriptions)
-        .chain(many)
+        .chain(live)
         .chain(purchases)
         .chain(payments)
         .chain(methods)
@@ -125,6 +129,7 @@ fn all() -> Vec<Statement> {
         .chain(included)
         .chain(limits)
         .chain(projects)
+        .chain(told)
         .collect()
 }
 

@@ -131,7 +131,7 @@ pub async fn projects_after(
 
 /// Has any word of organization's hold against what is known of a project: it is wrong.
 pub async fn doubt_project(tx: &mut Tx, (owner, id): (OwnerId, ProjectId)) -> Result<(), DbError> {
-    projects::forget(tx, owner, id).await
+    projects::forget(tx, owner, &[id]).await
 }
 
 /// Of these owners, the holds that are open though their deadline came before `until`: each with its owner, its id's text and

@@ -28,14 +28,11 @@ pub(crate) async fn learn(
         Some(user) => words::named(tx, &[(owner, user)]).await?.values().any(|word| word.role.is_none()),
         None => false,
     };
-    for id in ids {
-        if is_gone {
-            projects::forget(tx, owner, *id).await?;
-        } else {
-            projects::learn(tx, (owner, *id), fate, incarnation).await?;
-        }
+    if is_gone {
+        projects::forget(tx, owner, ids).await
+    } else {
+        projects::learn(tx, (owner, ids), fate, incarnation).await
     }
-    Ok(())
 }
 
 /// Demands that what a first limit shall be about is known, by the rate card in force.

@@ -83,7 +83,12 @@ fn organization(shop: &Shop) -> FromOrganization {
 }
 
 fn told(owner: OwnerId, id: ProjectId, deleted: bool, incarnation: u64) -> Event {
-    let changed = ProjectsChanged { owner: owner.to_string(), project_ids: vec![id.to_string()], deleted };
+    told_of_many(owner, &[id], deleted, incarnation)
+}
+
+fn told_of_many(owner: OwnerId, ids: &[ProjectId], deleted: bool, incarnation: u64) -> Event {
+    let project_ids = ids.iter().map(ToString::to_string).collect();
+    let changed = ProjectsChanged { owner: owner.to_string(), project_ids, deleted };
     Event {
         r#type: event_type::PROJECTS_CHANGED.to_owned(),
         owner: owner.to_string(),
@@ -178,9 +183,27 @@ engines! {
         shop.sees_off(user).await;
         assert_eq!(shop.count("projects").await, 1, "somebody else's");
         // Organization says so when billing has seen the person off.
-        hears(&shop, &told(personal(1), project(1), true, 1)).await.unwrap();
+        let several = [project(1), project(3), project(1)];
+        hears(&shop, &told_of_many(personal(1), &several, true, 1)).await.unwrap();
         hears(&shop, &told(personal(2), project(2), true, 1)).await.unwrap();
         assert_eq!(shop.count("projects").await, 1);
+    }
+
+    async fn of_projects_that_are_told_at_once_each_has_the_last_word_about_it(db: TestDb) {
+        let shop = open(&db).await;
+        // As many as one event tells of; one of them is named twice.
+        let all: Vec<ProjectId> = (1..=256).chain([7]).map(project).collect();
+        hears(&shop, &told_of_many(personal(1), &all, false, 1)).await.unwrap();
+        assert_eq!(shop.count("projects").await, 256);
+        // Of two of them something else is known: the one was told later, the other is somebody else's, too.
+        hears(&shop, &told(personal(1), project(2), false, 2)).await.unwrap();
+        hears(&shop, &told(personal(2), project(3), false, 1)).await.unwrap();
+        hears(&shop, &told_of_many(personal(1), &all, true, 1)).await.unwrap();
+        for gone in [1, 3, 7, 256] {
+            assert_eq!(missing(&shop, personal(1), &on_project(project(gone))).await, Some("project"), "{gone}");
+        }
+        assert_eq!(missing(&shop, personal(1), &on_project(project(2))).await, None);
+        assert_eq!(missing(&shop, personal(2), &on_project(project(3))).await, None);
     }
 
     async fn what_is_told_of_a_project_unreadably_is_set_aside(db: TestDb) {
