@@ -2,10 +2,8 @@
 //! fetches them; where it cannot, these tests say so on standard error and pass without having run.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::sync::OnceLock;
 
+use bursar_testkit::fonts_of_the_image;
 use krilla::{Document, SerializeSettings};
 use skrifa::string::StringId;
 use skrifa::{FontRef, MetadataProvider as _};
@@ -25,19 +23,7 @@ const NAMES: [(&str, &str, &str); 5] = [
 
 /// The folder's fonts, where there is one.
 fn noto() -> Option<Fonts> {
-    static SAID: OnceLock<()> = OnceLock::new();
-    let folder = std::env::var_os("BURSAR_TEST_FONTS").filter(|it| !it.is_empty()).map(PathBuf::from);
-    let Some(folder) = folder else {
-        SAID.get_or_init(|| {
-            // Written directly: the test runner hides what a passing test prints with `eprintln!`.
-            let _ = writeln!(
-                std::io::stderr(),
-                "\nWARNING: pages in other scripts were not looked at. BURSAR_TEST_FONTS names no folder of fonts: \
-                 scripts/fonts.sh fetches them, or says why it cannot\n"
-            );
-        });
-        return None;
-    };
+    let folder = fonts_of_the_image("pages in other scripts")?;
     Some(Fonts::of_folder(&folder).unwrap())
 }
 

@@ -11,7 +11,7 @@
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
 //! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]).
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
-//! - [`stripe`] is a payment provider.
+//! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -31,6 +31,7 @@ mod client;
 mod columns;
 mod deployment;
 mod engines;
+mod fonts;
 mod hush;
 mod issuer;
 mod mailbox;
@@ -58,6 +59,7 @@ pub use client::{Channel, Client, Credentials, client};
 pub use columns::columns_with;
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb};
+pub use fonts::fonts_of_the_image;
 pub use hush::Hush;
 pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};

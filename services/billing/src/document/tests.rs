@@ -1,12 +1,10 @@
 //! Documents: what stands on them, whatever the texts are.
 
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bursar_testkit::{at, id};
+use bursar_testkit::{at, fonts_of_the_image, id};
 
 use super::view::View;
 use super::{Format, Look, Paid};
@@ -155,23 +153,9 @@ fn a_thousand_lines_go_on_over_many_pages() {
     assert!(html(&long).contains("238000.00 USD"));
 }
 
-/// The folder with the image's fonts, where `scripts/fonts.sh` has found or fetched them; else it is said that it has not.
-fn fonts_of_the_image() -> Option<PathBuf> {
-    let folder = std::env::var_os("BURSAR_TEST_FONTS").filter(|it| !it.is_empty()).map(PathBuf::from);
-    if folder.is_none() {
-        // Written directly: the test runner hides what a passing test prints with `eprintln!`.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nWARNING: invoices with names in other scripts were not looked at. BURSAR_TEST_FONTS names no folder of fonts: \
-             scripts/fonts.sh fetches them, or says why it cannot\n"
-        );
-    }
-    folder
-}
-
 #[test]
 fn names_in_other_scripts_are_written_in_the_fonts_of_the_folder_and_all_the_same_without() {
-    let Some(folder) = fonts_of_the_image() else { return };
+    let Some(folder) = fonts_of_the_image("invoices with names in other scripts") else { return };
     let mut one = invoice(vec![line("김민준, 山田さくら: 300 credits", "20.00 USD")]);
     let profile = BillingProfile {
         name: "李明华 و محمد بن سلمان".to_owned(),
