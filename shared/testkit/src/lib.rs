@@ -9,7 +9,8 @@
 //!   repetitions, [`columns_with`] everything.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
-//! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]).
+//! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]): [`fills_up`] has it be so under a service.
+//! - [`clocks`] are wrong.
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
 //! - [`Authority`] vouches for certificates.
@@ -28,10 +29,12 @@ mod answers;
 mod audit;
 mod certificates;
 mod client;
+pub mod clocks;
 mod columns;
 mod deployment;
 mod engines;
 mod fonts;
+mod full_store;
 mod hush;
 mod issuer;
 mod mailbox;
@@ -60,6 +63,7 @@ pub use columns::columns_with;
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb};
 pub use fonts::fonts_of_the_image;
+pub use full_store::fills_up;
 pub use hush::Hush;
 pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};

@@ -5,40 +5,28 @@ use bursar_identity::store::service_accounts;
 use bursar_proto::identity::v1::{GetJwksRequest, IssueServiceTokenRequest, RefreshRequest, UpdateMeRequest};
 use bursar_runtime::Service;
 use bursar_secret::{Entropy, Token};
-use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal, TestDb};
+use bursar_testkit::clocks::{APART, YEARS_APART, undecided, wrong_by};
+use bursar_testkit::{Client, Operator, PASSWORD, Person, TestDb};
 use bursar_time::{Clock, Span};
 use prost_types::FieldMask;
-use tonic::{Code, Status};
 
 use crate::world::{World, becomes, credentials, sign_up};
-
-/// More than clocks may differ, and less than tokens allow for.
-const APART: i64 = 30 * Span::SECOND.as_micros();
-const YEAR: i64 = 365 * Span::DAY.as_micros();
-
-/// Refused because of the clock; another replica may be asked.
-fn assert_undecided<T>(what: &str, outcome: Result<T, Status>) {
-    let Err(status) = outcome else { panic!("{what}: decided by a wrong clock") };
-    let refusal = Refusal::of(&status);
-    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "CLOCK_DIFFERS"), "{what}");
-    assert!(refusal.retryable, "{what}: {refusal:?}");
-}
 
 /// Everything that decides something by the time.
 async fn assert_decides_nothing(world: &World, replica: &Client, ada: &Person) {
     let signing_in = replica.sessions().sign_in(credentials(&ada.email, PASSWORD)).await;
-    assert_undecided("signing in", signing_in);
+    undecided("signing in", signing_in);
     let wrong = replica.sessions().sign_in(credentials(&ada.email, "a wrong one")).await;
-    assert_undecided("guessing", wrong);
-    assert_undecided("signing up", replica.users().sign_up(sign_up("ben@example.com")).await);
+    undecided("guessing", wrong);
+    undecided("signing up", replica.users().sign_up(sign_up("ben@example.com")).await);
     let refresh = RefreshRequest { refresh_token: ada.tokens.refresh_token.clone() };
-    assert_undecided("refreshing", replica.sessions().refresh(refresh).await);
+    undecided("refreshing", replica.sessions().refresh(refresh).await);
     let operator = Operator::of(&world.settings.data_dir);
     let credentials = IssueServiceTokenRequest {
         client_id: operator.client_id.clone(),
         client_secret: operator.client_secret.clone(),
     };
-    assert_undecided("a service's token", replica.service_accounts().issue_service_token(credentials).await);
+    undecided("a service's token", replica.service_accounts().issue_service_token(credentials).await);
 }
 
 /// The keys that are published, the newest first.
@@ -53,11 +41,8 @@ fn a_replica_whose_clock_differs_from_the_databases_lets_nobody_in_and_is_not_re
     bursar_testkit::postgres::run(async |db: TestDb| {
         let world = World::start_by(&db, Clock::system(), |_| ()).await;
         let (ada, before) = (world.join("Ada").await, keys(&world.anybody).await);
-        for (by, side) in [(APART, "ahead of"), (-APART, "behind"), (2 * YEAR, "ahead of")] {
-            let wrong = Clock::system();
-            wrong.skew(by);
-            // Made when the clock was wrong already: it does not go on from where it was.
-            wrong.follow_system();
+        for (by, side) in [(APART, "ahead of"), (-APART, "behind"), (YEARS_APART, "ahead of")] {
+            let wrong = wrong_by(by);
             let (replica, ready) = world.replica_by(wrong.clone()).await;
             let problem = format!("{:#}", ready.check().await.expect_err("not ready"));
             assert!(problem.contains(side), "{by}: {problem}");
@@ -70,7 +55,7 @@ fn a_replica_whose_clock_differs_from_the_databases_lets_nobody_in_and_is_not_re
                     ..UpdateMeRequest::default()
                 };
                 let client = replica.with_token(&ada.tokens.access_token);
-                assert_undecided("a change", client.users().update_me(rename).await);
+                undecided("a change", client.users().update_me(rename).await);
             }
             assert_eq!(keys(&replica).await, before, "{by}: no key is made or taken away");
             wrong.skew(0);
@@ -91,10 +76,7 @@ fn a_secret_that_is_taken_by_a_wrong_clock_ends_the_one_before_after_its_overlap
         let world = World::start_by(&db, Clock::system(), |_| ()).await;
         let secret = Token::generate(&Entropy::system()).to_text();
         std::fs::write(&world.settings.service_secrets[Service::Billing], secret.expose()).unwrap();
-        let wrong = Clock::system();
-        wrong.skew(2 * YEAR);
-        wrong.follow_system();
-        world.replica_by(wrong).await;
+        world.replica_by(wrong_by(YEARS_APART)).await;
         let mut tx = world.db.read().await.unwrap();
         let account = service_accounts::by_id(&mut tx, Service::Billing.account()).await.unwrap().unwrap();
         let until = account.previous_until.expect("the one before works on");
@@ -108,7 +90,7 @@ bursar_testkit::engines! {
         let clock = Clock::system();
         let world = World::start_by(&db, clock.clone(), |_| ()).await;
         let (ada, before) = (world.join("Ada").await, keys(&world.anybody).await);
-        clock.skew(2 * YEAR);
+        clock.skew(YEARS_APART);
         assert_decides_nothing(&world, &world.anybody, &ada).await;
         assert_eq!(keys(&world.anybody).await, before, "no key is made or taken away");
         clock.skew(0);

@@ -3,31 +3,20 @@
 use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
 use bursar_runtime::{Env, ReadyProbe};
-use bursar_testkit::{Client, Refusal, TestDb};
-use bursar_time::{Clock, Span};
-use tonic::{Code, Status};
+use bursar_testkit::clocks::{APART, YEARS_APART, undecided, wrong_by};
+use bursar_testkit::{Client, TestDb};
+use bursar_time::Clock;
+use tonic::Status;
 
 use crate::contents::{start, upload};
 use crate::library::{create, item};
 use crate::world::{Who, World, accept, invite, leave, until};
-
-/// More than clocks may differ, and less than tokens allow for.
-const APART: i64 = 30 * Span::SECOND.as_micros();
-const YEAR: i64 = 365 * Span::DAY.as_micros();
 
 /// One more organization on the same store by a clock of its own, ready or not.
 async fn replica_by(world: &World, clock: Clock) -> (Client, ReadyProbe) {
     let env = Env { clock, ..world.env.clone() };
     let (keys, peers) = (world.issuer.keys(), world.peers.clone());
     world.at(bursar_organization::start_with(&world.settings, keys, peers, env).await.expect("starts"))
-}
-
-/// Refused because of the clock; another replica may be asked.
-fn assert_undecided<T>(what: &str, outcome: Result<T, Status>) {
-    let Err(status) = outcome else { panic!("{what}: decided by a wrong clock") };
-    let refusal = Refusal::of(&status);
-    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "CLOCK_DIFFERS"), "{what}: {status:?}");
-    assert!(refusal.retryable, "{what}: {refusal:?}");
 }
 
 async fn found(who: &Who) -> Result<proto::Organization, Status> {
@@ -47,21 +36,18 @@ fn a_replica_whose_clock_differs_from_the_databases_decides_nothing_and_is_not_r
         let token = world.mailbox.next(&ben.email).await.token();
         let file = create(&ada.client, item(&made.id, "brand_asset", "Logo")).await.expect("made");
         for by in [APART, -APART] {
-            let wrong = Clock::system();
-            wrong.skew(by);
-            // It was wrong before this was made: there is nothing that it goes on from.
-            wrong.follow_system();
+            let wrong = wrong_by(by);
             let (replica, ready) = replica_by(&world, wrong.clone()).await;
             let problem = format!("{:#}", ready.check().await.expect_err("not ready"));
             assert!(problem.contains("the database's"), "{by}: {problem}");
             // Their tokens are good by either clock.
             let there = world.acting_at(&replica, &ada, &made.id);
             let invited = world.who_at(&replica, 2, &ben.email);
-            assert_undecided("founding", found(&world.who_at(&replica, 1, &ada.email)).await);
-            assert_undecided("inviting", invite(&there, &made.id, "cleo@example.com", Role::Member).await);
-            assert_undecided("joining", accept(&invited, &token).await);
-            assert_undecided("leaving", leave(&there, &made.id).await);
-            assert_undecided("uploading", upload(&there.client, start(&file.id, b"text"), b"text").await);
+            undecided("founding", found(&world.who_at(&replica, 1, &ada.email)).await);
+            undecided("inviting", invite(&there, &made.id, "cleo@example.com", Role::Member).await);
+            undecided("joining", accept(&invited, &token).await);
+            undecided("leaving", leave(&there, &made.id).await);
+            undecided("uploading", upload(&there.client, start(&file.id, b"text"), b"text").await);
 
             wrong.skew(0);
             wrong.follow_system();
@@ -80,10 +66,10 @@ bursar_testkit::engines! {
         let made = world.create(&ada, "Studio").await;
         invite(&world.acting(&ada, &made.id), &made.id, &ben.email, Role::Member).await.expect("invited");
         let token = world.mailbox.next(&ben.email).await.token();
-        clock.skew(2 * YEAR);
+        clock.skew(YEARS_APART);
         // A token that is good by that clock.
-        assert_undecided("founding", found(&world.who(1)).await);
-        assert_undecided("joining", accept(&world.who(2), &token).await);
+        undecided("founding", found(&world.who(1)).await);
+        undecided("joining", accept(&world.who(2), &token).await);
         clock.skew(0);
         until("it is ready", || async { world.ready.check().await.is_ok() }).await;
         accept(&world.who(2), &token).await.expect("an invitation of seven days is not over");
