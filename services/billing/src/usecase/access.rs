@@ -137,10 +137,7 @@ impl Access {
     /// is wrong.
     fn is_stale(&self, owner: OwnerId) -> bool {
         match owner {
-            OwnerId::Organization(_) => {
-                let feed = self.members.feed();
-                feed.is_stale() || feed.doubts(owner)
-            }
+            OwnerId::Organization(_) => self.may_have_missed(owner),
             OwnerId::User(_) => self.people.doubts(owner),
         }
     }
@@ -312,6 +309,13 @@ impl Access {
             Err(Error::NotAMember) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether organization may have told something of an owner that nobody here has heard: who belongs there, or, of a person
+    /// too, which projects there are.
+    pub(super) fn may_have_missed(&self, owner: OwnerId) -> bool {
+        let feed = self.members.feed();
+        feed.is_stale() || feed.doubts(owner)
     }
 
     /// Whether anything is heard of organization: else there is nothing to wait for.

@@ -144,10 +144,7 @@ impl LimitUseCases {
         }
         let account = lock(m.tx(), owner).await?;
         let (set, zone) = of(m.tx(), owner).await?;
-        if !set.limits().iter().any(|limit| limit.subject == command.subject) {
-            let sold = self.catalog.current();
-            subjects::demand(m.tx(), owner, &command.subject, sold.catalog().rates()).await?;
-        }
+        self.demand(m.tx(), owner, &command.subject, &set).await?;
         let same = |limit: &&Limit| {
             (&limit.subject, limit.window, limit.mode) == (&command.subject, command.window, command.mode)
         };
@@ -181,7 +178,17 @@ impl LimitUseCases {
         Ok(Some(Done::New(shown, Vec::new())))
     }
 
-    /// Reads what the limit's windows have seen, if nobody counts that yet, until little is left.
+    /// Demands that what a limit shall be about is known, unless there is one about it already.
+    async fn demand(&self, tx: &mut Tx, owner: OwnerId, subject: &LimitSubject, set: &LimitSet) -> Result<(), Error> {
+        if set.limits().iter().any(|limit| limit.subject == *subject) {
+            return Ok(());
+        }
+        let (sold, is_stale) = (self.catalog.current(), self.access.may_have_missed(owner));
+        subjects::demand(tx, owner, subject, sold.catalog().rates(), is_stale).await
+    }
+
+    /// Reads what the limit's windows have seen, if nobody counts that yet, until little is left. Of what is not known nothing is
+    /// read: it will be refused, once it is seen that nothing was answered to this request before.
     async fn read_ahead(
         &self,
         caller: &Caller,
@@ -192,11 +199,15 @@ impl LimitUseCases {
         let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else { return Ok(()) };
         let (set, zone) = of(&mut tx, owner).await?;
-        drop(tx);
         let asked_for = asks(&account, command, (&set, &zone), self.clock.now());
         if asked_for.is_empty() {
             return Ok(());
         }
+        match self.demand(&mut tx, owner, &command.subject, &set).await {
+            Err(Error::NotFound(_) | Error::Refused(Refusal::FeedStale)) => return Ok(()),
+            known => known?,
+        }
+        drop(tx);
         let mut begun = Reading::go_on(reading.take(), owner, asked_for, &zone);
         let (db, rules) = (self.db.clone(), self.rules.current());
         let ahead = move |place: Place| async move { begun.ahead(&db, &rules, place).await.map(|()| begun) };

@@ -11,7 +11,7 @@ use bursar_members::words;
 use tokio::time::Instant;
 
 use super::access::Access;
-use crate::domain::{LimitSubject, ProjectName, RateCard, Subject};
+use crate::domain::{LimitSubject, ProjectName, RateCard, Refusal, Subject};
 use crate::error::Error;
 use crate::store::projects::{self, Fate};
 use crate::store::{limits, members, usage};
@@ -35,27 +35,45 @@ pub(crate) async fn learn(
     }
 }
 
-/// Demands that what a first limit shall be about is known, by the rate card in force.
-pub(super) async fn demand(tx: &mut Tx, owner: OwnerId, subject: &LimitSubject, rates: &RateCard) -> Result<(), Error> {
+/// Demands that what a first limit shall be about is known, by the rate card in force. `is_stale`: organization may have told of
+/// it since, and nobody heard; then it is not said that there is no such thing.
+pub(super) async fn demand(
+    tx: &mut Tx,
+    owner: OwnerId,
+    subject: &LimitSubject,
+    rates: &RateCard,
+    is_stale: bool,
+) -> Result<(), Error> {
     let LimitSubject::One(subject) = subject else { return Ok(()) };
-    let (known, what) = match subject {
+    // Whether it is known, and whether organization alone can tell of it and never did.
+    let (known, untold, what) = match subject {
         Subject::Member(user) => {
             let told = members::named(tx, &[(owner, *user)]).await?;
-            let belongs = told.get(&(owner, *user)).is_some_and(|word| word.role.is_some());
-            (belongs || owner == OwnerId::User(*user), "member")
+            let word = told.get(&(owner, *user));
+            let belongs = word.is_some_and(|word| word.role.is_some());
+            let untold = word.is_none() && owner.organization().is_some();
+            (belongs || owner == OwnerId::User(*user), untold, "member")
         }
         Subject::Project(name) => {
-            let told = match told_by(name) {
+            let id = told_by(name);
+            let told = match id {
                 Some(id) => projects::find(tx, owner, id).await?,
                 None => None,
             };
-            (told == Some(Fate::Made) || usage::names_project(tx, owner, name).await?, "project")
+            let known = told == Some(Fate::Made) || usage::names_project(tx, owner, name).await?;
+            (known, id.is_some() && told.is_none(), "project")
         }
-        Subject::Model(name) => (rates.get(name).is_some() || usage::names_model(tx, owner, name).await?, "model"),
+        Subject::Model(name) => {
+            (rates.get(name).is_some() || usage::names_model(tx, owner, name).await?, false, "model")
+        }
         // Which keys there are identity alone knows.
         Subject::Key(_) => return Ok(()),
     };
-    if known { Ok(()) } else { Err(Error::NotFound(what)) }
+    match (known, untold && is_stale) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Refusal::FeedStale.into()),
+        (false, false) => Err(Error::NotFound(what)),
+    }
 }
 
 /// Waits for the event that tells of a project, no longer than `until`, where nothing at all is known of one that organization

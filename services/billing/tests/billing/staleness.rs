@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bursar_db::on;
-use bursar_id::{LimitId, OwnerId, PaymentMethodId, Role, UserId};
+use bursar_id::{LimitId, OwnerId, PaymentMethodId, ProjectId, Role, UserId};
 use bursar_proto::access::{CallerKind, Idempotency, MethodRule};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
@@ -12,6 +12,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_testkit::{engines, id, refused, rpcs};
 use tonic::{Code, Status};
 
+use crate::telling::made;
 use crate::words::{
     Spending as _, Under, balance_of, batch, buy, cancel, change_to, entries_of, free, give_back, grant, limit,
     reserve, resume, set_seats, settle, settle_all, spend, subscribe,
@@ -183,6 +184,50 @@ engines! {
         ada.captured(settle_all(&own)).await;
         for owner in [team, home.owner] {
             world.audit(owner).await;
+        }
+    }
+
+    async fn in_a_stale_feed_nobody_is_told_that_there_is_no_such_project_or_member(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, ada) = world.organization_with(1, "100").await;
+        let (home, operator) = (world.person_with(5, "100").await, world.operator());
+        let [known, gone, new]: [ProjectId; 3] = [1, 2, 3].map(id);
+        world.hears(team, id(2), Some(Role::Member), 1).await;
+        world.hears(team, id(3), None, 2).await;
+        for project in [known, gone] {
+            world.has_project(team, project).await;
+        }
+        world.lost_project(team, gone).await;
+        let on = |owner: OwnerId, subject: String| limit(owner, &subject, pb::LimitWindow::Day, "5");
+        let [first, second, third]: [UserId; 3] = [2, 3, 4].map(id);
+        world.falls_silent().await;
+        // They were made, or joined, a moment ago; nobody has heard.
+        for owner in [team, home.owner] {
+            world.tell(made(owner, new)).await;
+            stale(operator.set_limit(on(owner, format!("project {new}"))).await, "an operator");
+        }
+        stale(home.set_limit(on(home.owner, format!("project {new}"))).await, "whose account it is");
+        stale(ada.set_limit(on(team, format!("project {new}"))).await, "the owner");
+        stale(operator.set_limit(on(team, format!("member {third}"))).await, "an operator");
+        // What was told holds, and of what organization does not tell it is known that there is none.
+        for (owner, subject) in [
+            (team, format!("project {gone}")),
+            (team, format!("member {second}")),
+            (team, "project film".to_owned()),
+            (team, "model film".to_owned()),
+            (home.owner, format!("member {first}")),
+        ] {
+            refused(operator.set_limit(on(owner, subject)).await, Code::NotFound, "NOT_FOUND");
+        }
+        for subject in [format!("project {known}"), format!("member {first}"), "every".to_owned()] {
+            operator.limited(on(team, subject)).await;
+        }
+        home.limited(on(home.owner, "every".to_owned())).await;
+
+        world.teams.speak();
+        for (caller, owner) in [(&operator, team), (&*home, home.owner)] {
+            let again = on(owner, format!("project {new}"));
+            until("it is heard of", async || caller.set_limit(again.clone()).await.is_ok()).await;
         }
     }
 

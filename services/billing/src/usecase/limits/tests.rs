@@ -1,15 +1,20 @@
 //! What is read of a ledger for a limit, and where its days begin.
 
+use bursar_id::kinds::Project;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Asked, Call};
-use bursar_testkit::{credits, engines, personal};
+use bursar_testkit::{credits, engines, id, personal};
 
 use super::*;
-use crate::domain::SettingsChange;
+use crate::domain::{ProjectName, SettingsChange};
 use crate::usecase::shop::{Shop, manager};
 
 fn asked(owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand> {
-    let (subject, mode) = (LimitSubject::EveryMember, LimitMode::Hard);
+    about(LimitSubject::EveryMember, owner, window, amount)
+}
+
+fn about(subject: LimitSubject, owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand> {
+    let mode = LimitMode::Hard;
     let command = SetCommand { subject, window, mode, amount: credits(amount), alerts: Percents::default() };
     let call = Call::new(manager(owner), "bursar.billing.v1.LimitService/SetLimit");
     Asked::read(call, "", &pb::SetLimitRequest::default(), |_, _| Some(command.clone()))
@@ -50,6 +55,26 @@ engines! {
         shop.spend(owner, "1").await;
         assert_eq!(listed(&limits, owner).await, [(LimitWindow::Month, 3, "2026-02-01T00:00:00Z".to_owned())]);
         limits.set(owner, &asked(owner, LimitWindow::Day, "10000")).await.expect("what is in the way is read first");
+    }
+
+    async fn nothing_is_read_for_a_limit_on_what_is_not_known(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T12:00:00Z").await;
+        let (owner, limits) = (personal(1), shop.limits());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        shop.spend(owner, "1").await;
+        let named = |name: &str| LimitSubject::One(Subject::Project(ProjectName::given(name).unwrap()));
+        // The one is no project that there ever was; of the other organization alone can tell, and was not heard.
+        for name in ["flim".to_owned(), id::<Project>(1).to_string()] {
+            let unknown = about(named(&name), owner, LimitWindow::Month, "10");
+            let mut reading = None;
+            limits.read_ahead(unknown.caller(), owner, unknown.command().unwrap(), &mut reading).await.unwrap();
+            assert!(reading.is_none(), "{name}");
+            let refused = limits.set(owner, &unknown).await.map(drop);
+            assert!(matches!(refused, Err(Error::NotFound("project") | Error::Refused(Refusal::FeedStale))), "{name}: {refused:?}");
+        }
+        let (known, mut reading) = (asked(owner, LimitWindow::Month, "10"), None);
+        limits.read_ahead(known.caller(), owner, known.command().unwrap(), &mut reading).await.unwrap();
+        assert!(reading.is_some(), "what is known is read for");
     }
 
     async fn days_and_months_of_limits_begin_where_the_accounts_do_when_one_is_set(db: TestDb) {

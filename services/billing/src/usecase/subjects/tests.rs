@@ -47,7 +47,10 @@ async fn open(db: &bursar_testkit::TestDb) -> Shop {
     shop
 }
 
-/// Sets a limit; `Some`: there is no such thing.
+/// What is said of a thing of which organization alone can tell: nothing was ever heard of it here.
+const UNHEARD: &str = "word of organization's";
+
+/// Sets a limit; `Some`: there is no such thing, or it is not known whether there is.
 async fn missing(shop: &Shop, owner: OwnerId, subject: &Subject) -> Option<&'static str> {
     let subject = LimitSubject::One(subject.clone());
     let (window, mode) = (LimitWindow::Day, LimitMode::Hard);
@@ -57,6 +60,7 @@ async fn missing(shop: &Shop, owner: OwnerId, subject: &Subject) -> Option<&'sta
     match shop.limits().set(owner, &asked).await {
         Ok(_) => None,
         Err(Error::NotFound(what)) => Some(what),
+        Err(Error::Refused(Refusal::FeedStale)) => Some(UNHEARD),
         Err(error) => panic!("{error}"),
     }
 }
@@ -131,10 +135,10 @@ engines! {
         charges(&shop, personal(1), "film", "m").await;
         assert_eq!(missing(&shop, personal(1), &on_name("film")).await, None);
         assert_eq!(missing(&shop, personal(2), &on_name("film")).await, Some("project"), "somebody else's");
-        assert_eq!(missing(&shop, personal(1), &on_project(project(1))).await, Some("project"));
+        assert_eq!(missing(&shop, personal(1), &on_project(project(1))).await, Some(UNHEARD));
         hears(&shop, &told(personal(1), project(1), false, 1)).await.unwrap();
         assert_eq!(missing(&shop, personal(1), &on_project(project(1))).await, None);
-        assert_eq!(missing(&shop, personal(2), &on_project(project(1))).await, Some("project"), "somebody else's");
+        assert_eq!(missing(&shop, personal(2), &on_project(project(1))).await, Some(UNHEARD), "somebody else's");
     }
 
     async fn of_a_project_that_is_gone_no_new_limit_is_set_and_an_old_one_is_set_again(db: TestDb) {
