@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
 use crate::bucket::Mood;
+use crate::content_races;
 use crate::contents::{self, collected, download, files, noise, start, upload};
 use crate::exporting;
 use crate::library::{create, delete, get, item};
@@ -34,11 +35,11 @@ bursar_testkit::engines! {
     }
 
     async fn an_item_that_is_deleted_while_content_comes_leaves_none(db: TestDb) {
-        contents::comes_while_its_item_goes(World::start_in_a_bucket(db, |_| ()).await).await;
+        content_races::comes_while_its_item_goes(World::start_in_a_bucket(db, |_| ()).await).await;
     }
 
     async fn of_uploads_at_once_one_is_the_last_and_nothing_dangles(db: TestDb) {
-        contents::comes_thrice_at_once(World::start_in_a_bucket(db, |_| ()).await).await;
+        content_races::comes_thrice_at_once(World::start_in_a_bucket(db, |_| ()).await).await;
     }
 
     async fn the_owner_exports_it_and_python_reads_it(db: TestDb) {

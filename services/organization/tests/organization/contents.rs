@@ -9,7 +9,7 @@ use bursar_organization::store::objects::{self, NewObject};
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::download_content_response::Part;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, id, refused, rounds};
+use bursar_testkit::{Client, id, refused};
 use bursar_time::Span;
 use futures::{Stream, StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +17,6 @@ use tonic::{Code, Status};
 
 use crate::bucket::Bucket;
 use crate::library::{create, delete, get, item};
-use crate::races::{TASKS, race};
 use crate::world::{World, until};
 
 /// What an upload of these bytes begins with.
@@ -248,71 +247,6 @@ pub(crate) async fn leaves_nothing_behind(world: World) {
     assert_eq!(files(&world), 2);
 }
 
-/// Uploads against deletions.
-pub(crate) async fn comes_while_its_item_goes(world: World) {
-    // As many uploads of one owner's as there are places for.
-    const OWNERS: u64 = TASKS / 4;
-    for round in 0..rounds() {
-        let mut items = Vec::new();
-        for n in 0..OWNERS {
-            let who = world.who(1 + n);
-            items.push(create(&who.client, item(&who.user.to_string(), "brand_asset", "Logo")).await.expect("made").id);
-        }
-        let outcomes = race(TASKS, |n| {
-            let (client, item) =
-                (world.who(1 + n % OWNERS).client, items[usize::try_from(n % OWNERS).expect("few")].clone());
-            async move {
-                if (n / OWNERS).is_multiple_of(2) {
-                    let bytes = format!("round {round}, {n}").into_bytes();
-                    return (false, upload(&client, start(&item, &bytes), &bytes).await.map(drop));
-                }
-                let gone = proto::DeleteItemRequest { item_id: item, ..Default::default() };
-                (true, delete(&client, gone).await)
-            }
-        })
-        .await;
-        let deleted = outcomes.iter().filter(|(deletes, outcome)| *deletes && outcome.is_ok()).count() as u64;
-        assert_eq!(deleted, OWNERS, "round {round}: each once");
-        for outcome in outcomes.into_iter().map(|(_, outcome)| outcome).filter(Result::is_err) {
-            refused(outcome, Code::NotFound, "NOT_FOUND");
-        }
-        for (n, item) in (1..).zip(&items) {
-            refused(get(&world.who(n).client, item).await, Code::NotFound, "NOT_FOUND");
-        }
-        // Not thousands of them at the end, where there are many rounds.
-        if (round + 1).is_multiple_of(10) {
-            collected(&world, 0).await;
-        }
-    }
-    collected(&world, 0).await;
-}
-
-/// Uploads against one another.
-pub(crate) async fn comes_thrice_at_once(world: World) {
-    let ada = world.who(1);
-    let (client, own) = (&ada.client, ada.user.to_string());
-    let [one, other] = ["One", "Other"].map(|name| create(client, item(&own, "brand_asset", name)));
-    let (one, other) = (one.await.expect("made").id, other.await.expect("made").id);
-    for round in 0..rounds() {
-        let [a, b] = ["a", "b"].map(|which| format!("{which}{round}").into_bytes());
-        let (first, second, third) = tokio::join!(
-            upload(client, start(&one, &a), &a),
-            upload(client, start(&one, &b), &b),
-            upload(client, start(&other, &a), &a),
-        );
-        for uploaded in [first, second, third] {
-            uploaded.expect("uploaded");
-        }
-        let (info, bytes) = download(client, &one, 0).await.expect("downloaded");
-        assert!(bytes == a || bytes == b, "round {round}");
-        assert_eq!(info.sha256, hex::encode(Sha256::digest(&bytes)));
-        assert_eq!(download(client, &other, 0).await.expect("downloaded").1, a, "round {round}");
-    }
-    let [one, other] = [&one, &other].map(|item| download(client, item, 0));
-    let same = one.await.expect("downloaded").1 == other.await.expect("downloaded").1;
-    collected(&world, if same { 1 } else { 2 }).await;
-}
-
 bursar_testkit::engines! {
     async fn content_goes_up_and_down(db: TestDb) {
         goes_up_and_down(World::start(db).await).await;
@@ -456,13 +390,5 @@ bursar_testkit::engines! {
         std::fs::create_dir(&stuck).expect("made");
         std::fs::write(stuck.join("000000"), b"Stuck").expect("written");
         collected(&world, 0).await;
-    }
-
-    async fn an_item_that_is_deleted_while_content_comes_leaves_none(db: TestDb) {
-        comes_while_its_item_goes(World::start(db).await).await;
-    }
-
-    async fn of_uploads_at_once_one_is_the_last_and_nothing_dangles(db: TestDb) {
-        comes_thrice_at_once(World::start(db).await).await;
     }
 }

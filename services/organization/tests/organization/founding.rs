@@ -13,11 +13,11 @@ use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::OrganizationState;
 use bursar_rpc::ServiceRole;
 use bursar_runtime::Settings;
-use bursar_testkit::{Asking, Refusal, TestDb, audited, refused, rounds};
+use bursar_testkit::{Asking, TestDb, audited, refused, rounds};
 use bursar_time::Span;
 use tonic::{Code, Request, Status};
 
-use crate::races::{Checker, TASKS};
+use crate::races::{Checker, TASKS, race, winners};
 use crate::vanishing::Host;
 use crate::world::{Who, World, get, invite, leave, owned, transfer, until};
 
@@ -260,17 +260,11 @@ bursar_testkit::engines! {
         for round in 1..=rounds() {
             let ada = world.who(round);
             world.billing.subscribes(&ada);
-            let racers = (0..TASKS).map(|n| {
+            let outcomes = race(TASKS, |n| {
                 let (ada, request) = (ada.clone(), proto::CreateOrganizationRequest { slug: String::new(), ..creating("Acme", &format!("r{}", n / 2)) });
-                tokio::spawn(async move { create(&ada, request).await })
-            });
-            let mut made = Vec::new();
-            for racer in racers.collect::<Vec<_>>() {
-                match racer.await.expect("no panic") {
-                    Ok(organization) => made.push(organization),
-                    Err(status) => assert_eq!(Refusal::of(&status).reason, "PLAN_REQUIRED"),
-                }
-            }
+                async move { create(&ada, request).await }
+            }).await;
+            let made = winners(outcomes, Code::FailedPrecondition, "PLAN_REQUIRED");
             // It and perhaps its twin.
             assert!(!made.is_empty() && made.iter().all(|it| it.id == made[0].id), "{made:?}");
             assert!(made.iter().all(|it| state(it) == OrganizationState::Active));

@@ -16,6 +16,7 @@ mod bucketing;
 mod clocks;
 mod closed;
 mod consuming;
+mod content_races;
 mod contents;
 mod copying;
 mod deleting;

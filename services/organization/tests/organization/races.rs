@@ -138,6 +138,7 @@ bursar_testkit::engines! {
 
     async fn one_request_takes_effect_once(db: TestDb) {
         let world = World::generous(db).await;
+        let checker = Checker::of(&world).await;
         for round in 0..rounds() {
             let outcomes = race(TASKS, |_| {
                 let (client, request_id) = (world.who(1).client, format!("r{round}"));
@@ -149,12 +150,13 @@ bursar_testkit::engines! {
             let ids: BTreeSet<_> = outcomes.into_iter().collect();
             assert_eq!(ids.len(), 1, "{ids:?}");
         }
+        checker.ends().await;
         assert_eq!(world.events().await.len() as u64, 2 * rounds());
     }
 
     async fn the_last_seats_go_to_as_many_as_there_are(db: TestDb) {
         let world = World::generous(db).await;
-        let ada = world.who(1);
+        let (ada, checker) = (world.who(1), Checker::of(&world).await);
         for round in 0..rounds() {
             let acme = world.create(&ada, "Acme").await.id;
             // One is the owner's.
@@ -167,6 +169,7 @@ bursar_testkit::engines! {
             let invited = winners(outcomes, Code::ResourceExhausted, "SEAT_LIMIT_REACHED").len();
             assert_eq!(invited, seats as usize - 1, "round {round}");
         }
+        checker.ends().await;
     }
 
     async fn one_address_is_invited_once(db: TestDb) {
