@@ -1,6 +1,6 @@
 //! What organization does later, and again and again: mail, also of invoices, seeing off people whose accounts were deleted,
-//! erasing what deleted organizations had, looking for organizations that lost their owner, telling of what programs of before
-//! told of nothing, asking about what they were not told, and deleting what is old.
+//! erasing what deleted organizations had and what was deleted of libraries, looking for organizations that lost their owner,
+//! telling of what programs of before told of nothing, asking about what they were not told, and deleting what is old.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use tokio::sync::Mutex;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::store::mail_counts;
-use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
 use crate::usecase::founding::{FOUNDING, Founding};
 use crate::usecase::invoices::INVOICE;
 use crate::usecase::purging::{PURGE, Purge};
+use crate::usecase::{ERASURE, Erasure, Organization};
 
 /// How often organizations are looked for that have lost their owner.
 const LOOK_EVERY: Span = Span::from_mins(5);
@@ -48,10 +48,11 @@ impl From<Error> for Failure {
 pub(crate) fn runner(organization: &Organization, people: People<Told>, courier: Courier, env: &Env) -> Runner {
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
-    // Given up, these would leave somebody half gone, an organization half purged or waiting for a plan, or an invoice that
-    // nobody is told of, for ever.
+    // Given up, these would leave somebody half gone, an organization half purged or waiting for a plan, room taken by what
+    // nobody sees, or an invoice that nobody is told of, for ever.
     runner.on(DEPARTURE, Terms::PATIENT, Usher(organization.clone()));
     runner.on(PURGE, Terms::PATIENT, Undertaker(organization.clone()));
+    runner.on(ERASURE, Terms::PATIENT, Eraser(organization.clone()));
     runner.on(FOUNDING, Terms::PATIENT, Founder(organization.clone()));
     runner.on(INVOICE, Terms::PATIENT, Biller(organization.clone()));
     let freer = organization.clone();
@@ -148,6 +149,19 @@ impl Work for Undertaker {
     }
 }
 
+/// Erases what was deleted of libraries.
+struct Eraser(Organization);
+
+impl Work for Eraser {
+    type Payload = Erasure;
+
+    async fn run(&self, _lease: &Lease, erasure: Erasure) -> Result<Next, Failure> {
+        let now = self.0.parts().clock.believed().map_err(DbError::from)?;
+        let more = self.0.erase_deleted(erasure, now).await?;
+        Ok(if more { Next::Again } else { Next::Finished })
+    }
+}
+
 /// Finishes organizations that wait for a plan.
 struct Founder(Organization);
 
@@ -182,7 +196,7 @@ mod tests {
         let people = People::known(Told(organization.parts().db.clone())).await.expect("nobody is suspended");
         let env = Env::for_test(Clock::system(), Entropy::system());
         let runner = runner(&organization, people, courier, &env);
-        for kind in [DEPARTURE.name(), PURGE.name(), FOUNDING.name(), INVOICE.name()] {
+        for kind in [DEPARTURE.name(), PURGE.name(), ERASURE.name(), FOUNDING.name(), INVOICE.name()] {
             assert_eq!(runner.terms(kind), Some(Terms::PATIENT), "{kind}");
         }
     }

@@ -1,15 +1,39 @@
 //! Where an item of a library may stand, who may delete it, and what it takes of the quota.
 
-use bursar_id::{Role, UserId};
+use std::fmt;
+
+use bursar_id::{ItemId, ProjectId, Role, UserId};
+use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::kind::Kind;
 
-/// The most items that one call deletes or copies (product.md, "Library").
+/// The most items that one call copies (product.md, "Library"), and that one which deletes erases at once: a job erases what is
+/// more.
 pub const MAX_TOUCHED: u32 = 1_000;
 
 /// What an item takes of the quota beside its document, in bytes: its row and its places in the indexes.
 const ROW_BYTES: usize = 1024;
+
+/// What is deleted with everything that belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Root {
+    /// An item, with everything under it.
+    Item(ItemId),
+    /// A project, with the items that are its.
+    Project(ProjectId),
+}
+
+/// Its id.
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Item(id) => fmt::Display::fmt(id, f),
+            Self::Project(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
 
 /// Whether an item of this kind may stand under one of the kind `parent`.
 pub fn under(kind: &Kind, parent: &str) -> Result<(), Refusal> {
@@ -19,10 +43,13 @@ pub fn under(kind: &Kind, parent: &str) -> Result<(), Refusal> {
 /// Whether a person may delete items that these people made: in the personal context and for Owner and Admin all, for a
 /// Member only their own.
 pub fn delete(actor: UserId, role: Option<Role>, makers: impl IntoIterator<Item = UserId>) -> Result<(), Refusal> {
-    match role {
-        Some(Role::Member) if makers.into_iter().any(|maker| maker != actor) => Err(Refusal::RoleNotAllowed),
-        None | Some(_) => Ok(()),
-    }
+    let others = only_own(role) && makers.into_iter().any(|maker| maker != actor);
+    if others { Err(Refusal::RoleNotAllowed) } else { Ok(()) }
+}
+
+/// Whether somebody deletes only what they made themselves.
+pub fn only_own(role: Option<Role>) -> bool {
+    role == Some(Role::Member)
 }
 
 /// What an item takes of the quota, in bytes.

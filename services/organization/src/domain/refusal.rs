@@ -122,10 +122,10 @@ pub enum Refusal {
     /// The deployment has the item's kind no more.
     #[error("the kind is no more")]
     KindUnknown,
-    /// One call would touch more items than one may.
+    /// One call would copy more items than one may.
     #[error("more than {limit} items")]
     TooManyItems {
-        /// How many one call may touch.
+        /// How many one call may copy.
         limit: u32,
     },
     /// The kind's items carry no content.

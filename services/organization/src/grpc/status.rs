@@ -378,7 +378,7 @@ fn item(refusal: Refusal) -> Problem {
             failed(reason::KIND_UNKNOWN, "the deployment has the item's kind no more; it can be read and deleted")
         }
         Refusal::TooManyItems { limit } => {
-            let message = format!("one call touches at most {limit} items; take them in parts");
+            let message = format!("one call copies at most {limit} items; take them in parts");
             failed(reason::TOO_MANY_ITEMS, &message).with_metadata("limit", limit.to_string())
         }
         _ => Problem::not_found("item"),

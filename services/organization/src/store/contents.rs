@@ -4,6 +4,7 @@
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{ItemId, OwnerId};
 
+use super::erasures::kept;
 use super::items::LAST;
 use super::json;
 
@@ -11,13 +12,21 @@ pub(super) const MORE: &str = "UPDATE contents SET items = items + 1 WHERE owner
 pub(super) const INSERT: &str = "INSERT INTO contents (owner, sha256, object, size, items) VALUES ($1, $2, $3, $4, 1)";
 pub(super) const FEWER: &str = "UPDATE contents SET items = items - 1 WHERE owner = $1 AND sha256 = $2 AND items > 1";
 pub(super) const DELETE: &str = "DELETE FROM contents WHERE owner = $1 AND sha256 = $2 RETURNING object, size";
-pub(super) const OF_ITEM: &str = "SELECT c.sha256, c.object, c.size, o.segment, x.media_type FROM item_contents x \
-    JOIN contents c ON c.owner = x.owner AND c.sha256 = x.sha256 JOIN objects o ON o.id = c.object \
-    WHERE x.owner = $1 AND x.item = $2";
+pub(super) const OF_ITEM: &str = concat!(
+    "SELECT c.sha256, c.object, c.size, o.segment, x.media_type FROM item_contents x \
+     JOIN contents c ON c.owner = x.owner AND c.sha256 = x.sha256 JOIN objects o ON o.id = c.object \
+     WHERE x.owner = $1 AND x.item = $2 AND ",
+    kept!("$1", "x.item")
+);
 pub(super) const ITEMS_BEFORE: &str =
     "SELECT item FROM item_contents WHERE owner = $1 AND item < $2 ORDER BY item DESC LIMIT $3";
 pub(super) const COUNT: &str =
     "SELECT COUNT(*) FROM (SELECT item FROM item_contents WHERE owner = $1 LIMIT $2) AS counted";
+pub(super) const COUNT_KEPT: &str = concat!(
+    "SELECT COUNT(*) FROM (SELECT x.item FROM item_contents x WHERE x.owner = $1 AND ",
+    kept!("$1", "x.item"),
+    " LIMIT $2) AS counted"
+);
 pub(super) const ATTACH: &str = "INSERT INTO item_contents (owner, item, sha256, size, media_type) \
     VALUES ($1, $2, $3, $4, $5)";
 pub(super) const DETACH_POSTGRES: &str =
@@ -81,12 +90,12 @@ pub async fn fewer(tx: &mut Tx, owner: OwnerId, sha256: &[u8]) -> Result<Option<
     Ok(Some(on!(tx, c => sqlx::query_as(DELETE).bind(owner).bind(sha256).fetch_one(c).await?)))
 }
 
-/// The content of an item.
+/// The content of an item that is not being erased.
 pub async fn of_item(tx: &mut Tx, owner: OwnerId, item: ItemId) -> Result<Option<ContentRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(OF_ITEM).bind(owner).bind(item).fetch_optional(c).await?))
 }
 
-/// The items of an owner that have content, the latest first, before the given one.
+/// The items of an owner that have content, the latest first, before the given one, what is being erased included.
 pub async fn items_before(
     tx: &mut Tx,
     owner: OwnerId,
@@ -97,9 +106,15 @@ pub async fn items_before(
     Ok(on!(tx, c => sqlx::query_scalar(ITEMS_BEFORE).bind(owner).bind(before).bind(limit).fetch_all(c).await?))
 }
 
-/// How many of an owner's items have content; `limit` for so many or more.
+/// How many of an owner's items have content; `limit` for so many or more. What is being erased counts.
 pub async fn count(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<i64, DbError> {
     let (count,): (i64,) = on!(tx, c => sqlx::query_as(COUNT).bind(owner).bind(limit).fetch_one(c).await?);
+    Ok(count)
+}
+
+/// The same without what is being erased, item by item.
+pub async fn count_kept(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<i64, DbError> {
+    let (count,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_KEPT).bind(owner).bind(limit).fetch_one(c).await?);
     Ok(count)
 }
 

@@ -1,9 +1,14 @@
 //! Rows of `items`. Whoever writes one holds its library's lock.
+//!
+//! What is being erased ([`erasures`]) is in no row that is read here. Its keys are, where it is said.
+
+use std::collections::BTreeSet;
 
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_time::Timestamp;
 
+use super::erasures::{self, kept};
 use super::json;
 
 /// One item as stored.
@@ -102,14 +107,20 @@ pub(super) const LAST: &str = "itm_~";
 pub(super) const INSERT: &str = "INSERT INTO items (id, owner, kind, name, document, parent, project, secrets, \
     secrets_set, bytes, created_by, version, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-pub(super) const BY_ID: &str = "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
-    i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
-    FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
-    WHERE i.owner = $1 AND i.id = $2";
-pub(super) const ANYWHERE: &str = "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
-    i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
-    FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
-    WHERE i.id = $1";
+pub(super) const BY_ID: &str = concat!(
+    "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
+     i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
+     FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
+     WHERE i.owner = $1 AND i.id = $2 AND ",
+    kept!("$1", "i.id")
+);
+pub(super) const ANYWHERE: &str = concat!(
+    "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
+     i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
+     FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
+     WHERE i.id = $1 AND ",
+    kept!("i.owner", "i.id")
+);
 pub(super) const BY_IDS_POSTGRES: &str = "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
     i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
     FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
@@ -118,6 +129,9 @@ pub(super) const BY_IDS_SQLITE: &str = "SELECT i.id, i.owner, i.kind, i.name, i.
     i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
     FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
     WHERE i.owner = $1 AND i.id IN (SELECT value FROM json_each($2)) ORDER BY i.id DESC";
+/// As it is, whether or not it is being erased.
+pub(super) const KEY: &str =
+    "SELECT id, kind, parent, project, created_by, bytes FROM items WHERE owner = $1 AND id = $2";
 // Lists compare and order by the whole key of their index: were the owner a condition of its own, PostgreSQL would at times
 // walk through everybody's items by their ids instead.
 pub(super) const KEYS: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
@@ -131,14 +145,30 @@ pub(super) const KEYS_OF_PARENT: &str = "SELECT id, kind, parent, project, creat
 pub(super) const KEYS_OF_PROJECT: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
     WHERE project IS NOT NULL AND (owner, project, id) < ($1, $4, $2) AND (owner, project, id) >= ($1, $4, '') \
     ORDER BY owner DESC, project DESC, id DESC LIMIT $3";
-pub(super) const CHILDREN_POSTGRES: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+// Of what stands right under something that is not being erased, only what is so by itself is.
+pub(super) const CHILDREN_POSTGRES: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
+    WHERE i.owner = $1 AND i.parent = ANY($2) \
+    AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) ORDER BY i.id LIMIT $3";
+pub(super) const CHILDREN_SQLITE: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
+    WHERE i.owner = $1 AND i.parent IN (SELECT value FROM json_each($2)) \
+    AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) ORDER BY i.id LIMIT $3";
+pub(super) const ALL_CHILDREN_POSTGRES: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
     WHERE owner = $1 AND parent = ANY($2) ORDER BY id LIMIT $3";
-pub(super) const CHILDREN_SQLITE: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+pub(super) const ALL_CHILDREN_SQLITE: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
     WHERE owner = $1 AND parent IN (SELECT value FROM json_each($2)) ORDER BY id LIMIT $3";
-pub(super) const KEYS_OF_POSTGRES: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
-    WHERE owner = $1 AND id = ANY($2) ORDER BY id";
-pub(super) const KEYS_OF_SQLITE: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
-    WHERE owner = $1 AND id IN (SELECT value FROM json_each($2)) ORDER BY id";
+pub(super) const KEYS_OF_POSTGRES: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
+    WHERE i.owner = $1 AND i.id = ANY($2) \
+    AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) ORDER BY i.id";
+pub(super) const KEYS_OF_SQLITE: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
+    WHERE i.owner = $1 AND i.id IN (SELECT value FROM json_each($2)) \
+    AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) ORDER BY i.id";
+/// Reads everything under an item, as far as it must.
+pub(super) const ANOTHER_MAKER: &str = "WITH RECURSIVE below (id, created_by) AS (SELECT i.id, i.created_by FROM items i \
+    WHERE i.owner = $1 AND i.parent = $2 \
+    AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) \
+    UNION ALL SELECT i.id, i.created_by FROM below b JOIN items i ON i.owner = $1 AND i.parent = b.id \
+    WHERE NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id)) \
+    SELECT created_by FROM below WHERE created_by <> $3 LIMIT 1";
 /// The latest first: what stands under something is younger than that.
 pub(super) const LEAVES: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
     WHERE i.owner = $1 AND NOT EXISTS (SELECT 1 FROM items c WHERE c.owner = i.owner AND c.parent = i.id) \
@@ -182,13 +212,23 @@ pub async fn anywhere(tx: &mut Tx, id: ItemId) -> Result<Option<ItemRow>, DbErro
 
 /// The items with these ids that belong to this context, the latest first.
 pub async fn by_ids(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<Vec<ItemRow>, DbError> {
-    Ok(match tx {
+    let mut rows: Vec<ItemRow> = match tx {
         Tx::Sqlite(t) => sqlx::query_as(BY_IDS_SQLITE).bind(owner).bind(json(ids)?).fetch_all(&mut **t).await?,
         Tx::Postgres(t) => sqlx::query_as(BY_IDS_POSTGRES).bind(owner).bind(ids).fetch_all(&mut **t).await?,
-    })
+    };
+    if erasures::any(tx, owner).await? {
+        let gone: BTreeSet<ItemId> = erasures::among(tx, owner, ids).await?.into_iter().collect();
+        rows.retain(|row| !gone.contains(&row.id));
+    }
+    Ok(rows)
 }
 
-/// The keys of these items of a context, those that are there.
+/// The key of an item of a context, also when it is being erased.
+pub async fn key(tx: &mut Tx, owner: OwnerId, id: ItemId) -> Result<Option<ItemKey>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(KEY).bind(owner).bind(id).fetch_optional(c).await?))
+}
+
+/// The keys of these items of a context, those that are there. What is being erased with something above it is among them.
 pub async fn keys_of(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<Vec<ItemKey>, DbError> {
     Ok(match tx {
         Tx::Sqlite(t) => sqlx::query_as(KEYS_OF_SQLITE).bind(owner).bind(json(ids)?).fetch_all(&mut **t).await?,
@@ -196,7 +236,7 @@ pub async fn keys_of(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<Vec<
     })
 }
 
-/// The keys of a context's items, the latest first, before the given one.
+/// The keys of a context's items, the latest first, before the given one, what is being erased included.
 pub async fn keys(
     tx: &mut Tx,
     owner: OwnerId,
@@ -216,20 +256,45 @@ pub async fn keys(
     Ok(on!(tx, c => sqlx::query_as(statement).bind(owner).bind(before).bind(limit).bind(key).fetch_all(c).await?))
 }
 
-/// The keys of what stands right under these items, at most `limit`, the oldest first.
+/// The keys of what stands right under these items, none of which is being erased: at most `limit`, the oldest first.
 pub async fn children(tx: &mut Tx, owner: OwnerId, of: &[ItemId], limit: i64) -> Result<Vec<ItemKey>, DbError> {
+    keys_under(tx, owner, of, limit, [CHILDREN_SQLITE, CHILDREN_POSTGRES]).await
+}
+
+/// The same of whichever items, what is being erased included.
+pub async fn all_children(tx: &mut Tx, owner: OwnerId, of: &[ItemId], limit: i64) -> Result<Vec<ItemKey>, DbError> {
+    keys_under(tx, owner, of, limit, [ALL_CHILDREN_SQLITE, ALL_CHILDREN_POSTGRES]).await
+}
+
+async fn keys_under(
+    tx: &mut Tx,
+    owner: OwnerId,
+    of: &[ItemId],
+    limit: i64,
+    [sqlite, postgres]: [&'static str; 2],
+) -> Result<Vec<ItemKey>, DbError> {
     Ok(match tx {
-        Tx::Sqlite(t) => {
-            let rows = sqlx::query_as(CHILDREN_SQLITE).bind(owner).bind(json(of)?).bind(limit);
-            rows.fetch_all(&mut **t).await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(CHILDREN_POSTGRES).bind(owner).bind(of).bind(limit).fetch_all(&mut **t).await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(sqlite).bind(owner).bind(json(of)?).bind(limit).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(postgres).bind(owner).bind(of).bind(limit).fetch_all(&mut **t).await?,
     })
 }
 
-/// The keys of items under which nothing stands.
+/// Somebody else than `maker` who made something under an item that is not being erased, over all levels.
+pub async fn another_maker(
+    tx: &mut Tx,
+    owner: OwnerId,
+    under: ItemId,
+    maker: UserId,
+) -> Result<Option<UserId>, DbError> {
+    Ok(on!(tx, c => sqlx::query_scalar(ANOTHER_MAKER)
+        .bind(owner)
+        .bind(under)
+        .bind(maker)
+        .fetch_optional(c)
+        .await?))
+}
+
+/// The keys of items under which nothing stands, what is being erased included.
 pub async fn leaves(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<ItemKey>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(LEAVES).bind(owner).bind(limit).fetch_all(c).await?))
 }

@@ -6,12 +6,13 @@
 //! row covers its members, its invitations and their counts; after it come the counts of a sender's mails, then an address'
 //! and then a network address', and, where a creation is withdrawn ([`foundings`]), its creator's count and then its request
 //! id: whoever repeats that call holds the id and locks no organization that there is already. The lock on a library's row
-//! covers its items and what they take; of two libraries the one with the lesser owner's id is locked first. After it come the
-//! objects that owners share, in the order of their SHA-256.
+//! covers its items, what they take and what of them is being erased; of two libraries the one with the lesser owner's id is
+//! locked first. After it come the objects that owners share, in the order of their SHA-256.
 
 pub mod audit;
 pub mod avatars;
 pub mod contents;
+pub mod erasures;
 pub mod foundings;
 pub mod invitations;
 pub mod items;
@@ -28,6 +29,8 @@ pub mod slugs;
 pub mod standings;
 pub mod users;
 
+#[cfg(test)]
+mod erasure_tests;
 #[cfg(test)]
 mod page_tests;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
 use super::objects::NewObject;
 use super::{
-    MIGRATIONS, audit, avatars, contents, foundings, invitations, items, libraries, mail_counts, memberships,
+    MIGRATIONS, audit, avatars, contents, erasures, foundings, invitations, items, libraries, mail_counts, memberships,
     nominations, objects, organizations, preferences, projects, seats, slugs, standings, users,
 };
 
@@ -39,12 +39,17 @@ const BOTH: &[&str] = &[
     invitations::SETTLE,
     contents::ATTACH,
     contents::COUNT,
+    contents::COUNT_KEPT,
     contents::DELETE,
     contents::FEWER,
     contents::INSERT,
     contents::ITEMS_BEFORE,
     contents::MORE,
     contents::OF_ITEM,
+    erasures::ANY,
+    erasures::FIND,
+    erasures::FORGET,
+    erasures::INSERT,
     objects::ABANDON,
     objects::ADOPT,
     objects::FORGET,
@@ -56,9 +61,11 @@ const BOTH: &[&str] = &[
     objects::RESERVED,
     objects::SHARE,
     objects::SHORTEN,
+    items::ANOTHER_MAKER,
     items::ANYWHERE,
     items::BY_ID,
     items::INSERT,
+    items::KEY,
     items::KEYS,
     items::KEYS_OF_KIND,
     items::KEYS_OF_PARENT,
@@ -166,6 +173,10 @@ const BOTH: &[&str] = &[
 /// Statements with locks, which SQLite neither has nor needs, and with lists.
 const POSTGRES: &[&str] = &[
     contents::DETACH_POSTGRES,
+    erasures::AMONG_POSTGRES,
+    erasures::FORGET_ITEMS_POSTGRES,
+    erasures::UNDER_POSTGRES,
+    items::ALL_CHILDREN_POSTGRES,
     items::BY_IDS_POSTGRES,
     items::CHILDREN_POSTGRES,
     items::KEYS_OF_POSTGRES,
@@ -179,6 +190,10 @@ const POSTGRES: &[&str] = &[
 /// Statements with lists, which SQLite takes as JSON.
 const SQLITE: &[&str] = &[
     contents::DETACH_SQLITE,
+    erasures::AMONG_SQLITE,
+    erasures::FORGET_ITEMS_SQLITE,
+    erasures::UNDER_SQLITE,
+    items::ALL_CHILDREN_SQLITE,
     items::BY_IDS_SQLITE,
     items::CHILDREN_SQLITE,
     items::DELETE_SQLITE,

@@ -52,7 +52,8 @@ pub use deleting::Deletion;
 pub(crate) use events::as_told;
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview, SendAgain};
 pub use library::{
-    Children, Content, Download, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem, Revealed, UploadStart,
+    Children, Content, Download, ERASURE, Erasure, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem,
+    Revealed, UploadStart,
 };
 pub use members::{MembersWanted, RoleChange};
 pub use operating::{OrganizationsWanted, Query, Suspension};

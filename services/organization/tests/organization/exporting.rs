@@ -74,7 +74,7 @@ impl Archive {
     }
 
     /// A field of each line.
-    fn each(&self, name: &str, field: &str) -> Vec<&Value> {
+    pub(crate) fn each(&self, name: &str, field: &str) -> Vec<&Value> {
         self.texts[name].iter().map(|line| &line[field]).collect()
     }
 }

@@ -24,6 +24,7 @@ mod departing;
 mod documents;
 mod ending;
 mod entitling;
+mod erasing;
 mod exporting;
 mod former_slugs;
 mod founding;

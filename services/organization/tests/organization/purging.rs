@@ -159,7 +159,7 @@ async fn everything_is_gone(world: &World, acme: &proto::Organization, [ada, ben
 }
 
 /// Lets a future run until it has waited so often, and drops it then, as a process that dies does.
-async fn killed_after<F: Future>(waits: usize, future: F) -> Option<F::Output> {
+pub(crate) async fn killed_after<F: Future>(waits: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = waits;
     std::future::poll_fn(|context| match future.as_mut().poll(context) {

@@ -72,8 +72,11 @@ impl Organization {
         let Some(kinds) = m.open(asked).await? else { return Ok(Done::Replay) };
         if kinds.has(ExportKind::Content) {
             let limit = self.0.config.library.exported;
-            let found = contents::count(m.tx(), OwnerId::Organization(id), limit.saturating_add(1)).await?;
-            if found > limit {
+            let (owner, most) = (OwnerId::Organization(id), limit.saturating_add(1));
+            // What is being erased is looked for only where it may be too many.
+            if contents::count(m.tx(), owner, most).await? > limit
+                && contents::count_kept(m.tx(), owner, most).await? > limit
+            {
                 return Err(Refusal::ExportTooLarge { limit }.into());
             }
         }

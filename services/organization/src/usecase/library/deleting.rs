@@ -1,4 +1,5 @@
-//! Deleting an item, and what stands under it.
+//! Deleting an item, and what stands under it: at once where it is not much; otherwise it is gone at once, and erased by a job
+//! (`erasing.rs`).
 
 use std::collections::BTreeSet;
 
@@ -12,11 +13,12 @@ use super::super::Organization;
 use super::ItemDeletion;
 use super::access::Visitor;
 use super::contents::detach;
+use super::erasing::Erasure;
 use crate::Error;
-use crate::domain::item::MAX_TOUCHED;
+use crate::domain::item::{MAX_TOUCHED, Root};
 use crate::domain::{Refusal, etag, item};
 use crate::store::items::{self, ItemKey};
-use crate::store::libraries;
+use crate::store::{erasures, libraries};
 
 impl Organization {
     /// Deletes an item, with everything under it when that is asked for.
@@ -36,20 +38,30 @@ impl Organization {
         let taken = libraries::lock(m.tx(), found.owner).await?;
         let row = items::by_id(m.tx(), found.owner, found.id).await?.ok_or(Refusal::ItemNotFound)?;
         let under = under(m.tx(), row.owner, vec![row.id]).await?;
+        let many = under.len() >= MAX_TOUCHED as usize;
         if let Visitor::User(user, role) = visitor {
+            // Of many the first are known only.
+            let another = if many && wanted.with_children && item::only_own(role) {
+                items::another_maker(m.tx(), row.owner, row.id, user).await?
+            } else {
+                None
+            };
             let makers = under.iter().map(|key| key.created_by).filter(|_| wanted.with_children);
-            item::delete(user, role, makers.chain([row.created_by]))?;
+            item::delete(user, role, makers.chain(another).chain([row.created_by]))?;
         }
         etag::demand(&wanted.etag, row.version)?;
         if !under.is_empty() && !wanted.with_children {
             return Err(Refusal::ItemHasChildren.into());
         }
-        if under.len() >= MAX_TOUCHED as usize {
-            return Err(Refusal::TooManyItems { limit: MAX_TOUCHED }.into());
-        }
         let all = under.iter().map(|key| (key.id, key.bytes)).chain([(row.id, row.bytes)]).collect::<Vec<_>>();
-        let now = m.now();
-        self.remove_items(m.tx(), row.owner, taken, &all, now).await?;
+        let ids: Vec<ItemId> = all.iter().map(|(id, _)| *id).collect();
+        // What stands on something that is still to be erased goes after that.
+        if many || erasures::is_under(m.tx(), row.owner, &ids).await? {
+            self.erase_later(m, Erasure { owner: row.owner, root: Root::Item(row.id) }).await?;
+        } else {
+            let now = m.now();
+            self.remove_items(m.tx(), row.owner, taken, &all, now).await?;
+        }
         Ok(Done::New((), Vec::new()))
     }
 
@@ -66,13 +78,14 @@ impl Organization {
         let ids: Vec<ItemId> = gone.iter().map(|(id, _)| *id).collect();
         let freed = freed.saturating_add(detach(tx, owner, &ids, now).await?);
         items::delete(tx, owner, &ids).await?;
+        erasures::forget_items(tx, owner, &ids).await?;
         let left = item::within(self.0.config.library.quota, taken, freed.saturating_neg())?;
         Ok(libraries::set(tx, owner, left).await?)
     }
 }
 
-/// Everything under these items, over all levels, those that stand right under them first; one more than [`MAX_TOUCHED`]
-/// when there are more.
+/// Everything under these items, which are not being erased, over all levels, those that stand right under them first; one more
+/// than [`MAX_TOUCHED`] when there are more.
 pub(super) async fn under(tx: &mut Tx, owner: OwnerId, of: Vec<ItemId>) -> Result<Vec<ItemKey>, Error> {
     let limit = MAX_TOUCHED as usize + 1;
     let mut seen: BTreeSet<ItemId> = of.iter().copied().collect();

@@ -1,8 +1,8 @@
 //! Libraries: items of kinds, with documents in which some fields are secret.
 //!
 //! A user works in the token's own context. A service of the product's works for any owner, and names the member for whom
-//! it writes. Whoever changes a library holds the lock on its row, so that what stands under what, and what is left of the
-//! quota, cannot change in between.
+//! it writes. Whoever changes a library holds the lock on its row, so that what stands under what, what is left of the quota, and
+//! what is being erased cannot change in between.
 
 mod access;
 mod changing;
@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 use crate::domain::name::Name;
 
 pub use downloading::Download;
+pub use erasing::{ERASURE, Erasure};
 pub(super) use reading::portion;
 pub use secrets::Revealed;
 pub use uploading::UploadStart;

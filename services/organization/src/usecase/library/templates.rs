@@ -6,8 +6,9 @@ use bursar_rpc::{Mutation, Problem};
 use super::super::Organization;
 use super::Children;
 use super::copying::{Target, chosen};
+use super::erasing::Erasure;
 use crate::Error;
-use crate::domain::item::MAX_TOUCHED;
+use crate::domain::item::{MAX_TOUCHED, Root};
 use crate::domain::kind::PROJECT_TEMPLATE;
 use crate::domain::{Refusal, item};
 use crate::store::items::{self, By};
@@ -29,7 +30,7 @@ impl Organization {
             let what = format!("must be a {PROJECT_TEMPLATE}; it is a {}", row.kind);
             return Err(Problem::invalid_field("template_item", what).into());
         }
-        // The template counts, though it stays where it is: with what stands under it, it can be deleted whole.
+        // The template counts, though it stays where it is: so many can be copied with it elsewhere.
         let children = chosen(m.tx(), &row, &Children::All, MAX_TOUCHED - 1).await?;
         let target = Target { owner, parent: None, project: Some(project), created_by };
         let copied = self.copy_all(m, owner, &children, &target).await?;
@@ -37,7 +38,7 @@ impl Organization {
         Ok(())
     }
 
-    /// Removes everything that belongs to a project, whoever made it.
+    /// Removes everything that belongs to a project, whoever made it: at once where it is not much, and otherwise by a job.
     pub(in crate::usecase) async fn empty_project(
         &self,
         m: &mut Mutation,
@@ -52,7 +53,7 @@ impl Organization {
         let limit = i64::from(MAX_TOUCHED) + 1;
         let keys = items::keys(m.tx(), owner, &By::Project(project), None, limit).await?;
         if keys.len() > MAX_TOUCHED as usize {
-            return Err(Refusal::TooManyItems { limit: MAX_TOUCHED }.into());
+            return self.erase_later(m, Erasure { owner, root: Root::Project(project) }).await;
         }
         let all: Vec<_> = keys.iter().map(|key| (key.id, key.bytes)).collect();
         let now = m.now();
