@@ -233,7 +233,7 @@ async fn fill(world: &World, at_work: &Person, organization: &str) {
 }
 
 /// Makes so many of one row, by numbering the ends of their ids.
-fn many(table: &str, (columns, values): (&str, &str), count: i64) -> String {
+pub(crate) fn many(table: &str, (columns, values): (&str, &str), count: i64) -> String {
     format!(
         "INSERT INTO {table} (id, {columns}) \
          SELECT substr(it.id, 1, length(it.id) - 8) || substr(CAST(100000000 + n.n AS TEXT), 2), {values} \
