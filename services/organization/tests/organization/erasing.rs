@@ -18,8 +18,8 @@ use crate::contents::{collected, download, start, upload};
 use crate::copying::{copy, to};
 use crate::exporting::export;
 use crate::library::{create, delete, document, get, item, list, update};
-use crate::purging::killed_after;
-use crate::world::{Who, World, until};
+use crate::purging::{due, killed_after, purge_of};
+use crate::world::{Who, World, delete as dissolve, until};
 
 /// More than one call erases.
 const MANY: i64 = 2_500;
@@ -357,6 +357,24 @@ bursar_testkit::engines! {
         }
         assert!(found.len() > 3, "it was killed with everything, some and nothing left: {found:?}");
         assert_eq!(stored(&world, &acme).await, before);
+    }
+
+    async fn a_purge_takes_along_what_is_being_erased(db: TestDb) {
+        let world = world(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await;
+        let client = world.acting(&ada, &acme.id).client;
+        let agent = create(&client, item(&acme.id, "agent", "Agent")).await.expect("made");
+        let chat = under(&client, &agent, "chat", "Chat").await.expect("made");
+        multiply(&world, &chat, 250).await;
+        let erasure = mark(&world, &agent).await;
+        dissolve(&ada, &acme).await.expect("deleted");
+        let organization = world.at_rest().await;
+        assert!(matches!(organization.purge(purge_of(&acme), due(&world)).await, Ok(false)));
+        assert_eq!(stored(&world, &acme.id).await, [0_i64, 0, 0, 0]);
+        // The job finds nothing to do.
+        assert!(matches!(organization.erase_deleted(erasure, due(&world)).await, Ok(false)));
+        assert_eq!(stored(&world, &acme.id).await, [0_i64, 0, 0, 0]);
     }
 
     async fn nothing_comes_under_what_is_deleted_meanwhile(db: TestDb) {

@@ -90,7 +90,7 @@ impl Organization {
 
 /// Some of what belongs to something, so low that nothing stands under any of it; nothing when nothing is left.
 async fn lowest(tx: &mut Tx, owner: OwnerId, root: Root) -> Result<Vec<ItemKey>, Error> {
-    let mut level = match root {
+    let mut level: Vec<ItemKey> = match root {
         Root::Item(id) => items::key(tx, owner, id).await?.into_iter().collect(),
         Root::Project(id) => items::keys(tx, owner, &By::Project(id), None, PORTION).await?,
     };
