@@ -34,6 +34,7 @@ use super::invoice::Bill;
 use super::paid_lot::PaidLot;
 use super::refusal::Inconsistent;
 use super::scope::Scope;
+use super::subscription::Subscription;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $flaw:literal: $($(#[$each:meta])* $word:ident = $text:literal,)*) => {
@@ -420,6 +421,13 @@ impl Payment {
     /// How much may still be refunded: what a dispute has taken, or may take, is not given back a second time.
     pub fn refundable(&self) -> Price {
         self.amount.checked_sub(self.taken()).unwrap_or_else(|_| Price::zero(self.amount.currency()))
+    }
+
+    /// Whether it is for the period that its owner's subscription is in, on the terms that this is on.
+    pub fn is_for_month_of(&self, of: &Subscription) -> bool {
+        let Bought::Renewal { subscription, plan, credits, period } = &self.bought else { return false };
+        (self.owner, *subscription, *period) == (of.owner, of.id, of.month.number)
+            && (plan, *credits, self.net()) == (&of.plan, of.credits, of.price)
     }
 
     /// Whether what was bought is to be delivered now.

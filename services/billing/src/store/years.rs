@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, PaymentId, SubscriptionId};
+use bursar_time::Timestamp;
 
 use super::contracts::features;
 use super::included::included;
@@ -22,6 +23,11 @@ const ADVANCE: &str = "UPDATE subscriptions SET period_number = $5, period_start
 const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \
      FROM unnest($1::text[], $2::text[], $3::text[]) AS r (owner, id, months) WHERE p.owner = r.owner AND p.id = r.id";
 
+/// Of a payment that is there, and was not given up or delivered since it was locked.
+const DELIVER_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET lot_id = r.lot, invoice_id = r.invoice, fulfilled_at = r.fulfilled \
+     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) AS r (owner, id, lot, invoice, fulfilled) \
+     WHERE p.owner = r.owner AND p.id = r.id AND p.state = 'PAID' AND p.fulfilled_at IS NULL AND p.returned = 0";
+
 const CHANGED_POSTGRES: &str = "SELECT subscription_id, id, period FROM payments WHERE owner = ANY ($1::text[]) \
      AND subscription_id = ANY ($2::text[]) AND change IS NOT NULL AND fulfilled_at IS NOT NULL";
 
@@ -31,9 +37,10 @@ const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscr
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 4] = [
+pub(super) const STATEMENTS: [(&str, &str); 5] = [
     ("ADVANCE", ADVANCE),
     ("NOTE_MONTHS_POSTGRES", NOTE_MONTHS_POSTGRES),
+    ("DELIVER_MONTHS_POSTGRES", DELIVER_MONTHS_POSTGRES),
     ("CHANGED_POSTGRES", CHANGED_POSTGRES),
     ("CHANGES_SINCE", CHANGES_SINCE),
 ];
@@ -69,6 +76,29 @@ pub(crate) async fn note_months(tx: &mut Tx, of: &[Payment]) -> Result<(), DbErr
         .bind(of.iter().map(payments::months).collect::<Result<Vec<_>, _>>()?);
     let rows = query.execute(&mut **t).await?.rows_affected();
     if usize::try_from(rows) == Ok(of.len()) { Ok(()) } else { Err(unreadable("a payment that is locked is missing")) }
+}
+
+/// Writes that the months which these payments are for have begun, nothing else of which has changed. Returns of how many that was
+/// not so yet: where that is not all of them, drop the transaction.
+pub(crate) async fn deliver_months(tx: &mut Tx, of: &[Payment]) -> Result<usize, DbError> {
+    if of.is_empty() {
+        return Ok(0);
+    }
+    let Tx::Postgres(t) = tx else {
+        // On SQLite whoever writes is alone.
+        for payment in of {
+            payments::update(tx, payment).await?;
+        }
+        return Ok(of.len());
+    };
+    let query = sqlx::query(DELIVER_MONTHS_POSTGRES)
+        .bind(column(of, |it| it.owner.to_string()))
+        .bind(column(of, |it| it.id.to_string()))
+        .bind(column(of, |it| it.lot.map(|id| id.to_string())))
+        .bind(column(of, |it| it.invoice.map(|id| id.to_string())))
+        .bind(column(of, |it| it.fulfilled_at.map(Timestamp::as_micros)));
+    let rows = query.execute(&mut **t).await?.rows_affected();
+    usize::try_from(rows).map_err(unreadable)
 }
 
 /// The payments with which these subscriptions, each with who has paid for its year, were changed since that began: these have

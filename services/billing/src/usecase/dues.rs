@@ -8,7 +8,7 @@ use bursar_time::Timestamp;
 use super::cashier::{Attempt, Beginning, Cashier, note};
 use crate::domain::{Bill, Bought, Country, Payment, SeatsPart, Subscription};
 use crate::error::Error;
-use crate::payment::{PaymentMethod, Settlement, Thing, thing};
+use crate::payment::{INVOICE, PaymentMethod, Settlement, Thing, thing};
 use crate::store::payments;
 
 /// Who begins what nobody asked for.
@@ -111,6 +111,12 @@ fn beginning(from: &Subscription, thing: Thing) -> Beginning {
         tried_before: 0,
         started_by: PROGRAM.to_owned(),
     }
+}
+
+/// Whether a provider has to be asked for the money of a subscription's next month: not for what is paid for with its year, costs
+/// nothing, or is paid by invoice.
+pub(super) fn asks_provider(from: &Subscription) -> bool {
+    !from.is_next_paid() && !from.next_terms().price.is_zero() && from.next_method() != INVOICE
 }
 
 /// What the next month of a subscription is as something to be paid.

@@ -73,7 +73,7 @@ impl Cashier {
     /// Begins the month that a payment is for, on the terms that were planned for it: by these it must have been paid, or it
     /// goes back, and the month is asked for anew. `None`: it begins later, and its payment waits for that (`renewals/ahead.rs`).
     async fn deliver_month(&self, tx: &mut Tx, payment: &Payment, now: Timestamp) -> Result<Option<Delivered>, Error> {
-        let Bought::Renewal { subscription, plan, credits, period } = &payment.bought else {
+        let Bought::Renewal { subscription, period, .. } = &payment.bought else {
             return Err(Error::Failed);
         };
         let live = subscriptions::live(tx, payment.owner).await?;
@@ -83,9 +83,8 @@ impl Cashier {
             return Ok(None);
         }
         let renewed = due.renewed(payment.id.to_string());
-        let agreed = (&renewed.plan, renewed.credits, renewed.price) == (plan, *credits, payment.net());
         // What is paid for is not paid a second time, and what ends with it not at all.
-        if !agreed || due.is_next_paid() || due.cancel_at_period_end {
+        if !payment.is_for_month_of(&renewed) || due.is_next_paid() || due.cancel_at_period_end {
             return Err(Error::NothingToRenew);
         }
         // Payments' rows are locked first.

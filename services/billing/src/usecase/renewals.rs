@@ -23,7 +23,8 @@
 //!
 //! Most months are ordinary, and are begun many at a time (`renewals/batches.rs`), by every replica at once ([`help`]); one
 //! replica at a time does the round, which looks after everything else, too. Where the provider takes its time, months are
-//! paid for up to an hour before they begin (`renewals/ahead.rs`).
+//! paid for up to an hour before they begin (`renewals/ahead.rs`), and then begin together with the others: by itself goes what
+//! its provider has to be asked for at the boundary.
 //!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
 
@@ -471,6 +472,8 @@ async fn end(subscriptions: &SubscriptionUseCases, mut tx: Tx, from: &Subscripti
 
 #[cfg(test)]
 mod many;
+#[cfg(test)]
+mod paid;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

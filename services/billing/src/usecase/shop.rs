@@ -11,6 +11,7 @@ use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Answer, Asked, AuthMethods, Call, Caller, Mutations, Permission, UserCaller};
 use bursar_secret::{Entropy, Secret};
+use bursar_testkit::stripe::{self, FakeStripe};
 use bursar_testkit::{TestDb, at, credits, id};
 use bursar_time::{Clock, Monotonic};
 use sqlx::Row;
@@ -38,8 +39,8 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::{Batcher, Job, RulesHandle, RulesSource};
-use crate::payment::Payments;
-use crate::payment::stripe::{Account, Stripe};
+use crate::payment::stripe::{Account, Stripe, token};
+use crate::payment::{Payments, ToSave};
 use crate::store::{MIGRATIONS, accounts, lots};
 
 /// The use cases under test and what they stand on.
@@ -348,7 +349,24 @@ impl Shop {
 
     /// From now on the provider can be asked for nothing.
     pub(super) fn fails(&mut self) {
-        let (url, key, timeout) = ("http://127.0.0.1:1".to_owned(), "sk_test_none", Duration::from_secs(1));
+        self.asks("http://127.0.0.1:1".to_owned(), "sk_test_none", Duration::from_secs(1));
+    }
+
+    /// From now on subscriptions are paid at a fake of Stripe, with the default of each of these people, who save a card there.
+    pub(super) async fn pays_at(&mut self, fake: &FakeStripe, owners: impl Iterator<Item = OwnerId>) {
+        self.asks(fake.url(), FakeStripe::KEY, Duration::from_secs(10));
+        let payments = self.subscriptions.till.payments.clone();
+        for (n, owner) in (1..).zip(owners) {
+            let new = ToSave { id: id(n), owner, by: "usr" };
+            let setup = payments.begin_setup(new, "https://example.com/done", self.clock.now()).await.unwrap();
+            let method = fake.enters(&setup.action.url, stripe::Card::Good);
+            let entered = fake.object(&method).unwrap();
+            self.saves(owner, &token(entered["customer"].as_str().unwrap(), &method).unwrap()).await;
+        }
+        self.pays_with("").await;
+    }
+
+    fn asks(&mut self, url: String, key: &str, timeout: Duration) {
         let return_url = "https://example.com/back".to_owned();
         let account = Account { url, key: Secret::from(key), timeout, return_url };
         let payments = Payments::Stripe(Arc::new(Stripe::new(account).unwrap()));

@@ -6,7 +6,8 @@
 //! subscription meanwhile, or has it on other terms, gets the money back at once; who cancels it with its period at the boundary,
 //! as it may be resumed until then.
 //!
-//! A month is asked for ahead once. Whatever could not be asked is the boundary's.
+//! A month is asked for ahead once. Whatever could not be asked is the boundary's. There all that are paid for begin together
+//! (`batches.rs`).
 
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use super::{ENOUGH, PAGE, waits};
 use crate::domain::{Subscription, SubscriptionState};
 use crate::error::Error;
 use crate::store::{contracts, payments, subscriptions};
-use crate::usecase::dues::thing_after;
+use crate::usecase::dues::{asks_provider, thing_after};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 
 /// How long before a month begins it is asked for.
@@ -53,9 +54,10 @@ pub(crate) async fn pay(of: &SubscriptionUseCases) -> Result<bool, Error> {
     }
 }
 
-/// Whether its next month begins soon, as things stand, and is not paid for with its year.
+/// Whether its next month begins soon, as things stand, and a provider has to be asked for it: what nobody has to wait for is its
+/// boundary's.
 fn is_to_be_paid(it: &Subscription, now: Timestamp) -> bool {
-    it.state == SubscriptionState::Active && !it.cancel_at_period_end && !it.is_next_paid() && it.month.end > now
+    it.state == SubscriptionState::Active && !it.cancel_at_period_end && asks_provider(it) && it.month.end > now
 }
 
 async fn ask(of: &SubscriptionUseCases, from: &Subscription, until: Instant) {

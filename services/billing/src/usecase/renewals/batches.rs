@@ -1,10 +1,11 @@
 //! Many months in one transaction: what a turn of the month consists of, when everybody's is at once.
 //!
-//! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
-//! that its provider settles at once; or one whose next month is paid for with its year, of which nothing was taken back, and
-//! with what that was changed to since; and of whose months nothing rolls over and none is granted before its payment, which are looked up among
-//! one account's lots (`usecase/rollovers.rs`, `usecase/grace.rs`). It locks the subscriptions (those that somebody else has locked are being renewed there),
-//! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
+//! A batch takes what is ordinary: an active subscription one period behind, for whose next month no provider has to be asked for
+//! money that takes its time. Nobody has tried to pay that month yet, and it is settled at once; or it was paid for in the hour before
+//! it began (`renewals/ahead.rs`), or with its year and what that was changed to since, and nothing of that was taken back. And of
+//! whose months nothing rolls over and none is granted before its payment, which are looked up among one account's lots
+//! (`usecase/rollovers.rs`, `usecase/grace.rs`). It locks the subscriptions (those that somebody else has locked are being renewed
+//! there), then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
 //! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
 //! what the path of one month leaves; everything else (`rest`) goes that path, with whatever it takes.
 //!
@@ -13,7 +14,9 @@
 //! | each month once | the claim, the subscription's period in the `UPDATE`, the payment's unique thing and attempt, the grant's name |
 //! | one account spoils nobody's month | a batch that fails is halved; what fails alone goes the path of one month, and is told of there |
 //! | nobody waits for long | [`MOST`] months a transaction; a charge meanwhile waits for the accounts' locks, as for any batch |
-//! | no deadlock is anybody else's fault | payments are locked before subscriptions everywhere else: a batch that has to wait for one gives up in a moment, and is halved; a year's payment it takes only where nobody has it |
+//! | no deadlock is anybody else's fault | payments are locked before subscriptions everywhere else: a batch that has to wait for one gives up in a moment, and is halved; a payment that is there it takes only where nobody has it |
+//!
+//! That is so whichever provider there is: what a provider has to be asked for goes the path of one.
 //!
 //! Not where tables are distributed by owner, or where nothing is combined: there every month has transactions of its own.
 
@@ -28,7 +31,7 @@ use bursar_time::Timestamp;
 use super::super::asking::{payer_among, token_of};
 use super::super::bills::issued as told_of;
 use super::super::cashier::note;
-use super::super::dues::thing_after;
+use super::super::dues::{asks_provider, thing_after};
 use super::super::fulfilment::keep_alerts;
 use super::super::invoices::{Draft, during};
 use super::super::orders::Till;
@@ -39,7 +42,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::payment::{PaymentMethod, ToPay};
+use crate::payment::{PaymentMethod, Thing, ToPay};
 use crate::store::{contracts, methods, payments, settings, subscriptions as stored, years};
 
 /// How many months one transaction begins at most: for as long as that takes their accounts are locked.
@@ -68,14 +71,39 @@ struct Made {
     taken: Vec<Subscription>,
 }
 
+/// When a month is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// With its year.
+    WithYear,
+    /// In the hour before it begins: the payment is written down, and nothing is delivered for it yet.
+    Ahead,
+    /// As it begins.
+    Now,
+}
+
 /// A month that is to begin.
 struct Next {
     from: Subscription,
     renewed: Subscription,
     /// What it is, or was, paid with, and what grants what each of these has paid for.
     paid: Vec<(Payment, Request)>,
-    /// It was paid for with its year.
-    before: bool,
+    when: When,
+}
+
+/// What can begin, by when it is paid for.
+#[derive(Default)]
+struct Ready {
+    with_year: Vec<Subscription>,
+    ahead: Vec<(Subscription, PaymentId)>,
+    now: Vec<Subscription>,
+}
+
+impl Ready {
+    fn owners(&self) -> Vec<OwnerId> {
+        let ahead = self.ahead.iter().map(|(it, _)| it.owner);
+        self.with_year.iter().chain(&self.now).map(|it| it.owner).chain(ahead).collect()
+    }
 }
 
 impl Next {
@@ -91,12 +119,11 @@ type Lots = Vec<Option<(LotId, Credits)>>;
 /// Months that are granted.
 type Granted = Vec<(Next, Lots)>;
 
-/// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once, and nothing of
-/// the month before rolls over into it, nor is it granted before its payment.
+/// Whether a month can be begun together with others, by what the subscription says: nothing of the month before rolls over into it,
+/// nor is it granted before its payment. What is known of its payment is looked up together with others' ([`apart`]).
 pub(super) fn is_ordinary(it: &Subscription, till: &Till) -> bool {
     let (clock, now) = (&till.clock, till.clock.now());
     it.state == SubscriptionState::Active
-        && (it.is_next_paid() || till.payments.pays_at_once())
         && it.is_due(now)
         && !it.cancel_at_period_end
         && it.rollover.is_none()
@@ -119,6 +146,8 @@ pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscri
     let agreed: HashSet<_> = contracts::due(&mut till.db.read().await?, till.clock.now()).await?.into_iter().collect();
     let (alone, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|it| agreed.contains(&it.owner));
     batched.rest.extend(alone);
+    let (due, asked_for) = apart(till, due).await?;
+    batched.rest.extend(asked_for);
     let mut parts = vec![due];
     while let Some(mut part) = parts.pop() {
         if part.len() > MOST {
@@ -146,6 +175,21 @@ pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscri
         }
     }
     Ok(batched)
+}
+
+/// Those that no provider has to be asked for, and the others, for each of which somebody waits by itself: so nothing is locked for
+/// them. Where a provider settles at once, nobody waits for any.
+async fn apart(till: &Till, due: Vec<Subscription>) -> Result<(Vec<Subscription>, Vec<Subscription>), Error> {
+    if till.payments.pays_at_once() {
+        return Ok((due, Vec::new()));
+    }
+    let asks: Vec<Thing> = due.iter().filter(|it| asks_provider(it)).map(thing_after).collect();
+    if asks.is_empty() {
+        return Ok((due, Vec::new()));
+    }
+    let last = payments::last_attempts(&mut till.db.read().await?, &asks).await?;
+    let paid: HashSet<Thing> = last.iter().filter(|it| it.is_to_be_fulfilled()).map(|it| it.thing).collect();
+    Ok(due.into_iter().partition(|it| !asks_provider(it) || paid.contains(&thing_after(it))))
 }
 
 /// One transaction. What it had locked is let go of before anything is tried again, which would find it locked.
@@ -180,12 +224,14 @@ async fn attempt(
     let mine: HashSet<_> = claimed.iter().map(|it| it.id).collect();
     let taken = due.iter().filter(|it| !mine.contains(&it.id)).cloned().collect();
     let claimed = claimed.into_iter().filter(|it| still.get(&it.id) == Some(&it.month.number)).collect();
-    let (next, mut rest, accounts) = prepare(subscriptions, tx, claimed).await?;
-    let settings = settings::of_owners(tx, &owners_of(&next)).await?;
-    let (before, next): (Vec<_>, Vec<_>) = next.into_iter().partition(Subscription::is_next_paid);
-    let (mut paid, others) = paid_before(subscriptions, tx, before).await?;
+    let (ready, mut rest, accounts) = prepare(subscriptions, tx, claimed).await?;
+    let settings = settings::of_owners(tx, &ready.owners()).await?;
+    let (mut paid, others) = paid_before(subscriptions, tx, ready.with_year).await?;
     rest.extend(others);
-    let (more, unpaid) = pay(subscriptions, tx, next, &settings).await?;
+    let (more, others) = paid_ahead(subscriptions, tx, ready.ahead).await?;
+    paid.extend(more);
+    rest.extend(others);
+    let (more, unpaid) = pay(subscriptions, tx, ready.now, &settings).await?;
     paid.extend(more);
     rest.extend(unpaid);
     if paid.is_empty() {
@@ -237,16 +283,24 @@ async fn prepare(
     subscriptions: &SubscriptionUseCases,
     tx: &mut Tx,
     claimed: Vec<Subscription>,
-) -> Result<(Vec<Subscription>, Vec<Subscription>, BTreeMap<OwnerId, Account>), Error> {
+) -> Result<(Ready, Vec<Subscription>, BTreeMap<OwnerId, Account>), Error> {
     let till = &subscriptions.till;
     let (ordinary, mut rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|it| is_ordinary(it, till));
     let may = till.sells_to_these(tx, &owners_of(&ordinary)).await?;
-    let things: Vec<_> = ordinary.iter().map(thing_after).collect();
-    let tried = payments::tried(tx, &things).await?;
-    let (next, others): (Vec<_>, Vec<_>) =
-        ordinary.into_iter().partition(|it| may.contains_key(&it.owner) && !tried.contains(thing_after(it).as_slice()));
-    rest.extend(others);
-    Ok((next, rest, may))
+    let things: Vec<Thing> = ordinary.iter().map(thing_after).collect();
+    let last = payments::last_attempts(tx, &things).await?.into_iter();
+    let last: HashMap<Thing, Payment> = last.map(|it| (it.thing, it)).collect();
+    let mut ready = Ready::default();
+    for it in ordinary {
+        match last.get(&thing_after(&it)) {
+            _ if !may.contains_key(&it.owner) => rest.push(it),
+            None if it.is_next_paid() => ready.with_year.push(it),
+            None => ready.now.push(it),
+            Some(paid) if paid.is_to_be_fulfilled() && !it.is_next_paid() => ready.ahead.push((it, paid.id)),
+            Some(_) => rest.push(it),
+        }
+    }
+    Ok((ready, rest, may))
 }
 
 /// Months of years, with what was paid for these, locked; and those of which something was taken back, which somebody else has
@@ -276,7 +330,34 @@ async fn paid_before(
             continue;
         };
         let payments = subscriptions.cashier.paid_month(&renewed, payments)?;
-        paid.push(Next { from, renewed, paid: payments, before: true });
+        paid.push(Next { from, renewed, paid: payments, when: When::WithYear });
+    }
+    Ok((paid, rest))
+}
+
+/// Months that were paid for before they begin, with what was paid for each, locked; and those whose payment somebody else has in
+/// work, or something was taken back of, or was made on other terms than they are to begin on.
+async fn paid_ahead(
+    subscriptions: &SubscriptionUseCases,
+    tx: &mut Tx,
+    due: Vec<(Subscription, PaymentId)>,
+) -> Result<(Vec<Next>, Vec<Subscription>), Error> {
+    let ids: Vec<_> = due.iter().map(|(_, id)| *id).collect();
+    let locked = if ids.is_empty() { Vec::new() } else { payments::lock_free(tx, &ids).await? };
+    let mut locked: HashMap<_, _> = locked.into_iter().map(|it| (it.id, it)).collect();
+    let (mut paid, mut rest) = (Vec::with_capacity(due.len()), Vec::new());
+    for (from, id) in due {
+        let renewed = from.renewed(id.to_string());
+        // One of an earlier program has no bill, and what is given back has a document of its own.
+        let begins = |it: &Payment| {
+            it.is_to_be_fulfilled() && it.taken().is_zero() && it.bill.is_some() && it.is_for_month_of(&renewed)
+        };
+        let Some(payment) = locked.remove(&id).filter(begins) else {
+            rest.push(from);
+            continue;
+        };
+        let request = subscriptions.cashier.allowance(&renewed, Some(id))?;
+        paid.push(Next { from, renewed, paid: vec![(payment, request)], when: When::Ahead });
     }
     Ok((paid, rest))
 }
@@ -322,7 +403,7 @@ async fn pay(
         }
         let renewed = from.renewed(payment.id.to_string());
         let request = cashier.allowance(&renewed, Some(payment.id))?;
-        paid.push(Next { from, renewed, paid: vec![(payment, request)], before: false });
+        paid.push(Next { from, renewed, paid: vec![(payment, request)], when: When::Now });
     }
     Ok((paid, rest))
 }
@@ -357,30 +438,33 @@ async fn write(
         let bill = during(payment.bill.clone()?, &it.renewed.paid_period());
         Some(Draft { owner: it.from.owner, bill, payment: payment.id, at: now })
     };
-    let new = granted.iter().filter(|(it, _)| !it.before);
+    let new = granted.iter().filter(|(it, _)| it.when != When::WithYear);
     let drafts = new.map(draft).collect::<Option<Vec<_>>>().ok_or(Error::Failed)?;
     let mut issued = cashier.till.invoices.issue_all(tx, drafts, settings).await?.into_iter();
     let (mut begun, mut events) = (Vec::with_capacity(granted.len()), Vec::new());
-    let (mut paid, mut years) = (Vec::new(), Vec::new());
+    let (mut paid, mut ahead, mut years) = (Vec::new(), Vec::new(), Vec::new());
     let sold = subscriptions.catalog.current();
     for (it, lots) in granted {
         if it.renewed.terms() != it.from.terms() {
             events.push(changed(&it.renewed, &sold));
         }
         for ((mut payment, _), lot) in it.paid.into_iter().zip(lots) {
-            if it.before {
+            if it.when == When::WithYear {
                 payment.months.extend(lot.map(|(lot, credits)| PaidLot::new(it.renewed.owner, lot, credits)));
                 years.push(payment);
-            } else {
-                let (lot, invoice) = (lot.map(|(lot, _)| lot), issued.next().ok_or(Error::Failed)?.id);
-                events.push(told_of(it.from.owner, invoice));
-                paid.push(Payment { lot, invoice: Some(invoice.id), fulfilled_at: Some(now), ..payment });
+                continue;
             }
+            let (lot, invoice) = (lot.map(|(lot, _)| lot), issued.next().ok_or(Error::Failed)?.id);
+            events.push(told_of(it.from.owner, invoice));
+            let delivered = Payment { lot, invoice: Some(invoice.id), fulfilled_at: Some(now), ..payment };
+            let whose = if it.when == When::Ahead { &mut ahead } else { &mut paid };
+            whose.push(delivered);
         }
         begun.push(it.renewed);
     }
     years::note_months(tx, &years).await?;
-    if payments::insert_renewals(tx, &paid).await? != paid.len() {
+    let delivered = years::deliver_months(tx, &ahead).await?;
+    if delivered != ahead.len() || payments::insert_renewals(tx, &paid).await? != paid.len() {
         // Somebody who spends has begun to pay one of them meanwhile.
         return Err(Error::NothingToRenew);
     }

@@ -16,11 +16,11 @@ use crate::store::{accounts, invoices, payments, settings, subscriptions as stor
 use crate::usecase::renewals::Round;
 use crate::usecase::shop::Shop;
 
-const JANUARY_31: &str = "2026-01-31T10:00:00Z";
-const FEBRUARY_28: &str = "2026-02-28T10:00:00Z";
+pub(super) const JANUARY_31: &str = "2026-01-31T10:00:00Z";
+pub(super) const FEBRUARY_28: &str = "2026-02-28T10:00:00Z";
 
 /// People with one month each.
-async fn crowd(db: &TestDb, people: u64) -> Shop {
+pub(super) async fn crowd(db: &TestDb, people: u64) -> Shop {
     let shop = Shop::open(db, JANUARY_31).await;
     for n in 1..=people {
         shop.subscribe(personal(n), "business", "sandbox_ok", "").await.unwrap();
@@ -38,7 +38,7 @@ async fn round(shop: &Shop) -> Round {
 }
 
 /// Each of these people has had so many months, each paid, granted and invoiced once.
-async fn assert_months(shop: &Shop, people: impl Iterator<Item = u64>, months: usize) {
+pub(super) async fn assert_months(shop: &Shop, people: impl Iterator<Item = u64>, months: usize) {
     for owner in people.map(personal) {
         let mut tx = shop.db.read().await.unwrap();
         let paid = payments::page(&mut tx, owner, None, 1_000).await.unwrap();
