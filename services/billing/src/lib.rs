@@ -223,7 +223,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         subscriptions: subscriptions.clone(),
         purchases,
         payments,
-        settings: SettingsUseCases::beside(&subscriptions),
+        settings: SettingsUseCases::beside(&subscriptions, (&rules, &costly)),
         invoices: InvoiceUseCases { db: db.clone(), look: look(&config)?, costly: costly.clone() },
         limits: LimitUseCases::beside(&subscriptions, (&rules, &costly), config.max_limits),
         accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules, costly: costly.clone() },

@@ -16,7 +16,7 @@ use crate::domain::{Limit, LimitMode, LimitSet, LimitSubject, LimitWindow, Perce
 const PUT: &str = "INSERT INTO limits (owner, id, subject, span, mode, amount, alerts, zone, set_at, set_by)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
      ON CONFLICT (owner, subject, span, mode) DO UPDATE SET amount = excluded.amount, alerts = excluded.alerts, zone = excluded.zone, set_at = excluded.set_at, set_by = excluded.set_by";
-/// The other limits' days and months begin where those of one that is set do.
+/// The days and months of all limits begin where the account's do.
 const MOVE: &str = "UPDATE limits SET zone = $2 WHERE owner = $1 AND zone <> $2";
 const DELETE: &str = "DELETE FROM limits WHERE owner = $1 AND id = $2";
 const DELETE_ALL: &str = "DELETE FROM limits WHERE owner = $1";
@@ -199,6 +199,11 @@ pub(crate) async fn put(
     on!(tx, c => sqlx::query(PUT).bind(keys::owner(owner)).bind(keys::uuid(limit.id)).bind(subject)
         .bind(window(limit.window)).bind(mode).bind(limit.amount).bind(alerts(limit)).bind(zone.name()).bind(now).bind(by)
         .execute(c).await?.rows_affected());
+    move_to(tx, owner, zone).await
+}
+
+/// Has the days and months of all limits of an account that is locked begin as in `zone` from now on.
+pub(crate) async fn move_to(tx: &mut Tx, owner: OwnerId, zone: &Zone) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(MOVE).bind(keys::owner(owner)).bind(zone.name()).execute(c).await?.rows_affected());
     count(tx, owner).await
 }

@@ -1,6 +1,7 @@
 //! Limits: setting, listing and deleting them. Whether one is reached is decided with the request that would reach it
 //! (`domain/limits.rs`).
 
+pub(crate) mod counting;
 pub(crate) mod reading;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use bursar_time::{Clock, Timestamp, Zone};
 
 use super::access::{Access, Allowed, patience};
 use super::catalogs::CatalogHandle;
-use super::costly::{Costly, Place};
+use super::costly::Costly;
 use super::orders::{admit, up_to_date};
 use super::subjects;
 use super::subscriptions::SubscriptionUseCases;
@@ -28,10 +29,11 @@ use crate::domain::{
 use crate::error::Error;
 use crate::lane::{RulesHandle, view_with_limits};
 use crate::store::{accounts, limits, settings};
+use counting::Counting;
 use reading::Reading;
 
-/// How often the account is locked at most until so little is left to be read that the limit is set.
-const ATTEMPTS: usize = 4;
+/// How often the account is locked at most until so little is left to be read that what is asked for is done.
+pub(super) const ATTEMPTS: usize = 4;
 
 /// Limits.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ pub(crate) struct LimitUseCases {
     pub(crate) rules: RulesHandle,
     /// Which models there are.
     pub(crate) catalog: CatalogHandle,
-    pub(crate) costly: Costly,
+    pub(crate) counting: Counting,
     pub(crate) mutations: Mutations<Outbox>,
     /// How many an account may have.
     pub(crate) most: u32,
@@ -88,7 +90,7 @@ impl LimitUseCases {
             entropy: of.entropy.clone(),
             rules: rules.clone(),
             catalog: of.catalog.clone(),
-            costly: costly.clone(),
+            counting: Counting::beside(of, (rules, costly)),
             mutations: of.mutations.clone(),
             most,
         }
@@ -158,17 +160,9 @@ impl LimitUseCases {
         m.about(&id);
         let SetCommand { subject, window, mode, amount, alerts } = command.clone();
         limits::rearm(m.tx(), owner, (&subject, window), now).await?;
-        let asked_for = asks(&account, command, (&set, &zone), self.clock.now());
-        if !asked_for.is_empty() {
-            let begun = Reading::go_on(reading.take(), owner, asked_for, &zone);
-            let begun = reading.insert(begun);
-            if !begun.is_nearly_at(account.head.seq) {
-                return Ok(None);
-            }
-            begun.rest(m.tx(), &self.rules.current(), account.head.seq).await?;
-            if let Some(reading) = reading.take() {
-                limits::replace_use(m.tx(), owner, &reading.about(), &reading.finish()).await?;
-            }
+        let asked_for = asks(&account, Some(command), (&set, &zone), self.clock.now());
+        if !self.counting.count(m.tx(), (owner, &account), (asked_for, &zone), reading).await? {
+            return Ok(None);
         }
         let limit = Limit { id, subject, window, mode, amount, alerts };
         let by = asked.caller().actor();
@@ -199,7 +193,7 @@ impl LimitUseCases {
         let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else { return Ok(()) };
         let (set, zone) = of(&mut tx, owner).await?;
-        let asked_for = asks(&account, command, (&set, &zone), self.clock.now());
+        let asked_for = asks(&account, Some(command), (&set, &zone), self.clock.now());
         if asked_for.is_empty() {
             return Ok(());
         }
@@ -208,11 +202,7 @@ impl LimitUseCases {
             known => known?,
         }
         drop(tx);
-        let mut begun = Reading::go_on(reading.take(), owner, asked_for, &zone);
-        let (db, rules) = (self.db.clone(), self.rules.current());
-        let ahead = move |place: Place| async move { begun.ahead(&db, &rules, place).await.map(|()| begun) };
-        *reading = Some(self.costly.read(caller, owner, ahead).await?);
-        Ok(())
+        self.counting.ahead((caller, owner), (asked_for, &zone), reading).await
     }
 
     /// Who looks at an owner's limits.
@@ -285,26 +275,27 @@ async fn lock(tx: &mut Tx, owner: OwnerId) -> Result<Account, Error> {
     Ok(account)
 }
 
-/// The account's limits, whose days and months begin as the account's did when one was last set, and where they begin now.
+/// The account's limits, and where its days and months begin. Those of the limits do elsewhere if an earlier program has changed that
+/// since one was set.
 async fn of(tx: &mut Tx, owner: OwnerId) -> Result<(LimitSet, Zone), Error> {
     let zone = settings::of(tx, owner).await?.zone;
     let set = limits::of(tx, &[owner]).await?.remove(&owner);
     Ok((set.unwrap_or_else(|| LimitSet::new(Vec::new(), zone.clone())), zone))
 }
 
-/// What has to be counted for a limit: its windows, unless another limit counts them, and where days and months begin
-/// elsewhere than for the other limits, theirs. Of each that which is open at `now`, and those before it that something may
-/// still count in.
+/// What has to be counted: the windows of a limit that is set, unless another limit counts them; and where days and months are to
+/// begin elsewhere than for the limits that there are, theirs. Of each that which is open at `now`, and those before it that
+/// something may still count in.
 fn asks(
     account: &Account,
-    command: &SetCommand,
+    command: Option<&SetCommand>,
     (set, zone): (&LimitSet, &Zone),
     now: Timestamp,
 ) -> Vec<domain::Asked> {
     let now = now.max(account.head.at);
     let open = (now, account.period.at(now).month);
     let mut pairs: BTreeSet<(&LimitSubject, LimitWindow)> = BTreeSet::new();
-    if !set.counts(&command.subject, command.window) {
+    if let Some(command) = command.filter(|it| !set.counts(&it.subject, it.window)) {
         pairs.insert((&command.subject, command.window));
     }
     if set.zone() != zone {

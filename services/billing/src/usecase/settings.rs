@@ -1,4 +1,7 @@
 //! What the managers of an account set: whom invoices are for, where days begin, of what to be told, what is bought by itself.
+//!
+//! Where days begin, those of limits do, from the same transaction on: what they have seen is read as for a limit that is set
+//! (`limits/counting.rs`).
 
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
@@ -9,12 +12,17 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations, Problem, reason};
 
 use super::access::{Access, Allowed};
 use super::cashier::Cashier;
+use super::costly::Costly;
 use super::fulfilment::keep_alerts;
+use super::limits::ATTEMPTS;
+use super::limits::counting::Counting;
+use super::limits::reading::Reading;
 use super::orders::{admit, up_to_date};
 use super::subscriptions::SubscriptionUseCases;
 use super::top_ups;
 use crate::domain::{AccountSettings, AutoTopUp, Refusal, SettingsChange, is_supported};
 use crate::error::Error;
+use crate::lane::RulesHandle;
 use crate::payment::PaymentMethod;
 use crate::store::{accounts, members, settings};
 
@@ -25,13 +33,15 @@ pub(crate) struct SettingsUseCases {
     pub(crate) db: Db,
     pub(crate) mutations: Mutations<Outbox>,
     pub(crate) cashier: Cashier,
+    counting: Counting,
 }
 
 impl SettingsUseCases {
     /// Beside the subscriptions of the same accounts.
-    pub(crate) fn beside(subscriptions: &SubscriptionUseCases) -> Self {
+    pub(crate) fn beside(subscriptions: &SubscriptionUseCases, (rules, costly): (&RulesHandle, &Costly)) -> Self {
         let SubscriptionUseCases { access, mutations, cashier, .. } = subscriptions.clone();
-        Self { access, db: cashier.till.db.clone(), mutations, cashier }
+        let counting = Counting::beside(subscriptions, (rules, costly));
+        Self { access, db: cashier.till.db.clone(), mutations, cashier, counting }
     }
 
     /// The account's settings as they are.
@@ -39,31 +49,42 @@ impl SettingsUseCases {
         Ok(settings::of(&mut self.db.read().await?, owner).await?)
     }
 
-    /// Changes some of them.
+    /// Changes some of them. Where days begin elsewhere from then on, a long ledger is read before the account is locked; where what
+    /// is left to be read under the lock turns out to be much, it is given back, and read on.
     pub(crate) async fn update(
         &self,
         owner: OwnerId,
         asked: &Asked<SettingsChange>,
     ) -> Result<Answer<AccountSettings>, Error> {
-        let standing = self.access.to(asked.caller(), owner).await;
-        let mut m = self.mutations.begin(asked).await?;
-        let done = change(&self.cashier, &mut m, owner, asked, standing).await;
-        let changed = self.mutations.end(m, done).await?;
-        self.cashier.jobs.wake();
-        Ok(changed)
+        let mut reading = None;
+        for _ in 0..ATTEMPTS {
+            let standing = self.access.to(asked.caller(), owner).await;
+            if let (Ok(_), Ok(change)) = (&standing, asked.command()) {
+                self.counting.follow_ahead(asked.caller(), owner, change, &mut reading).await?;
+            }
+            let mut m = self.mutations.begin(asked).await?;
+            if let Some(done) = change(self, &mut m, owner, asked, standing, &mut reading).await.transpose() {
+                let changed = self.mutations.end(m, done).await?;
+                self.cashier.jobs.wake();
+                return Ok(changed);
+            }
+        }
+        Err(Error::Overloaded)
     }
 }
 
+/// `None`: more is to be read than is read while others wait.
 async fn change(
-    cashier: &Cashier,
+    SettingsUseCases { cashier, counting, .. }: &SettingsUseCases,
     m: &mut Mutation,
     owner: OwnerId,
     asked: &Asked<SettingsChange>,
     standing: Result<Allowed, Error>,
-) -> Result<Done<AccountSettings, Payload>, Error> {
+    reading: &mut Option<Reading>,
+) -> Result<Option<Done<AccountSettings, Payload>>, Error> {
     m.about(&owner);
     let allowed = admit(m, owner, standing)?;
-    let Some(change) = m.open(asked).await? else { return Ok(Done::Replay) };
+    let Some(change) = m.open(asked).await? else { return Ok(Some(Done::Replay)) };
     up_to_date(&allowed)?;
     let now = m.now();
     if let Some(zone) = change.zone.as_ref().filter(|zone| !is_supported(zone, now)) {
@@ -97,8 +118,11 @@ async fn change(
             top_ups::set(m.tx(), &cashier.jobs, owner, after.top_up_below(), now).await?;
         }
     }
+    if !counting.follow(m.tx(), (owner, &account), &after.zone, reading).await? {
+        return Ok(None);
+    }
     keep_alerts(m.tx(), (owner, &account), &after).await?;
-    Ok(Done::New(after, Vec::new()))
+    Ok(Some(Done::New(after, Vec::new())))
 }
 
 /// A top-up is switched on by a user, for a pack that is for sale, with a ceiling that lets it be bought, and something to pay

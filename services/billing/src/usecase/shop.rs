@@ -30,6 +30,7 @@ use super::moving::{Move, Moved};
 use super::orders::{Order, Till};
 use super::payments::PaymentUseCases;
 use super::purchases::PurchaseUseCases;
+use super::settings::SettingsUseCases;
 use super::standings::Change;
 use super::subscriptions::SubscriptionUseCases;
 use crate::catalog;
@@ -252,6 +253,11 @@ impl Shop {
     /// Limits, of which an account may have ten.
     pub(super) fn limits(&self) -> LimitUseCases {
         LimitUseCases::beside(&self.subscriptions, (&self.rules, &Costly::new()), 10)
+    }
+
+    /// What managers set.
+    pub(super) fn settings(&self) -> SettingsUseCases {
+        SettingsUseCases::beside(&self.subscriptions, (&self.rules, &Costly::new()))
     }
 
     /// Spends from the owner's pool.

@@ -4,11 +4,13 @@ use bursar_db::{Engine, on};
 use bursar_id::{OwnerId, Role};
 use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
+use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{audited, columns_with, engines, id, refused};
+use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::Code;
 
-use crate::words::Under;
+use crate::words::{Under, limit, limits_of, spend};
 use crate::world::{World, until};
 
 fn of(owner: OwnerId) -> pb::GetAccountSettingsRequest {
@@ -173,6 +175,27 @@ engines! {
         assert_eq!(ana.get_account_settings(of(ana.owner)).await.unwrap().settings.unwrap().etag, "v0");
     }
 
+    async fn limits_by_the_day_go_by_the_time_zone_from_the_answer_on(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "100").await;
+        let tomorrow = world.now().start_of_day().saturating_add(Span::DAY);
+        world.passes(tomorrow.saturating_add(Span::from_mins(22 * 60 + 30)).since(world.now()));
+        let me = format!("member {}", ana.user);
+        ana.limited(limit(ana.owner, &me, pb::LimitWindow::Day, "10")).await;
+        ana.charged(spend(ana.owner, "8")).await;
+        world.passes(Span::HOUR);
+        ana.charged(spend(ana.owner, "2")).await;
+        refused(ana.charge(spend(ana.owner, "1")).await, Code::FailedPrecondition, "LIMIT_REACHED");
+        // An hour ahead of UTC, all the year: its day began between the two.
+        ana.update_account_settings(zone(ana.owner, "Africa/Lagos")).await.unwrap();
+        ana.charged(spend(ana.owner, "8")).await;
+        refused(ana.charge(spend(ana.owner, "1")).await, Code::FailedPrecondition, "LIMIT_REACHED");
+        let shown = ana.list_limits(limits_of(ana.owner)).await.unwrap().limits.remove(0);
+        let ends = tomorrow.saturating_add(Span::from_hours(24 + 23));
+        assert_eq!((&*shown.used, shown.resets_at), ("10", Some(to_timestamp(ends))));
+        world.audit(ana.owner).await;
+    }
+
     async fn managers_set_members_do_not_see_and_the_log_has_no_address(db: TestDb) {
         let world = World::on(db).await;
         let (team, owner) = world.organization_with(1, "1").await;
@@ -227,7 +250,7 @@ engines! {
         world.stands(team, Standing::Purged, 2).await;
         world.deleted(ana.user).await;
         until("all are erased", async || {
-            world.passes(bursar_time::Span::SECOND);
+            world.passes(Span::SECOND);
             world.number(there, team).await == 0
         }).await;
         refused(world.operator().update_account_settings(wanted(team)).await, Code::PermissionDenied, "ORGANIZATION_DELETED");

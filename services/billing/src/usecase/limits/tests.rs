@@ -1,13 +1,16 @@
 //! What is read of a ledger for a limit, and where its days begin.
 
+use bursar_id::HoldId;
 use bursar_id::kinds::Project;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Asked, Call};
 use bursar_testkit::{credits, engines, id, personal};
+use bursar_time::Span;
 
 use super::*;
-use crate::domain::{ProjectName, SettingsChange};
-use crate::usecase::shop::{Shop, manager};
+use crate::domain::{Actor, Attribution, Command, HoldCommand, Labels, Outcome, ProjectName, Request, SettingsChange};
+use crate::lane::Job;
+use crate::usecase::shop::{Shop, charge, manager};
 
 fn asked(owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand> {
     about(LimitSubject::EveryMember, owner, window, amount)
@@ -38,7 +41,144 @@ async fn listed(limits: &LimitUseCases, owner: OwnerId) -> Vec<(LimitWindow, i64
     all.into_iter().map(|it| (it.limit.window, it.used / 1_000_000, it.resets_at.to_string())).collect()
 }
 
+/// What changes where the account's days begin.
+fn begins_in(owner: OwnerId, zone: &str) -> Asked<SettingsChange> {
+    let change = SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() };
+    let body = pb::UpdateAccountSettingsRequest::default();
+    let call = Call::new(manager(owner), "bursar.billing.v1.AccountService/UpdateAccountSettings");
+    Asked::read(call, "", &body, |_, _| Some(change.clone()))
+}
+
+/// The account's limits in the order of their windows, the shortest first.
+async fn by_window(limits: &LimitUseCases, owner: OwnerId) -> Vec<(LimitWindow, i64, String)> {
+    let mut all = listed(limits, owner).await;
+    all.sort();
+    all
+}
+
+/// Tries to spend: whether no limit is in the way.
+async fn may_spend(shop: &Shop, owner: OwnerId, amount: &str) -> bool {
+    let (job, mut tx) = (charge(owner, amount), shop.db.begin().await.unwrap());
+    match shop.subscriptions.till.batcher.apply(&mut tx, &job).await.unwrap() {
+        Ok(_) => {
+            tx.commit().await.unwrap();
+            true
+        }
+        Err(Refusal::LimitReached(_)) => false,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// It is done.
+fn is_done<T>(outcome: Result<Answer<T>, Error>) {
+    assert!(matches!(outcome, Ok(Answer::New(_))), "{:?}", outcome.err());
+}
+
+async fn book(shop: &Shop, owner: OwnerId, command: Command) -> Outcome {
+    let mut tx = shop.db.begin().await.unwrap();
+    let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command) };
+    let outcome = shop.subscriptions.till.book(&mut tx, &job).await.unwrap();
+    tx.commit().await.unwrap();
+    outcome
+}
+
+/// Reserves so much for a day.
+async fn hold(shop: &Shop, owner: OwnerId, amount: &str) -> HoldId {
+    let command = Command::Hold(HoldCommand {
+        amount: credits(amount),
+        ttl: Span::DAY,
+        attribution: Attribution { member: id(1), project: None, model: None },
+        labels: Labels::default(),
+    });
+    match book(shop, owner, command).await {
+        Outcome::Held(held) => held.hold.id,
+        other => panic!("{other:?}"),
+    }
+}
+
 engines! {
+    async fn days_and_months_of_limits_begin_elsewhere_as_soon_as_the_accounts_do(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-31T22:30:00Z").await;
+        let (owner, limits, settings) = (personal(1), shop.limits(), shop.settings());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        for (window, amount) in [(LimitWindow::Hour, "100"), (LimitWindow::Day, "7"), (LimitWindow::Month, "100")] {
+            limits.set(owner, &asked(owner, window, amount)).await.unwrap();
+        }
+        assert!(may_spend(&shop, owner, "5").await);
+        shop.set("2026-01-31T23:30:00Z");
+        assert!(may_spend(&shop, owner, "2").await);
+        assert!(!may_spend(&shop, owner, "1").await, "seven of a day of UTC");
+        let line = |window, used, resets_at: &str| (window, used, resets_at.to_owned());
+        let in_utc = [
+            line(LimitWindow::Hour, 2, "2026-02-01T00:00:00Z"),
+            line(LimitWindow::Day, 7, "2026-02-01T00:00:00Z"),
+            line(LimitWindow::Month, 7, "2026-02-01T00:00:00Z"),
+        ];
+        assert_eq!(by_window(&limits, owner).await, in_utc);
+        is_done(settings.update(owner, &begins_in(owner, "Europe/Berlin")).await);
+        let in_berlin = [
+            line(LimitWindow::Hour, 2, "2026-02-01T00:00:00Z"),
+            line(LimitWindow::Day, 2, "2026-02-01T23:00:00Z"),
+            line(LimitWindow::Month, 2, "2026-02-28T23:00:00Z"),
+        ];
+        assert_eq!(by_window(&limits, owner).await, in_berlin);
+        assert!(may_spend(&shop, owner, "5").await, "of a day that began at eleven");
+        assert!(!may_spend(&shop, owner, "1").await);
+        is_done(settings.update(owner, &begins_in(owner, "America/New_York")).await);
+        let in_new_york = [
+            line(LimitWindow::Hour, 7, "2026-02-01T00:00:00Z"),
+            line(LimitWindow::Day, 12, "2026-02-01T05:00:00Z"),
+            line(LimitWindow::Month, 12, "2026-02-01T05:00:00Z"),
+        ];
+        assert_eq!(by_window(&limits, owner).await, in_new_york);
+        shop.set("2026-02-01T05:00:00Z");
+        assert!(may_spend(&shop, owner, "7").await && !may_spend(&shop, owner, "1").await, "the next day of New York's");
+    }
+
+    async fn a_hold_counts_in_the_day_of_the_new_zone_that_it_was_made_in(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T22:30:00Z").await;
+        let (owner, limits, settings) = (personal(1), shop.limits(), shop.settings());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        limits.set(owner, &asked(owner, LimitWindow::Day, "10")).await.unwrap();
+        let early = hold(&shop, owner, "4").await;
+        shop.set("2026-01-15T23:30:00Z");
+        let late = hold(&shop, owner, "5").await;
+        is_done(settings.update(owner, &begins_in(owner, "Europe/Berlin")).await);
+        let used = async || by_window(&limits, owner).await[0].1;
+        assert_eq!(used().await, 5);
+        book(&shop, owner, Command::Release { hold: early }).await;
+        assert_eq!(used().await, 5, "it was made the day before");
+        book(&shop, owner, Command::Release { hold: late }).await;
+        assert_eq!(used().await, 0);
+    }
+
+    async fn what_an_earlier_program_left_follows_with_any_other_setting(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T23:30:00Z").await;
+        let (owner, limits, settings) = (personal(1), shop.limits(), shop.settings());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        limits.set(owner, &asked(owner, LimitWindow::Day, "10")).await.unwrap();
+        shop.sql("UPDATE limits SET zone = 'America/New_York'").await;
+        is_done(settings.update(owner, &begins_in(owner, "UTC")).await);
+        assert_eq!(listed(&limits, owner).await, [(LimitWindow::Day, 0, "2026-01-16T00:00:00Z".to_owned())]);
+    }
+
+    async fn a_long_ledger_is_not_read_while_the_account_whose_days_move_is_locked(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T23:30:00Z").await;
+        let (owner, limits, settings) = (personal(1), shop.limits(), shop.settings());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        limits.set(owner, &asked(owner, LimitWindow::Day, "100")).await.unwrap();
+        shop.spend_often(owner, "0.001", 2_100).await;
+        let zone: Zone = "Europe/Berlin".parse().unwrap();
+        let mut tx = shop.db.begin().await.unwrap();
+        let account = lock(&mut tx, owner).await.unwrap();
+        let counting = &limits.counting;
+        assert!(!counting.follow(&mut tx, (owner, &account), &zone, &mut None).await.unwrap());
+        tx.rollback().await.unwrap();
+        assert_eq!(listed(&limits, owner).await, [(LimitWindow::Day, 2, "2026-01-16T00:00:00Z".to_owned())]);
+        is_done(settings.update(owner, &begins_in(owner, "Europe/Berlin")).await);
+        assert_eq!(listed(&limits, owner).await, [(LimitWindow::Day, 2, "2026-01-16T23:00:00Z".to_owned())]);
+    }
+
     async fn a_long_ledger_is_not_read_while_the_account_is_locked(db: TestDb) {
         let shop = Shop::open(&db, "2026-01-15T12:00:00Z").await;
         let (owner, limits) = (personal(1), shop.limits());
@@ -77,7 +217,7 @@ engines! {
         assert!(reading.is_some(), "what is known is read for");
     }
 
-    async fn days_and_months_of_limits_begin_where_the_accounts_do_when_one_is_set(db: TestDb) {
+    async fn what_an_earlier_program_left_follows_when_a_limit_is_set(db: TestDb) {
         let shop = Shop::open(&db, "2026-01-15T22:30:00Z").await;
         let (owner, limits) = (personal(1), shop.limits());
         shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();

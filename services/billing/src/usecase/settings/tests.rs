@@ -33,7 +33,9 @@ async fn changed_after(
     }
     meanwhile().await;
     let mut m = shop.subscriptions.mutations.begin(&asked).await?;
-    let done = change(&shop.payments.cashier, &mut m, owner, &asked, Ok(allowed)).await;
+    let settings = shop.settings();
+    let done = change(&settings, &mut m, owner, &asked, Ok(allowed), &mut None).await;
+    let done = done.transpose().expect("nothing is to be read");
     shop.subscriptions.mutations.end(m, done).await.map(drop)
 }
 
