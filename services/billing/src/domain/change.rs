@@ -204,6 +204,8 @@ pub struct Quote {
     pub at_once: bool,
     /// What is due at once, net.
     pub due: Price,
+    /// What would be due and is not asked for, net ([`Quote::waiving`]).
+    pub waived: Price,
     /// What of it is for more seats.
     pub seats_part: Option<SeatsPart>,
     /// The credits that come at once.
@@ -220,10 +222,11 @@ impl Quote {
         let none = Price::zero(more.currency());
         if from.interval == Interval::Month && to.interval == Interval::Year {
             let (due, seats_part, credits) = (to.price, SeatsPart::of_whole(&to), to.credits);
-            return Ok(Self { to, at_once: true, due, seats_part, credits });
+            return Ok(Self { to, at_once: true, due, waived: none, seats_part, credits });
         }
         if from.interval != to.interval || more.micros() <= 0 {
-            return Ok(Self { to, at_once: false, due: none, seats_part: None, credits: Credits::ZERO });
+            let (due, waived, credits) = (none, none, Credits::ZERO);
+            return Ok(Self { to, at_once: false, due, waived, seats_part: None, credits });
         }
         let (left, whole) = left_of(paid, now);
         let due = more.share(left, whole).floor_to_minor();
@@ -244,7 +247,7 @@ impl Quote {
         let seats_part = (!for_seats.is_zero()).then_some(part);
         let (left, whole) = left_of(month, now);
         let credits = share(to.credits.saturating_sub(from.credits), left, whole);
-        Ok(Self { to, at_once: true, due, seats_part, credits })
+        Ok(Self { to, at_once: true, due, waived: none, seats_part, credits })
     }
 
     /// What of the due is for the month that the subscription is in; the rest is for the months after it that are paid for.

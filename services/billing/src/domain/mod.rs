@@ -42,6 +42,7 @@
 //! | `grace` | a month that is granted before its payment |
 //! | `rollover` | what of a month that is over is there for one more |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
+//! | `waiving` | what is due for a change and is less than anybody can be asked for |
 //! | `contract` | what was agreed with one customer instead of what the catalog says of a plan |
 //! | `entitlements` | what an owner's plan allows |
 
@@ -105,6 +106,7 @@ mod top_up;
 mod usage;
 mod usage_audit;
 mod verify;
+mod waiving;
 mod worth;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};

@@ -73,6 +73,7 @@ pub(super) fn previewed(preview: &Preview) -> pb::PreviewChangeResponse {
         next_price: Some(to_money(quote.to.price)),
         next_credits: quote.to.credits.to_string(),
         seats: quote.to.seats,
+        waived: Some(to_money(quote.waived)),
     }
 }
 

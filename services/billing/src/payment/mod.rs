@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bursar_id::{OwnerId, PaymentId, PaymentMethodId};
-use bursar_money::Price;
+use bursar_money::{Currency, Price};
 use bursar_rpc::IdempotencyKey;
 use bursar_time::Timestamp;
 use sha2::{Digest, Sha256};
@@ -267,6 +267,14 @@ impl Payments {
         match self {
             Self::Sandbox => Ok(None),
             Self::Stripe(stripe) => stripe.cancel(reference, amount).await.map(Some),
+        }
+    }
+
+    /// The least that the provider takes in one payment in this currency: what is less it declines.
+    pub(crate) fn least(&self, currency: Currency) -> Price {
+        match self {
+            Self::Sandbox => Price::zero(currency),
+            Self::Stripe(_) => stripe::least(currency),
         }
     }
 

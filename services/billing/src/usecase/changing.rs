@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | more | something | a payment like every other (`cashier.rs`): it changes the subscription in the transaction that learns that it is paid (`fulfilment.rs`) |
 //! | more | less than the smallest unit | that change at once |
+//! | more | less than its provider takes | that change at once, without the credits that would come with it (`domain/waiving.rs`) |
 //! | the same, or less | nothing | what waits for the next month (`pending`): the month begins on these terms, and is paid by them (`dues.rs`) |
 //!
 //! Whoever changes a subscription, or plans to, writes only where it stands as it was read: in the same month, not marked to end,
@@ -29,7 +30,7 @@ use crate::domain::{
     Assortment, Bill, Bought, Payment, Quote, Refusal, Spender, Subscription, SubscriptionState, Terms,
 };
 use crate::error::Error;
-use crate::payment::{PaymentMethod, Settlement, Thing, thing, thing_of_request};
+use crate::payment::{INVOICE, PaymentMethod, Settlement, Thing, thing, thing_of_request};
 use crate::store::{payments, subscriptions};
 
 /// What is to become of a subscription.
@@ -207,6 +208,7 @@ impl SubscriptionUseCases {
         };
         let to = self.cashier.paid_with(tx, &live, (to, aim.contract().map(|it| it.1))).await?;
         let quote = Quote::of(&live.terms(), to, (&live.month, &live.paid_period()), now)?;
+        let quote = self.cashier.to_be_asked_for(tx, &live, quote).await?;
         match aim.expected() {
             Some(expected) if expected != quote.due => Err(Error::DueChanged { due: quote.due }),
             _ => Ok((live, quote)),
@@ -354,6 +356,20 @@ impl SubscriptionUseCases {
     }
 }
 
+impl Cashier {
+    /// What it takes to change a subscription, where its provider does not take as little as that, with taxes: then that is waived.
+    async fn to_be_asked_for(&self, tx: &mut Tx, live: &Subscription, quote: Quote) -> Result<Quote, Error> {
+        let least = self.till.payments.least(quote.due.currency());
+        let asks_provider = quote.to.paid_with.as_deref().unwrap_or(&live.payment_method) != INVOICE;
+        if !asks_provider || quote.due.micros() >= least.micros() || !quote.is_waivable(live) {
+            return Ok(quote);
+        }
+        let bought = bought(live, &quote, None);
+        let bill = self.bill(tx, live.owner, &bought, (quote.due, quote.seats_part.as_ref())).await?;
+        Ok(if bill.total.micros() < least.micros() { quote.waiving() } else { quote })
+    }
+}
+
 async fn write_down(cashier: &Cashier, m: &mut Mutation, new: &Subscription) -> Result<(), Error> {
     // Whatever was paid ahead was paid by other terms.
     cashier.give_up_dues(m.tx(), new).await?;
@@ -407,6 +423,8 @@ fn thing_of<C>(asked: &Asked<C>, unique: &str) -> Thing {
 
 #[cfg(test)]
 mod ahead;
+#[cfg(test)]
+mod least;
 #[cfg(test)]
 mod lives;
 #[cfg(test)]

@@ -133,6 +133,7 @@ engines! {
             next_price: Some(usd(32_400)),
             next_credits: "5500".to_owned(),
             seats: 22,
+            waived: Some(usd(0)),
         };
         assert_eq!(shown, expected);
         assert_eq!(subscription(&world, team).await, begun, "nothing has changed");

@@ -11,7 +11,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::stripe_desk::{Desk, buy, methods, payments, setup};
-use crate::words::{Under, cancel, spend, subscribe};
+use crate::words::{Under, cancel, set_seats, spend, subscribe};
 use crate::world::until;
 
 fn usd(units: i64) -> Money {
@@ -235,6 +235,28 @@ engines! {
         let states: Vec<_> = payments(&ana, ana.owner).await.iter().map(|it| (it.state(), it.refunded.clone())).collect();
         let paid = |back: i64| (PaymentState::Paid, Some(usd(back)));
         assert_eq!((states, desk.count("ASIDE").await), (vec![paid(100), paid(0), paid(0)], 0));
+        world.audit(ana.owner).await;
+    }
+
+    async fn seats_that_cost_less_than_stripe_takes_are_there_as_was_told_beforehand(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let world = &desk.world;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let request = pb::SubscribeRequest { payment_method: String::new(), ..subscribe(ana.owner, "business") };
+        ana.subscribe(request).await.unwrap();
+        let get = pb::GetSubscriptionRequest { owner: ana.owner.to_string() };
+        let end = ana.get_subscription(get).await.unwrap().subscription.unwrap().current_period_end.unwrap();
+        let left = end.seconds - world.now().as_unix_secs();
+        world.passes(Span::from_secs(left.unsigned_abs() - 43_200));
+        let preview = pb::PreviewChangeRequest { owner: ana.owner.to_string(), seats: 11, ..Default::default() };
+        let shown = ana.preview_change(preview).await.unwrap();
+        assert_eq!((&shown.due, &shown.total, &*shown.credits), (&Some(usd(0)), &Some(usd(0)), "0"));
+        let waived = shown.waived.unwrap();
+        assert!(waived.units == 0 && (160_000_000..180_000_000).contains(&waived.nanos), "half a day of ten dollars: {waived:?}");
+        let seats = pb::SetSeatsRequest { expected_due: shown.due, ..set_seats(ana.owner, 11) };
+        let changed = ana.set_seats(seats).await.unwrap();
+        assert_eq!((changed.subscription.unwrap().seats, changed.payment), (11, None));
+        assert_eq!((desk.fake.takings(), &*world.available(ana.owner).await), (10_000, "1500"));
         world.audit(ana.owner).await;
     }
 

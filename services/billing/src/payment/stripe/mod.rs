@@ -14,6 +14,7 @@
 
 pub(crate) mod event;
 mod form;
+mod least;
 mod shapes;
 pub(crate) mod signature;
 mod wire;
@@ -26,6 +27,7 @@ use bursar_secret::Secret;
 use super::{Action, Prepared, Settlement, Setup, ToPay, ToSave, Trouble};
 use crate::domain::{Card, News};
 use form::Form;
+pub(super) use least::least;
 use shapes::{Intent, Made, Method, Refunds, Refusal, Session};
 use wire::{Said, Wire, segment};
 

@@ -17,7 +17,7 @@ use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 
 /// A month of 31 days begins; half of it is over on the 16th at noon.
-const BEGIN: &str = "2026-01-01T00:00:00Z";
+pub(super) const BEGIN: &str = "2026-01-01T00:00:00Z";
 const HALF: &str = "2026-01-16T12:00:00Z";
 pub(super) const NEXT: &str = "2026-02-01T00:00:00Z";
 
@@ -37,7 +37,7 @@ fn operator() -> Caller {
     })
 }
 
-fn wanted(plan: &str, seats: u32) -> Change {
+pub(super) fn wanted(plan: &str, seats: u32) -> Change {
     let plan = (!plan.is_empty()).then(|| plan.to_owned());
     Change { plan, seats: (seats > 0).then_some(seats), expected: None }
 }
