@@ -236,8 +236,8 @@ async fn report(settings: &Settings, asked: &Report) -> anyhow::Result<ExitCode>
     for (currency, books) in &report.books {
         eprintln!("{currency} by now: {books}");
     }
-    for difference in &report.differences {
-        eprintln!("{difference}");
+    for line in report.not_noted.iter().chain(&report.differences) {
+        eprintln!("{line}");
     }
     eprintln!("{} lots, {} differences", report.lots, report.differences.len());
     Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -2,7 +2,8 @@
 //! it.
 //!
 //! It is owed until its time comes. Then a month's part is in its lot, or was for the time alone, and is earned once that is over.
-//! What ends before gives nothing back by itself: what is kept is breakage. What does go back is taken of what is owed first, and then
+//! What ends before gives nothing back by itself: what is kept is breakage. Where it goes on after all, since its owner is back, that
+//! is owed again from then on: what was told of a time in between stays so. What does go back is taken of what is owed first, and then
 //! of what was earned, whose lots may be another payment's: they have the money of all that their month was paid with.
 
 use bursar_time::Timestamp;
@@ -27,6 +28,8 @@ pub struct NotGranted {
     pub shares: Vec<Share>,
     /// When what it is for ended before its time.
     pub ended_at: Option<Timestamp>,
+    /// From when until when it had ended, each time that it went on after all.
+    pub breaks: Vec<(Timestamp, Timestamp)>,
     /// How far time has come: what is over later is not over yet.
     pub now: Timestamp,
 }
@@ -47,7 +50,7 @@ pub struct Kept {
 impl NotGranted {
     /// How it stands at an instant, when so much of what is in no lot has gone back.
     pub fn at(&self, at: Timestamp, given_back: i64) -> Kept {
-        let ended = self.ended_at.filter(|end| *end < at);
+        let ended = self.ended_by(at);
         let passed = at.min(self.now);
         let served_until = ended.unwrap_or(passed);
         let (mut paid, mut served) = (0_i64, 0_i64);
@@ -63,6 +66,13 @@ impl NotGranted {
         let is_over = ended.is_some() || self.shares.iter().all(|it| it.over_at <= passed);
         let (breakage, left) = if is_over { (rest, 0) } else { (0, rest) };
         Kept { paid, earned, breakage, left }
+    }
+
+    /// Since when it had ended before an instant, if it had: what happens at the instant itself had not happened yet.
+    fn ended_by(&self, at: Timestamp) -> Option<Timestamp> {
+        let during = |(end, back): &&(Timestamp, Timestamp)| *end < at && at <= *back;
+        let break_off = self.breaks.iter().find(during).map(|(end, _)| *end);
+        self.ended_at.filter(|end| *end < at).or(break_off)
     }
 
     /// What of it never will be in a lot, as things are: what went back of what is in none, or all of it once it has ended.
@@ -95,7 +105,8 @@ mod tests {
             over_at: day(30 * (n + 1)),
             for_time,
         };
-        NotGranted { shares: (0..3).map(share).collect(), ended_at: None, now: Timestamp::MAX }
+        let shares = (0..3).map(share).collect();
+        NotGranted { shares, ended_at: None, breaks: Vec::new(), now: Timestamp::MAX }
     }
 
     #[test]
@@ -125,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_after_all_is_owed_again_from_then_on() {
+        let breaks = vec![(day(35), day(40)), (day(50), day(52))];
+        let year = NotGranted { breaks: breaks.clone(), ..months(2, false) };
+        for (at, is_over) in [(35, false), (36, true), (40, true), (41, false), (50, false), (51, true), (53, false)] {
+            let expected = if is_over { kept(100, 0, 100, 0) } else { kept(100, 0, 0, 100) };
+            assert_eq!(year.at(day(at), 0), expected, "day {at}");
+        }
+        assert_eq!(year.never(0), 0, "it comes as if nothing had been");
+        let ended = NotGranted { ended_at: Some(day(60)), ..year };
+        assert_eq!([52, 53, 60, 61].map(|at| ended.at(day(at), 0).breakage), [100, 0, 0, 100], "and ends for good");
+        let seats = NotGranted { breaks, ..months(0, true) };
+        assert_eq!(seats.at(day(38), 0), kept(300, 100, 200, 0));
+        assert_eq!(seats.at(day(60), 0), kept(300, 200, 0, 100), "the month in between was served in the end");
+    }
+
+    #[test]
     fn what_is_for_the_time_alone_is_earned_month_by_month() {
         let seats = months(0, true);
         for (at, earned) in [(29, 0), (30, 100), (60, 200), (90, 300), (400, 300)] {
@@ -143,6 +170,7 @@ mod tests {
         fn each_cent_is_in_one_place(
             parts in prop::collection::vec((0_i64..40, prop::option::of(0_i64..100), any::<bool>()), 1..13),
             ended in prop::option::of(0_i64..400),
+            away in prop::option::of((0_i64..400, 0_i64..400)),
             at in 0_i64..500,
             back in 0_i64..300,
         ) {
@@ -152,7 +180,10 @@ mod tests {
                 Share { money: *money, granted_at, over_at: day(begins + 30), for_time: *for_time }
             };
             let shares = parts.iter().enumerate().map(share).collect();
-            let it = NotGranted { shares, ended_at: ended.map(day), now: day(at) };
+            let breaks = away.into_iter().map(|(from, to)| (day(from), day(to))).collect();
+            let it = NotGranted { shares, ended_at: ended.map(day), breaks, now: day(at) };
+            let away = away.filter(|(from, to)| *from < at && at <= *to).map(|(from, _)| from);
+            let ended = ended.filter(|end| *end < at).or(away);
             let stands = it.at(day(at), back);
             // Cents that are in lots; of the others, those that were for a time that is over by now, and by the end.
             let in_lots: i64 = it.shares.iter().filter(|it| it.granted_at.is_some_and(|since| since < day(at))).map(|it| it.money).sum();
@@ -161,11 +192,11 @@ mod tests {
             prop_assert_eq!(stands.earned + stands.breakage + stands.left + back, stands.paid);
             prop_assert!(stands.left >= 0 && stands.breakage >= 0);
             prop_assert!(stands.left == 0 || stands.breakage == 0);
-            let is_over = ended.is_some_and(|end| end < at) || at >= 30 * i64::try_from(parts.len()).unwrap();
+            let is_over = ended.is_some() || at >= 30 * i64::try_from(parts.len()).unwrap();
             prop_assert!(!is_over || stands.left == 0);
             prop_assert!(is_over || stands.breakage == 0);
             let cents = it.shares.iter().filter(|it| it.granted_at.is_none_or(|since| since >= day(at)));
-            let served = cents.filter(|it| it.for_time && it.over_at <= day(ended.filter(|end| *end < at).unwrap_or(at)));
+            let served = cents.filter(|it| it.for_time && it.over_at <= day(ended.unwrap_or(at)));
             let served: i64 = served.map(|it| it.money).sum();
             prop_assert!(stands.earned <= served, "nothing else is earned");
             prop_assert!(stands.earned == served || stands.left + stands.breakage == 0, "what is owed goes back first");

@@ -39,6 +39,7 @@ mod tests;
 pub(crate) mod top_ups;
 pub(crate) mod usage;
 pub(crate) mod webhooks;
+pub(crate) mod whereabouts;
 pub(crate) mod write;
 mod write_one;
 pub(crate) mod years;

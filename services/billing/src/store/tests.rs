@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use super::sql::{self, Both};
 use super::{
     MIGRATIONS, accounts, catalogs, contracts, former, included, invoices, limits, methods, payments, projects,
-    purchases, refused_moves, settings, sql_write, subscriptions, top_ups, webhooks, years,
+    purchases, refused_moves, settings, sql_write, subscriptions, top_ups, webhooks, whereabouts, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -73,64 +73,55 @@ fn all() -> Vec<Statement> {
         HOURS_FROM DAYS_FROM TOTALS_OF_HOUR TOTALS_OF_DAY METERS_FROM ROLLED_UP FIRST_HOUR FIRST_DAY ROLL_UP_DAY NOTE_ROLL_UP
         PROJECT_USED MODEL_USED OPERATION_KEY KEEP_OPERATION_KEY
     );
-    let same = |file| {
-        move |(name, text): (&'static str, &'static str)| Statement {
-            file,
-            name,
-            sqlite: (!name.ends_with("_POSTGRES")).then_some(text),
-            postgres: Some(text),
-        }
-    };
-    let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
-    let live = [("LIVE_OF", subscriptions::LIVE_OF), ("RESUMED_OF", subscriptions::RESUMED_OF)];
-    let live = live.map(|(name, both)| Statement::of("subscriptions.rs", name, both));
-    let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
-    let payments = payments::STATEMENTS.into_iter().map(same("payments.rs"));
-    let methods = methods::STATEMENTS.into_iter().map(same("methods.rs"));
-    let refused_moves = refused_moves::STATEMENTS.into_iter().map(same("refused_moves.rs"));
-    let catalogs = catalogs::STATEMENTS.into_iter().map(same("catalogs.rs"));
-    let invoices = invoices::STATEMENTS.into_iter().map(same("invoices.rs"));
-    let settings = settings::STATEMENTS.into_iter().map(same("settings.rs"));
-    let top_ups = top_ups::STATEMENTS.into_iter().map(same("top_ups.rs"));
-    let years = years::STATEMENTS.into_iter().map(same("years.rs"));
-    let webhooks = webhooks::STATEMENTS.into_iter().map(same("webhooks.rs"));
-    let contracts = contracts::STATEMENTS.into_iter().map(same("contracts.rs"));
-    let former = former::STATEMENTS.into_iter().map(same("former.rs"));
-    let included = included::STATEMENTS.into_iter().map(same("included.rs"));
-    let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
-    let projects = projects::STATEMENTS.into_iter().map(same("projects.rs"));
-    let told = [("LEARN", projects::LEARN), ("FORGET", projects::FORGET)];
-    let told = told.map(|(name, both)| Statement::of("projects.rs", name, both));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
         [batch("WRITE_BATCH", sql_write::WRITE_BATCH), batch("WRITE_BATCH_LIMITED", sql_write::WRITE_BATCH_LIMITED)];
     let locked = Statement { file: "accounts.rs", name: "LOCKED", sqlite: None, postgres: Some(accounts::LOCKED) };
     let writes =
         sqlite!(APPEND_ENTRIES KEEP_DETAILS SAVE_LOTS SAVE_HOLDS ADD_HOURS ADD_METERS SAVE_LIMITS_USED SAVE_ACCOUNTS);
-    credits
-        .into_iter()
-        .chain(batches)
-        .chain([locked])
-        .chain(writes)
-        .chain(subscriptions)
-        .chain(live)
-        .chain(purchases)
-        .chain(payments)
-        .chain(methods)
-        .chain(refused_moves)
-        .chain(catalogs)
-        .chain(invoices)
-        .chain(settings)
-        .chain(top_ups)
-        .chain(years)
-        .chain(webhooks)
-        .chain(contracts)
-        .chain(former)
-        .chain(included)
-        .chain(limits)
-        .chain(projects)
-        .chain(told)
-        .collect()
+    credits.into_iter().chain(batches).chain([locked]).chain(writes).chain(listed()).chain(in_two_words()).collect()
+}
+
+/// What a module of the store lists: in the same words on both engines, or for PostgreSQL alone.
+fn listed() -> impl Iterator<Item = Statement> {
+    let modules: [(&'static str, &'static [(&'static str, &'static str)]); 17] = [
+        ("subscriptions.rs", &subscriptions::STATEMENTS),
+        ("purchases.rs", &purchases::STATEMENTS),
+        ("payments.rs", &payments::STATEMENTS),
+        ("methods.rs", &methods::STATEMENTS),
+        ("refused_moves.rs", &refused_moves::STATEMENTS),
+        ("catalogs.rs", &catalogs::STATEMENTS),
+        ("invoices.rs", &invoices::STATEMENTS),
+        ("settings.rs", &settings::STATEMENTS),
+        ("top_ups.rs", &top_ups::STATEMENTS),
+        ("years.rs", &years::STATEMENTS),
+        ("webhooks.rs", &webhooks::STATEMENTS),
+        ("whereabouts.rs", &whereabouts::STATEMENTS),
+        ("contracts.rs", &contracts::STATEMENTS),
+        ("former.rs", &former::STATEMENTS),
+        ("included.rs", &included::STATEMENTS),
+        ("limits.rs", &limits::STATEMENTS),
+        ("projects.rs", &projects::STATEMENTS),
+    ];
+    let same = |file, (name, text): (&'static str, &'static str)| Statement {
+        file,
+        name,
+        sqlite: (!name.ends_with("_POSTGRES")).then_some(text),
+        postgres: Some(text),
+    };
+    modules.into_iter().flat_map(move |(file, of)| of.iter().map(move |&it| same(file, it)))
+}
+
+/// What the engines have words of their own for.
+fn in_two_words() -> [Statement; 6] {
+    [
+        Statement::of("subscriptions.rs", "LIVE_OF", subscriptions::LIVE_OF),
+        Statement::of("subscriptions.rs", "RESUMED_OF", subscriptions::RESUMED_OF),
+        Statement::of("whereabouts.rs", "STAYS", whereabouts::STAYS),
+        Statement::of("whereabouts.rs", "RETURNS", whereabouts::RETURNS),
+        Statement::of("projects.rs", "LEARN", projects::LEARN),
+        Statement::of("projects.rs", "FORGET", projects::FORGET),
+    ]
 }
 
 #[test]
@@ -151,6 +142,7 @@ fn no_statement_is_forgotten() {
         ("settings.rs", include_str!("settings.rs")),
         ("top_ups.rs", include_str!("top_ups.rs")),
         ("webhooks.rs", include_str!("webhooks.rs")),
+        ("whereabouts.rs", include_str!("whereabouts.rs")),
         ("accounts.rs", include_str!("accounts.rs")),
         ("details.rs", include_str!("details.rs")),
         ("holds.rs", include_str!("holds.rs")),

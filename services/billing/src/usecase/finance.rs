@@ -17,6 +17,9 @@
 //! taken from what is left, from what was earned, or from what was breakage. A pack that pays a debt is earned by that, and what was
 //! spent before and given back is not any more. What an open dispute is about is kept until it is lost.
 //!
+//! Of what went back without a credit note, since an earlier program wrote none, the ledger knows when: when credits were taken for it
+//! last. Where none were, nobody knows, and it is as if it had gone back at once.
+//!
 //! Of every lot with a price, at the end of every month: paid, less rolled over, given back, earned and breakage, is what is left.
 //! A payment's money that is in no lot, or not yet, has a line of its own (`domain/not_granted.rs`): what moves into a lot is paid
 //! less there, and so all lines together are the payments, once, less what went back.
@@ -24,7 +27,7 @@
 //! What was granted before its payment has no worth until that comes. In the month in which it does, what was spent of it until
 //! then is earned.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::io::Write;
 
@@ -146,6 +149,8 @@ pub struct MonthReport {
     pub books: BTreeMap<String, Books>,
     /// Where lots and sales do not agree, in words: a line for each.
     pub differences: Vec<String>,
+    /// What went back of payments without a credit note, in words: a line for each. That is no difference.
+    pub not_noted: Vec<String>,
 }
 
 /// Why there is no report.
@@ -211,8 +216,20 @@ struct Moved {
     /// What refunds and disputes have voided of a lot, in micro-credits, less what came back to it.
     taken_within: HashMap<LotId, i64>,
     taken_after: HashMap<LotId, i64>,
+    /// The payments of which they have taken credits, or that came back.
+    touched_within: HashSet<PaymentId>,
+    touched_after: HashSet<PaymentId>,
     /// The number of the first entry after the month: whatever lot is granted by it or later was not there yet.
     end: u64,
+}
+
+impl Moved {
+    /// Whether what went back of a payment, and no credit note says, had done so by the month's beginning and its end, and has by
+    /// now: credits were taken for it by then, or none at all.
+    fn is_back(&self, payment: PaymentId) -> [bool; 3] {
+        let [within, after] = [&self.touched_within, &self.touched_after].map(|it| it.contains(&payment));
+        [!within && !after, !after, true]
+    }
 }
 
 async fn account<W: Write>(
@@ -240,7 +257,7 @@ async fn account<W: Write>(
         }
     }
     let (rests, begun) = Box::pin(reconcile(&mut tx, owner, sold, report)).await?;
-    Box::pin(ahead::tell((&mut tx, owner), (rests, begun), ((from, to), now), report, csv)).await
+    Box::pin(ahead::tell((&mut tx, owner, &moved), (rests, begun), ((from, to), now), report, csv)).await
 }
 
 async fn moved(tx: &mut Tx, owner: OwnerId, head: u64, (from, to): (Timestamp, Timestamp)) -> Result<Moved, Error> {
@@ -257,10 +274,10 @@ async fn moved(tx: &mut Tx, owner: OwnerId, head: u64, (from, to): (Timestamp, T
             if later {
                 moved.end = moved.end.min(entry.seq);
             }
-            let (by_lot, taken) = if later {
-                (&mut moved.after, &mut moved.taken_after)
+            let (by_lot, taken, touched) = if later {
+                (&mut moved.after, &mut moved.taken_after, &mut moved.touched_after)
             } else {
-                (&mut moved.within, &mut moved.taken_within)
+                (&mut moved.within, &mut moved.taken_within, &mut moved.touched_within)
             };
             for posting in &entry.postings {
                 let parts = by_lot.entry(posting.lot).or_default();
@@ -268,6 +285,7 @@ async fn moved(tx: &mut Tx, owner: OwnerId, head: u64, (from, to): (Timestamp, T
             }
             if let Event::Debt(it) | Event::DebtReversed(it) = &entry.event {
                 let voided = entry.postings.iter().fold(0_i64, |sum, posting| sum.saturating_add(posting.voided));
+                touched.insert(it.payment);
                 let taken = taken.entry(it.lot).or_default();
                 *taken = taken.saturating_add(voided);
             }
@@ -395,5 +413,7 @@ fn signed(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
+#[cfg(test)]
+mod closed;
 #[cfg(test)]
 mod lives;

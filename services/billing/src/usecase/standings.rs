@@ -18,7 +18,7 @@ use super::top_ups;
 use crate::domain::Stop;
 use crate::error::Error;
 use crate::lane;
-use crate::store::{accounts, subscriptions};
+use crate::store::{accounts, subscriptions, whereabouts};
 
 /// Doing what an owner's standing asks for.
 pub(crate) const STANDING: Kind<Change> = Kind::new("billing.standing");
@@ -105,17 +105,18 @@ pub(crate) async fn settle(
 }
 
 /// Has the subscription go on that ended with its owner, if what was paid for is not over. Later the owner is on the free
-/// plan, as after any subscription that has ended.
+/// plan, as after any subscription that has ended. That it had ended is noted: months of which that was told stay as they are.
 async fn resume(subscriptions: &SubscriptionUseCases, owner: OwnerId) -> Result<(), Error> {
-    let till = &subscriptions.till;
+    let (till, now) = (&subscriptions.till, subscriptions.till.clock.now());
     let mut tx = till.db.begin().await?;
-    let Some(ended) = subscriptions::ended_with_owner(&mut tx, owner, till.clock.now()).await? else {
+    let Some(ended) = subscriptions::ended_with_owner(&mut tx, owner, now).await? else {
         return Ok(());
     };
     let revived = ended.revived();
     if !subscriptions::revive(&mut tx, &revived).await? {
         return Ok(());
     }
+    whereabouts::note_return(&mut tx, &ended, now).await?;
     let event = changed(&revived, &subscriptions.catalog.current());
     subscriptions.outbox.commit(tx, vec![event]).await?;
     tracing::info!(subscription = %revived.id, "its owner is back: the subscription goes on");

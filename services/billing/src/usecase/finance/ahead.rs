@@ -4,8 +4,10 @@
 //! Which months have begun, and when, the lots say: those of the account, and where its subscription has moved those of the owner
 //! who has it since. A month's lots have the money of all that it was paid with, but for payments all of which had gone back by
 //! then. What went back of a payment, and of none of its lots, went back of what is in none.
+//!
+//! Whether a subscription has ended, and when, says the owner who has it, from when it moves on: whether or not anything of its month
+//! has moved with it. One that ended with its owner and went on again had ended in between.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 
@@ -14,12 +16,12 @@ use bursar_id::{OwnerId, PaymentId, SubscriptionId};
 use bursar_money::Price;
 use bursar_time::{Span, Timestamp};
 
-use super::basis::{Basis, Money, made_at};
-use super::books::{Books, Granted};
-use super::known::{Known, before, net};
+use super::basis::{Basis, Money, gone_back, made_at};
+use super::books::{Books, Granted, TOGETHER};
+use super::known::{Known, net};
 use super::{FinanceError, Line, MonthReport, Moved, NOT_GRANTED, PAGE, count, signed};
-use crate::domain::{Bought, Interval, Invoice, Kept, Lot, NotGranted, Parts, Payment, Prepaid, Share, Subscription};
-use crate::store::{lots, subscriptions};
+use crate::domain::{Bought, Interval, Invoice, Kept, Lot, NotGranted, Parts, Payment, Prepaid, Share};
+use crate::store::{lots, whereabouts};
 
 /// Longer than any month, and shorter than any year.
 const LONGER_THAN_A_MONTH: Span = Span::from_days(40);
@@ -33,8 +35,21 @@ pub(super) type Rests = BTreeMap<PaymentId, Rest>;
 /// From when each year of a subscription is, with the number of its first month, by when it ends.
 type Years = HashMap<(SubscriptionId, Timestamp), (Timestamp, u32)>;
 
-/// Who has a subscription besides the account.
-type Homes = BTreeMap<SubscriptionId, BTreeSet<OwnerId>>;
+/// Where subscriptions are, and have been.
+type Lives = HashMap<SubscriptionId, Life>;
+
+/// Where a subscription is, and has been.
+#[derive(Default)]
+struct Life {
+    /// Who has had it since the first of these payments.
+    owners: BTreeSet<OwnerId>,
+    /// Until when it is paid for.
+    prepaid: Option<Prepaid>,
+    /// When it ended where it was last.
+    ended_at: Option<Timestamp>,
+    /// From when until when it had ended with its owner.
+    breaks: Vec<(Timestamp, Timestamp)>,
+}
 
 /// Notes that the month of a lot has begun.
 pub(super) fn begins(begun: &mut Begun, lot: &Lot) {
@@ -54,6 +69,8 @@ pub(super) struct Rest {
     notes: Vec<(Timestamp, i64)>,
     /// What went back of its lots' money by the month's beginning and its end, and has by now.
     back: [i64; 3],
+    /// Whether what no credit note says had gone back by then.
+    is_back: [bool; 3],
     /// The months that it has lots of its own in.
     numbers: BTreeSet<u32>,
     /// What of it the books have as paid ahead.
@@ -75,7 +92,8 @@ impl Rest {
             return None;
         }
         let (payment, notes) = (payment.clone(), notes.to_vec());
-        let mut rest = Self { payment, period, notes, back: [0; 3], numbers: BTreeSet::new(), ahead: 0 };
+        let (back, is_back, numbers) = ([0; 3], [true; 3], BTreeSet::new());
+        let mut rest = Self { payment, period, notes, back, is_back, numbers, ahead: 0 };
         for lot in lots {
             rest.has(lot.number, lot.back);
         }
@@ -113,7 +131,7 @@ impl Rest {
     }
 
     /// The year that it has paid for, or for a part of it.
-    fn year(&self, of: Option<&Subscription>, years: &Years) -> Option<Prepaid> {
+    fn year(&self, of: Option<&Life>, years: &Years) -> Option<Prepaid> {
         let (start, until) = self.period.filter(|_| is_by_the_year(&self.payment, self.period))?;
         let (months, none) = (Interval::Year.months(), Price::zero(self.payment.amount.currency()));
         let year = |(anchor, first): (Timestamp, u32), through: u32| {
@@ -137,7 +155,7 @@ impl Rest {
     }
 
     /// All of its money, in parts.
-    fn not_granted(&self, (of, now): (Option<&Subscription>, Timestamp), years: &Years, begun: &Begun) -> NotGranted {
+    fn not_granted(&self, (of, now): (Option<&Life>, Timestamp), years: &Years, begun: &Begun) -> NotGranted {
         let (delivered, until) = (self.payment.fulfilled_at, self.period.map(|(_, until)| until));
         let shares = self.year(of, years).map_or_else(
             || {
@@ -147,9 +165,12 @@ impl Rest {
             },
             |year| self.months(&year, begun),
         );
-        let before_its_time = |at: &Timestamp| until.is_some_and(|until| *at < until);
-        let ended_at = of.and_then(|it| it.ended_at).filter(before_its_time);
-        NotGranted { shares, ended_at: ended_at.filter(|at| delivered.is_some_and(|it| it <= *at)), now }
+        let is_before_its_time =
+            |at: Timestamp| until.is_some_and(|until| at < until) && delivered.is_some_and(|since| since <= at);
+        let ended_at = of.and_then(|it| it.ended_at).filter(|at| is_before_its_time(*at));
+        let breaks = of.map(|it| it.breaks.as_slice()).unwrap_or_default();
+        let breaks = breaks.iter().filter(|(end, _)| is_before_its_time(*end)).copied().collect();
+        NotGranted { shares, ended_at, breaks, now }
     }
 
     /// The same of a year, month by month.
@@ -159,7 +180,8 @@ impl Rest {
         let was_gone = |since: Timestamp| match gone_at {
             Some(at) if self.payment.lots().is_empty() => at < since,
             Some(at) => at <= since,
-            None => false,
+            // Where no credit note says when all of it went back, its own lots say which months had begun before.
+            None => self.payment.is_gone() && !self.payment.lots().is_empty(),
         };
         let no_credits = bought.month_after().0.is_zero();
         let share = |(nth, month): (usize, Prepaid)| {
@@ -184,21 +206,18 @@ impl Rest {
         last.map(|(at, _)| *at)
     }
 
-    /// What of it went back by an instant and was in no lot, where so much of its lots' money had gone back.
-    fn given_back(&self, at: Timestamp, of_lots: i64) -> i64 {
-        // Of what no credit note says nobody knows when that was.
-        if before(&self.notes, Timestamp::MAX) != self.payment.given_back().micros() {
-            return 0;
-        }
-        let gross = Price::from_micros(self.payment.amount.currency(), before(&self.notes, at));
+    /// What of it went back by an instant and was in no lot, where so much of its lots' money had gone back; and whether what no
+    /// credit note says had by then.
+    fn given_back(&self, at: Timestamp, (of_lots, is_back): (i64, bool)) -> i64 {
+        let gross = gone_back((&self.payment, self.notes.as_slice()), at, is_back);
         gross.map_or(0, |gross| net(&self.payment, gross).micros().saturating_sub(of_lots))
     }
 
-    fn money(&self, of: &NotGranted, at: Timestamp, back_of_lots: i64) -> Money {
+    fn money(&self, of: &NotGranted, at: Timestamp, back: (i64, bool)) -> Money {
         if self.payment.fulfilled_at.is_none_or(|since| since >= at) {
             return Money::default();
         }
-        let given_back = self.given_back(at, back_of_lots);
+        let given_back = self.given_back(at, back);
         let Kept { paid, earned, breakage, left } = of.at(at, given_back);
         Money { paid, rolled_over: 0, given_back, earned, breakage, left }
     }
@@ -211,8 +230,8 @@ impl Rest {
         report: &mut MonthReport,
         csv: &mut csv::Writer<W>,
     ) -> Result<(), FinanceError> {
-        let [begin, end, _] = self.back;
-        let (was, is) = (self.money(of, from, begin), self.money(of, to, end));
+        let ([begin, end, _], [was_back, is_back, _]) = (self.back, self.is_back);
+        let (was, is) = (self.money(of, from, (begin, was_back)), self.money(of, to, (end, is_back)));
         if was == is && was.left == 0 {
             return Ok(());
         }
@@ -237,7 +256,7 @@ impl Rest {
     /// What the books have as paid ahead, and never will be in a lot.
     fn never(&self, of: &NotGranted) -> Books {
         let [_, _, now] = self.back;
-        let never = of.never(self.given_back(Timestamp::MAX, now)).clamp(0, self.ahead.max(0));
+        let never = of.never(self.given_back(Timestamp::MAX, (now, true))).clamp(0, self.ahead.max(0));
         Books { ahead: -never, never_begun: never, ..Books::default() }
     }
 }
@@ -256,25 +275,22 @@ fn is_by_the_year(payment: &Payment, period: Option<(Timestamp, Timestamp)>) -> 
 
 /// Writes the lines of what is in no lot, and corrects the books by what never will be in one.
 pub(super) async fn tell<W: Write>(
-    (tx, owner): (&mut Tx, OwnerId),
+    (tx, owner, moved): (&mut Tx, OwnerId, &Moved),
     (mut rests, mut begun): (Rests, Begun),
     (month, now): ((Timestamp, Timestamp), Timestamp),
     report: &mut MonthReport,
     csv: &mut csv::Writer<W>,
 ) -> Result<(), FinanceError> {
-    let homes = homes(&rests, owner);
-    Box::pin(elsewhere(tx, &homes, month, (&mut rests, &mut begun))).await?;
-    let (mut found, mut years) = (HashMap::new(), Years::new());
-    for rest in rests.values() {
-        let Some(id) = rest.payment.bought.subscription() else { continue };
-        if let Entry::Vacant(place) = found.entry(id) {
-            place.insert(subscription(tx, owner, id, &homes).await?);
-        }
-        let begins = rest.period.zip(rest.begins_year());
-        years.extend(begins.map(|((start, until), from)| ((id, until), (start, from))));
+    let lives = Box::pin(lives(tx, &rests)).await?;
+    Box::pin(elsewhere((tx, owner, moved), &lives, month, (&mut rests, &mut begun))).await?;
+    let mut years = Years::new();
+    for rest in rests.values_mut() {
+        rest.is_back = moved.is_back(rest.payment.id);
+        let begins = rest.period.zip(rest.begins_year()).zip(rest.payment.bought.subscription());
+        years.extend(begins.map(|(((start, until), from), id)| ((id, until), (start, from))));
     }
     for rest in rests.values() {
-        let of = rest.payment.bought.subscription().and_then(|id| found.get(&id)).and_then(Option::as_ref);
+        let of = rest.payment.bought.subscription().and_then(|id| lives.get(&id));
         let of = rest.not_granted((of, now), &years, &begun);
         rest.line((owner, &of), month, report, csv)?;
         report.note(rest.payment.amount.currency(), &rest.never(&of))?;
@@ -282,30 +298,47 @@ pub(super) async fn tell<W: Write>(
     Ok(())
 }
 
-/// Who else has, or had, lots of what was paid for here.
-fn homes(rests: &Rests, owner: OwnerId) -> Homes {
-    let mut homes = Homes::new();
+/// Where the subscriptions of these payments are, and have been since: many of them are asked for at once.
+async fn lives(tx: &mut Tx, rests: &Rests) -> Result<Lives, DbError> {
+    let mut since: BTreeMap<SubscriptionId, Option<Timestamp>> = BTreeMap::new();
     for payment in rests.values().map(|it| &it.payment) {
         let Some(id) = payment.bought.subscription() else { continue };
-        for other in payment.holders().into_iter().filter(|it| *it != owner) {
-            homes.entry(id).or_default().insert(other);
+        let first = since.entry(id).or_insert(payment.fulfilled_at);
+        *first = payment.fulfilled_at.min(*first);
+    }
+    let (ids, mut lives): (Vec<_>, _) = (since.keys().copied().collect(), Lives::new());
+    for some in ids.chunks(TOGETHER) {
+        let mut stays = whereabouts::stays(tx, some).await?;
+        // Where it was last comes last: whoever has it still has not seen its end.
+        stays.sort_by_key(|it| (it.ended_at.is_none(), it.ended_at));
+        for stay in stays {
+            let life = lives.entry(stay.subscription).or_default();
+            (life.prepaid, life.ended_at) = (stay.prepaid, stay.ended_at);
+            let first = since.get(&stay.subscription).copied().flatten();
+            if stay.ended_at.is_none_or(|end| first.is_none_or(|first| first <= end)) {
+                life.owners.insert(stay.owner);
+            }
+        }
+        for (id, ended_at, returned_at) in whereabouts::returns(tx, some).await? {
+            lives.entry(id).or_default().breaks.push((ended_at, returned_at));
         }
     }
-    homes
+    Ok(lives)
 }
 
-/// What these subscriptions have elsewhere: their months, and lots of what was paid for here.
+/// What the account's subscriptions have elsewhere: their months, and lots of what was paid for here.
 async fn elsewhere(
-    tx: &mut Tx,
-    homes: &Homes,
+    (tx, owner, moved): (&mut Tx, OwnerId, &Moved),
+    lives: &Lives,
     month: (Timestamp, Timestamp),
     (rests, begun): (&mut Rests, &mut Begun),
 ) -> Result<(), FinanceError> {
-    let is_of_these = |lot: &Lot| lot.terms.origin.subscription.is_some_and(|(id, _)| homes.contains_key(&id));
-    for owner in homes.values().flatten().copied().collect::<BTreeSet<_>>() {
+    let is_of_these = |lot: &Lot| lot.terms.origin.subscription.is_some_and(|(id, _)| lives.contains_key(&id));
+    let owners: BTreeSet<_> = lives.values().flat_map(|it| &it.owners).copied().filter(|it| *it != owner).collect();
+    for other in owners {
         let mut last = 0;
         loop {
-            let mut page = lots::after(tx, owner, last, PAGE).await?;
+            let mut page = lots::after(tx, other, last, PAGE).await?;
             let Some(newest) = page.last() else { break };
             last = signed(newest.number);
             page.retain(is_of_these);
@@ -316,7 +349,7 @@ async fn elsewhere(
             let known = Known::of(tx, &page).await?;
             for lot in &page {
                 begins(begun, lot);
-                let basis = Basis::of(lot, (&Moved::default(), &known), month)?;
+                let basis = Basis::of(lot, (moved, &known), month)?;
                 if let Some(rest) = lot.terms.origin.payment.and_then(|id| rests.get_mut(&id)) {
                     let number = lot.terms.origin.subscription.filter(|_| basis.is_first()).map(|(_, number)| number);
                     rest.has(number, basis.given_back(lot));
@@ -325,20 +358,4 @@ async fn elsewhere(
         }
     }
     Ok(())
-}
-
-/// A subscription as it is where it is now.
-async fn subscription(
-    tx: &mut Tx,
-    owner: OwnerId,
-    id: SubscriptionId,
-    homes: &Homes,
-) -> Result<Option<Subscription>, DbError> {
-    let mut found = subscriptions::find(tx, owner, id).await?;
-    for home in homes.get(&id).into_iter().flatten() {
-        if found.as_ref().is_none_or(|it| it.ended_at.is_some()) {
-            found = subscriptions::find(tx, *home, id).await?.or(found);
-        }
-    }
-    Ok(found)
 }

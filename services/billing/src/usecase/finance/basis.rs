@@ -109,9 +109,7 @@ impl Basis {
         let now = here.taken_back.voided.micro();
         let end = now.saturating_sub(after.unwrap_or(0));
         let taken = [end.saturating_sub(within.unwrap_or(0)), end, now];
-        // Of what earlier programs noted nowhere, the ledger knows when its credits were taken last.
-        let unnoted = [within.is_none() && after.is_none(), after.is_none(), true];
-        for (end, (taken, unnoted)) in basis.ends.iter_mut().zip(taken.into_iter().zip(unnoted)) {
+        for (end, (taken, unnoted)) in basis.ends.iter_mut().zip(taken.into_iter().zip(moved.is_back(payment.id))) {
             end.taken = taken;
             if !payment.given_back().is_zero() {
                 let gross = gone_back((payment, known.notes_of(payment)), end.at, unnoted)?;
@@ -203,7 +201,11 @@ impl Basis {
 
 /// How much of a payment had gone back by an instant, gross: what its credit notes said by then, and, if it is `unnoted`, what they
 /// never said.
-fn gone_back((payment, notes): (&Payment, &[(Timestamp, i64)]), at: Timestamp, unnoted: bool) -> Result<Price, Error> {
+pub(super) fn gone_back(
+    (payment, notes): (&Payment, &[(Timestamp, i64)]),
+    at: Timestamp,
+    unnoted: bool,
+) -> Result<Price, Error> {
     let (in_all, by_then) = (known::before(notes, Timestamp::MAX), known::before(notes, at));
     let rest = payment.given_back().micros().saturating_sub(in_all).max(0);
     let gross = by_then.saturating_add(if unnoted { rest } else { 0 });

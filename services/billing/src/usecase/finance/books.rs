@@ -21,8 +21,8 @@ use crate::domain::{Invoice, Lot, PaidLot, Payment, PaymentState, Purchase, Purc
 use crate::error::Error;
 use crate::store::{invoices, payments, purchases};
 
-/// How many payments that others have made are asked for at a time.
-const TOGETHER: usize = 500;
+/// How many payments that others have made, or subscriptions that may be with others, are asked for at a time.
+pub(super) const TOGETHER: usize = 500;
 
 /// What all payments in one currency come to, in millionths of its unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Books {
     pub never_begun: i64,
     /// Paid, not delivered, and not gone back yet.
     pub waiting: i64,
+    /// Paid, not delivered, and gone back: there is no invoice of it, and so no credit note.
+    pub sent_back: i64,
 }
 
 impl Books {
@@ -77,6 +79,7 @@ impl Books {
             ahead: self.ahead.checked_add(other.ahead)?,
             never_begun: self.never_begun.checked_add(other.never_begun)?,
             waiting: self.waiting.checked_add(other.waiting)?,
+            sent_back: self.sent_back.checked_add(other.sent_back)?,
         })
     }
 }
@@ -106,7 +109,11 @@ impl fmt::Display for Books {
         f.write_str("; ")?;
         let [given_back, credit_notes, not_noted] = [given_back, credit_notes, not_noted].map(Total);
         write!(f, "given back {given_back} = credit notes {credit_notes} + not noted {not_noted}; ")?;
-        write!(f, "not delivered {}; difference {}", Total(waiting), Total(self.difference()))
+        write!(f, "not delivered {}", Total(waiting))?;
+        if self.sent_back != 0 {
+            write!(f, ", undelivered and gone back {}", Total(self.sent_back))?;
+        }
+        write!(f, "; difference {}", Total(self.difference()))
     }
 }
 
@@ -249,6 +256,10 @@ async fn compare_payments(
             let of_account: &mut i64 = without_lots.entry(currency).or_default();
             *of_account = of_account.saturating_add(books.without_lots);
             report.note(currency, &books)?;
+            let unnoted = (books.not_noted != 0).then(|| Total(books.not_noted));
+            report.not_noted.extend(
+                unnoted.map(|it| format!("{owner} {}: {it} {currency} went back without a credit note", payment.id)),
+            );
             let unknown = lots.iter().map(|it| format!("its payment does not know {}", it.lot));
             let all = flaws.into_iter().map(str::to_owned).chain(unknown);
             report.differences.extend(all.map(|flaw| format!("{owner} {}: {flaw}", payment.id)));
@@ -311,7 +322,7 @@ fn of_payment(
     let (amount, back) = (payment.amount.micros(), payment.given_back().micros());
     if payment.fulfilled_at.is_none() {
         if payment.state == PaymentState::Paid {
-            books.waiting = amount - back;
+            (books.waiting, books.sent_back) = (amount - back, back);
             if payment.returned && !payment.refundable().is_zero() {
                 flaws.push("nothing was delivered for it, and its money has not gone back");
             }
