@@ -1,19 +1,21 @@
 //! Random lives of which finance is told month by month: plans by the month and by the year, seats that bring no credits, what rolls
-//! over and what is granted before its payment, packs that pay debts, refunds and disputes, cards that are declined, ends and moves.
-//! Against a model as naive as can be, which knows payments alone: all lines of a month are what there was, and what was paid, less
-//! what went back, was earned and was breakage in it; and over all months what was paid and what went back are the payments. On
+//! over and what is granted before its payment, packs that pay debts, refunds and disputes, cards that are declined, ends, moves with
+//! and without anything left, and owners who are deleted and come back. Against a model as naive as can be, which knows payments
+//! alone: all lines of a month are what there was, and what was paid, less what went back, was earned and was breakage in it; and over
+//! all months what was paid and what went back are the payments. Once it is over, a month is told the same for ever, to the byte. On
 //! both engines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_id::OwnerId;
+use bursar_members::Standing;
 use bursar_money::Currency;
 use bursar_secret::Entropy;
 use bursar_testkit::{TestDb, at, engines, id, organization, personal};
 use bursar_time::{Span, Timestamp};
 
 use super::{FinanceError, Money, MonthReport, Sums, count, report};
-use crate::domain::{Dispute, News, Payment};
+use crate::domain::{Dispute, News, Payment, PaymentState};
 use crate::error::Error;
 use crate::store::{payments, subscriptions};
 use crate::usecase::canceling::CancelAt;
@@ -84,6 +86,8 @@ struct Life {
     owners: Vec<OwnerId>,
     /// What was not refused, so far.
     happened: BTreeSet<&'static str>,
+    /// By when they began, the months that are over as they were told first.
+    over: BTreeMap<Timestamp, String>,
 }
 
 impl Life {
@@ -108,14 +112,21 @@ impl Life {
         }
     }
 
-    /// All payments that were delivered, of everybody.
-    async fn delivered(&self) -> Vec<Payment> {
+    /// All payments that were paid, of everybody.
+    async fn paid(&self) -> Vec<Payment> {
         let (mut tx, mut all) = (self.shop.db.read().await.unwrap(), Vec::new());
         for owner in &self.owners {
             all.extend(payments::page(&mut tx, *owner, None, 1_000).await.unwrap());
         }
-        all.retain(|it| it.fulfilled_at.is_some());
+        all.retain(|it| it.state == PaymentState::Paid);
         all
+    }
+
+    /// Those of them that were delivered.
+    async fn delivered(&self) -> Vec<Payment> {
+        let mut paid = self.paid().await;
+        paid.retain(|it| it.fulfilled_at.is_some());
+        paid
     }
 
     /// Some of a payment goes back, or the rest of it, by a refund; or a bank decides about it.
@@ -140,16 +151,31 @@ impl Life {
         }
     }
 
-    /// What somebody has moves to an organization of its own, unless it is due.
-    async fn moves(&mut self) {
+    /// What somebody has moves to an organization of its own, unless it is due. Sometimes nothing is left of it.
+    async fn moves(&mut self, chance: &Entropy) {
+        let spends_all = chance.u64_below(2) == 0;
         let live = subscriptions::live(&mut self.shop.db.read().await.unwrap(), personal(1)).await.unwrap();
         let stays = |plan: &str| ["business", "seated"].contains(&plan);
         if live.is_some_and(|it| !it.is_due(self.now) && it.next_retry_at.is_none() && !stays(it.plan.as_str())) {
-            let nth = u64::try_from(self.owners.len()).unwrap();
+            let (nth, left) = (u64::try_from(self.owners.len()).unwrap(), self.shop.available(personal(1)).await);
+            if spends_all && !left.is_zero() {
+                self.shop.spend(personal(1), &left.to_string()).await;
+            }
             Box::pin(self.shop.moves(id(1), id(nth))).await;
             self.owners.push(organization(nth));
             self.happened.insert("a move");
         }
+    }
+
+    /// Somebody is deleted, and is back after some days: what had ended goes on, if it is paid for still.
+    async fn deletes(&mut self, owner: OwnerId, chance: &Entropy) {
+        self.shop.stands(owner, Standing::Deleted).await;
+        self.shop.settles(owner).await;
+        self.leap(Span::from_days(chance.u64_below(25))).await;
+        self.shop.stands(owner, Standing::Active).await;
+        self.shop.settles(owner).await;
+        // What has begun meanwhile is made up for.
+        self.leap(Span::HOUR).await;
     }
 
     /// Time passes, never more than a month at once, and the renewals have run.
@@ -157,12 +183,29 @@ impl Life {
         self.now = self.now.saturating_add(span);
         self.shop.clock.set(self.now).unwrap();
         while renewals::round(&self.shop.subscriptions).await.unwrap().done > 0 {}
+        Box::pin(self.tells_what_is_over()).await;
+    }
+
+    /// The months that are over since the last time are told for the first time.
+    async fn tells_what_is_over(&mut self) {
+        let mut from = at(START).start_of_month();
+        loop {
+            let month = (from, from.add_months_anchored(1));
+            if month.1 > self.now {
+                return;
+            }
+            if !self.over.contains_key(&from) {
+                let (_, text) = self.told(month).await;
+                self.over.insert(from, text);
+            }
+            from = month.1;
+        }
     }
 
     /// Something happens; says what.
     async fn step(&mut self, chance: &Entropy) -> &'static str {
         let (owner, plan) = (self.somebody(chance), SOLD[index(chance, SOLD.len())]);
-        match chance.u64_below(24) {
+        match chance.u64_below(25) {
             0 | 1 => {
                 let answer = self.shop.buy(personal(1), "starter", "sandbox_ok", "").await;
                 self.done("a pack", answer);
@@ -208,10 +251,14 @@ impl Life {
                 "money that goes back"
             }
             17 => {
-                self.moves().await;
+                self.moves(chance).await;
                 "a move"
             }
-            18 | 19 => {
+            18 => {
+                Box::pin(self.deletes(owner, chance)).await;
+                "a deletion"
+            }
+            19 | 20 => {
                 self.leap(Span::from_hours(1 + chance.u64_below(100))).await;
                 "some days"
             }
@@ -222,17 +269,25 @@ impl Life {
         }
     }
 
-    async fn told(&self, month: (Timestamp, Timestamp)) -> MonthReport {
-        report(&self.shop.db, None, (month, self.now), Vec::<u8>::new()).await.unwrap()
+    /// What a month says by now, and as it is written.
+    async fn told(&self, month: (Timestamp, Timestamp)) -> (MonthReport, String) {
+        let mut csv = Vec::new();
+        let told = report(&self.shop.db, None, (month, self.now), &mut csv).await.unwrap();
+        (told, String::from_utf8(csv).unwrap())
     }
 
-    /// Every month so far adds up, and all of them are the payments.
+    /// Every month so far adds up, and all of them are the payments. What is over is as it was.
     async fn adds_up(&self, when: &str) {
         let mut from = at(START).start_of_month();
-        let (mut opening, mut paid, mut back) = (0, 0, 0);
+        let (mut opening, mut paid, mut back, mut sent_back) = (0, 0, 0, 0);
         while from <= self.now {
             let month = (from, from.add_months_anchored(1));
-            let told = self.told(month).await;
+            let (told, text) = self.told(month).await;
+            if let Some(first) = self.over.get(&from) {
+                assert_eq!(differing(first, &text), Vec::<&str>::new(), "{from}, {when}");
+                assert!(*first == text, "in another order: {from}, {when}");
+            }
+            sent_back = told.books.values().map(|it| it.sent_back).sum::<i64>();
             assert_eq!(told.differences, Vec::<String>::new(), "{from}, {when}");
             assert!(told.books.values().all(|it| it.difference() == 0), "{from}, {when}: {:?}", told.books);
             let of = |of: fn(&Sums) -> i64| told.sums.values().chain(told.not_granted.values()).map(of).sum::<i64>();
@@ -243,7 +298,10 @@ impl Life {
             back += of(|it| it.given_back);
             (opening, from) = (closing, month.1);
         }
-        let all = self.delivered().await;
+        let (all, undelivered): (Vec<_>, Vec<_>) =
+            self.paid().await.into_iter().partition(|it| it.fulfilled_at.is_some());
+        let for_nothing = undelivered.iter().map(|it| it.given_back().micros()).sum::<i64>();
+        assert_eq!(sent_back, for_nothing, "what was paid for nothing and went back, {when}");
         let net = |it: &Payment| it.net().micros();
         assert_eq!(paid, all.iter().map(net).sum::<i64>(), "what was paid, {when}");
         // There are no taxes here.
@@ -254,6 +312,12 @@ impl Life {
     }
 }
 
+/// The lines that only one of two reports has.
+fn differing<'a>(one: &'a str, other: &'a str) -> Vec<&'a str> {
+    let [one, other] = [one, other].map(|it| it.lines().collect::<BTreeSet<_>>());
+    one.symmetric_difference(&other).copied().collect()
+}
+
 fn index(chance: &Entropy, bound: usize) -> usize {
     usize::try_from(chance.u64_below(u64::try_from(bound).unwrap())).unwrap()
 }
@@ -261,7 +325,8 @@ fn index(chance: &Entropy, bound: usize) -> usize {
 /// One life of so many steps, which begins with a pack and a year.
 async fn live(shop: Shop, seed: u64, steps: usize) {
     let chance = Entropy::seeded(seed);
-    let mut life = Life { shop, now: at(START), owners: vec![personal(1)], happened: BTreeSet::new() };
+    let (owners, happened, over) = (vec![personal(1)], BTreeSet::new(), BTreeMap::new());
+    let mut life = Life { shop, now: at(START), owners, happened, over };
     life.shop.buy(personal(1), "starter", "sandbox_ok", "").await.unwrap();
     life.shop.subscribe(personal(1), "yearly", "sandbox_ok", "").await.unwrap();
     let mut last = Vec::new();
