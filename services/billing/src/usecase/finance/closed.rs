@@ -146,6 +146,7 @@ engines! {
         shop.subscribe(personal(1), "empty", "sandbox_ok", "").await.unwrap();
         shop.set("2028-01-10T00:00:00Z");
         shop.moves(id(1), id(1)).await;
+        shop.subscriptions.get(organization(1)).await.expect("it has moved");
         shop.set("2028-02-10T00:00:00Z");
         let (january, said) = told(&shop, "2028-01").await;
         assert_eq!(in_no_lot(&said), [0, 0, 100_000_000, 0, 1_100_000_000]);
