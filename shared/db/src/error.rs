@@ -157,10 +157,12 @@ impl DbError {
             Self::Conflict { .. } | Self::Corrupt { .. } | Self::NotExactlyOne { .. } | Self::NewerFormat { .. } => {
                 true
             }
-            // data_exception, as a NUL in a text; TOOBIG and MISMATCH
+            // data_exception, as a NUL in a text, and program_limit_exceeded, as what is too long for an index; TOOBIG and
+            // MISMATCH
             Self::Other(sqlx::Error::Database(cause)) => {
                 let code = cause.code().unwrap_or_default();
-                (code.len() == 5 && code.starts_with("22")) || ["18", "20"].contains(&&*code)
+                (code.len() == 5 && (code.starts_with("22") || code.starts_with("54")))
+                    || ["18", "20"].contains(&&*code)
             }
             _ => false,
         }

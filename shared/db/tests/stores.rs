@@ -347,6 +347,21 @@ mod on_postgres {
     }
 
     #[test]
+    fn what_is_too_long_for_an_index_is_the_datas_fault() {
+        with_postgres(|at| async move {
+            const LONG: &str = "INSERT INTO teams (id, slug) SELECT 'a', string_agg(md5(n::text), '') \
+                FROM generate_series(1, 1000) AS n";
+            async fn write(tx: &mut Tx) -> Result<u64, DbError> {
+                Ok(on!(tx, c => sqlx::query(LONG).execute(c).await?.rows_affected()))
+            }
+            let db = migrated(&at).await;
+            let mut tx = db.begin().await.expect("begins");
+            let refused = write(&mut tx).await.expect_err("no index takes it");
+            assert!(refused.is_about_the_data() && !refused.is_retryable(), "{refused:?}");
+        });
+    }
+
+    #[test]
     fn a_stale_connection_costs_nobody_a_call() {
         with_postgres(|at| async move {
             let db = migrated(&at).await;

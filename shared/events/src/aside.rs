@@ -1,11 +1,11 @@
-//! Events that could not be read, or that the store refuses for good: set aside, so that one of them stops neither the feed
-//! nor anybody but its owner.
+//! Events that could not be read, or that the store refuses for good, or again and again while it takes others: set aside, so
+//! that one of them stops neither the feed nor anybody but its owner.
 //!
 //! An event that is set aside means that what this service knows of the event's owner may be wrong: that owner is
 //! *doubted* ([`Feed::doubts`](crate::Feed::doubts)) until
 //!
 //! - a program that can read it applies it after all: each program tries once what it finds set aside, so an upgrade is
-//!   enough;
+//!   enough (those that overran one after the other and with rests, since new events wait meanwhile);
 //! - a later event tells all that it may have told ([`Consumer::WHOLE`](crate::Consumer::WHOLE));
 //! - a snapshot tells the whole state anew;
 //! - an operator drops it, or has it tried again ([`discard`], [`try_again`]; the command `events` of each program).

@@ -21,7 +21,8 @@ pub enum Unapplied {
     #[error("it cannot be read: {0}")]
     Unreadable(String),
     /// The store failed. An event comes again until it is applied, and nothing overtakes it; but one that the store refuses
-    /// for good ([`DbError::is_about_the_data`]) is set aside like one that cannot be read.
+    /// for good ([`DbError::is_about_the_data`]) is set aside like one that cannot be read, and so is one that it refuses
+    /// again and again while it is there: a statement that always overruns, or a row that never comes free.
     #[error(transparent)]
     Store(#[from] DbError),
 }
@@ -30,16 +31,6 @@ impl Unapplied {
     /// An event that cannot be read, and why.
     pub fn unreadable(why: impl std::fmt::Display) -> Self {
         Self::Unreadable(why.to_string())
-    }
-
-    /// Why the event is to be set aside; or the failure that passes, which it waits for.
-    pub(crate) fn for_good(self) -> Result<String, DbError> {
-        match self {
-            Self::Unreadable(problem) => Ok(problem),
-            // What is not about the event would meet every other one, too, and set them all aside.
-            Self::Store(error) if error.is_about_the_data() => Ok(error.to_string()),
-            Self::Store(error) => Err(error),
-        }
     }
 }
 

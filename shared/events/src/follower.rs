@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_db::{Db, DbError, Tx};
+use bursar_id::OwnerId;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{Event, SnapshotRequest, SnapshotResponse, WatchRequest};
@@ -25,7 +26,8 @@ use tonic::{Code, Status};
 use crate::consumer::{Consumer, Following, Unapplied};
 use crate::feed::Feed;
 use crate::keeper::look;
-use crate::position::{self, Enrolled, Lies, Place};
+use crate::position::{self, Enrolled, Lies, Place, Stored};
+use crate::tries::Tries;
 use crate::{SNAPSHOT_REQUIRED, aside};
 
 /// The longest pause between two attempts. Short, because what others were told has to hold within two seconds.
@@ -178,9 +180,8 @@ impl<C: Consumer> Follower<C> {
 
     /// Applies an event and moves the cursor, unless another replica has done so.
     async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
-        let mut hopeless: Option<String> = None;
-        let mut made_up_for = false;
-        loop {
+        let (mut tries, mut hopeless) = (Tries::default(), None::<String>);
+        let made_up_for = loop {
             let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
             if stored.cursor != *position {
                 // What the other one applied is news here, too; and it stands in the common store, so this one is up to
@@ -196,71 +197,115 @@ impl<C: Consumer> Follower<C> {
                     Lies::Elsewhere => return Err(Fault::Elsewhere),
                 }
             }
-            match (event, hopeless.as_deref()) {
-                (None, _) => {}
-                // Whoever asks for other types has applied it: told again, it might undo what came after it.
-                (Some(event), _) if stored.is_done(&next, &event.r#type) => {}
-                (Some(event), Some(problem)) => self.set_aside(&mut tx, event, problem).await?,
-                (Some(event), None) => match self.apply(&mut tx, event).await {
-                    Ok(some) => made_up_for = some,
-                    // Once more, in a transaction without what it may have written before it was found out. What the
-                    // store refuses for good would stop everybody's events if it were tried until it works.
+            // Whoever asks for other types has applied it: told again, it might undo what came after it.
+            let new = event.filter(|event| !stored.is_done(&next, &event.r#type));
+            if hopeless.is_none()
+                && let Some(event) = new
+            {
+                match self.apply(tx, &stored, &next, event).await {
+                    Ok(made_up_for) => break made_up_for,
+                    // Once more, or set aside in a transaction without what it may have written before it was found out.
                     Err(unapplied) => {
-                        hopeless = Some(unapplied.for_good()?);
-                        tx.rollback().await?;
-                        continue;
+                        hopeless = self.weigh(&mut tries, unapplied, event, self.is_doubted(event)).await?;
                     }
-                },
+                }
+                continue;
+            }
+            if let (Some(event), Some(problem)) = (new, &hopeless) {
+                self.set_aside(&mut tx, event, problem).await?;
             }
             stored.move_to(&mut tx, &next).await?;
             tx.commit().await?;
-            *position = next;
-            if let Some(event) = event {
-                let (consumer, source, id, kind) = (C::NAME, self.source, &event.id, &event.r#type);
-                tracing::debug!(consumer, source, event = id, kind, "applied");
-                self.consumer.applied();
-            }
-            if hopeless.is_some() || made_up_for {
-                look(&self.db, &self.feed).await?;
-            }
-            return Ok(());
+            break false;
+        };
+        *position = next;
+        if let Some(event) = event {
+            let (consumer, source, id, kind) = (C::NAME, self.source, &event.id, &event.r#type);
+            tracing::debug!(consumer, source, event = id, kind, "applied");
+            self.consumer.applied();
         }
+        if hopeless.is_some() || made_up_for {
+            look(&self.db, &self.feed).await?;
+        }
+        Ok(())
     }
 
-    /// Applies an event, and takes back what it makes up for; whether there was any of that.
-    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<bool, Unapplied> {
-        self.consumer.apply(tx, event).await?;
-        Ok(is_whole::<C>(event) && aside::made_up_for(tx, self.source, event).await?)
+    /// Applies an event, takes back what it makes up for and moves the cursor, or does nothing of that; whether there was
+    /// anything to take back. What is only found out by the commit is the event's, too.
+    async fn apply(&self, mut tx: Tx, stored: &Stored, next: &str, event: &Event) -> Result<bool, Unapplied> {
+        if let Err(unapplied) = self.consumer.apply(&mut tx, event).await {
+            tx.rollback().await?;
+            return Err(unapplied);
+        }
+        let made_up_for = is_whole::<C>(event) && aside::made_up_for(&mut tx, self.source, event).await?;
+        stored.move_to(&mut tx, next).await?;
+        tx.commit().await?;
+        Ok(made_up_for)
+    }
+
+    /// Why an event is to be set aside that was not applied; `None`, after a pause: it is to be tried again.
+    async fn weigh(
+        &self,
+        tries: &mut Tries,
+        unapplied: Unapplied,
+        event: &Event,
+        doubted: bool,
+    ) -> Result<Option<String>, DbError> {
+        let problem = tries.judge(unapplied, doubted)?;
+        if problem.is_none() {
+            let (consumer, source, id, tries) = (C::NAME, self.source, &event.id, tries.made());
+            tracing::warn!(consumer, source, event = id, tries, "the store does not take an event: it is tried again");
+            tokio::time::sleep(pause_after(tries, &self.entropy)).await;
+        }
+        Ok(problem)
+    }
+
+    /// Whether something of the owner is set aside already.
+    fn is_doubted(&self, event: &Event) -> bool {
+        event.owner.parse::<OwnerId>().is_ok_and(|owner| self.feed.doubts(owner))
     }
 
     /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be applied is added to `bad`.
     async fn take_part(&self, position: &str, events: Vec<Event>, bad: &mut Vec<Bad>) -> Result<(), Fault> {
-        if self.apply_all(position, &events).await?.is_none() {
-            return Ok(());
-        }
-        // One by one, so that each is applied twice at most, however many cannot be applied.
+        let Some(unapplied) = self.apply_all(position, &events).await? else { return Ok(()) };
+        // Where the store is away, there is nothing to look for.
+        Tries::default().judge(unapplied, false)?;
+        // One by one, so that each is applied as often as is due to it, however many cannot be applied.
         for event in events {
-            if let Some(problem) = self.apply_all(position, std::slice::from_ref(&event)).await? {
+            let doubted = self.is_doubted(&event) || bad.iter().any(|(bad, _)| bad.owner == event.owner);
+            if let Some(problem) = self.apply_alone(position, &event, doubted).await? {
                 bad.push((event, problem));
             }
         }
         Ok(())
     }
 
-    /// Applies these events in one transaction, or none of them when one cannot be applied: then it says why not.
-    async fn apply_all(&self, position: &str, events: &[Event]) -> Result<Option<String>, Fault> {
+    /// Applies one event of a snapshot, or says why it cannot be applied.
+    async fn apply_alone(&self, position: &str, event: &Event, doubted: bool) -> Result<Option<String>, Fault> {
+        let mut tries = Tries::default();
+        while let Some(unapplied) = self.apply_all(position, std::slice::from_ref(event)).await? {
+            if let Some(problem) = self.weigh(&mut tries, unapplied, event, doubted).await? {
+                return Ok(Some(problem));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Applies these events in one transaction, or none of them when one was not applied: then it says why not.
+    async fn apply_all(&self, position: &str, events: &[Event]) -> Result<Option<Unapplied>, Fault> {
         let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
         if stored.cursor != position {
             return Err(Fault::Elsewhere);
         }
         for event in events {
             if let Err(unapplied) = self.consumer.apply(&mut tx, event).await {
-                let problem = unapplied.for_good()?;
                 tx.rollback().await?;
-                return Ok(Some(problem));
+                return Ok(Some(unapplied));
             }
         }
-        tx.commit().await?;
+        if let Err(error) = tx.commit().await {
+            return Ok(Some(error.into()));
+        }
         self.consumer.applied();
         Ok(None)
     }
@@ -346,127 +391,4 @@ fn up_to(limit: Duration, entropy: &Entropy) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use bursar_db::Migrations;
-    use bursar_time::{Monotonic, Timestamp};
-    use tokio_util::sync::CancellationToken;
-    use tonic::service::Routes;
-
-    use super::*;
-
-    /// Counts, and cannot read what belongs to nobody.
-    #[derive(Default)]
-    struct Counting {
-        asked: AtomicUsize,
-        applied: AtomicUsize,
-    }
-
-    impl Consumer for Counting {
-        const NAME: &'static str = "counting";
-
-        fn types() -> &'static [&'static str] {
-            &[]
-        }
-
-        async fn apply(&self, _tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            if event.owner.is_empty() { Err(Unapplied::unreadable("nobody's")) } else { Ok(()) }
-        }
-
-        async fn forget_before(&self, _tx: &mut Tx, _incarnation: u64) -> Result<(), DbError> {
-            Ok(())
-        }
-
-        fn applied(&self) {
-            self.applied.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    fn follower(db: &Db) -> (Arc<Counting>, Follower<Counting>) {
-        let counting = Arc::new(Counting::default());
-        let following = Following {
-            feed: Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)),
-            transport: Transport::routes(Routes::default()),
-            db: db.clone(),
-            clock: Clock::test(Timestamp::from_micros(1_785_000_000_000_000).expect("in range")),
-            entropy: Entropy::seeded(1),
-            shutdown: CancellationToken::new(),
-        };
-        (Arc::clone(&counting), Follower::new(counting, &following))
-    }
-
-    fn event(number: usize, owner: &str) -> Event {
-        Event { id: number.to_string(), owner: owner.to_owned(), ..Event::default() }
-    }
-
-    bursar_testkit::engines! {
-        async fn what_another_replica_applied_is_told_and_heard_but_not_applied_again(db: TestDb) {
-            let db = db.open(&Migrations::SHARED).await;
-            let cursor = |seq: u64| format!("organization-1-{seq}-{}", bursar_id::EventId::from_parts(seq, [0; 10]));
-            let (_, ahead) = follower(&db);
-            let mut position = position::enrol(&db, &Place::new("organization", &[])).await.unwrap().cursor;
-            for number in 1..4 {
-                ahead.take(&mut position, cursor(number), Some(&event(1, "org_a"))).await.unwrap();
-            }
-            // Behind it: it goes on in its own stream, without applying anything until it comes to something new.
-            let (counting, behind) = follower(&db);
-            let mut position = String::new();
-            for number in 1..4 {
-                behind.take(&mut position, cursor(number), Some(&event(1, "org_a"))).await.unwrap();
-                assert_eq!(position, cursor(number));
-                assert_eq!(counting.applied.load(Ordering::SeqCst), usize::try_from(number).unwrap(), "it is told");
-            }
-            assert_eq!(counting.asked.load(Ordering::SeqCst), 0);
-            assert!(behind.feed.age().is_some());
-            behind.take(&mut position, cursor(4), Some(&event(1, "org_a"))).await.unwrap();
-            assert_eq!(counting.asked.load(Ordering::SeqCst), 1);
-            // The cursor is where its stream does not lead: it begins again there, soon, but not in step, and nothing has
-            // failed.
-            let (counting, mut astray) = follower(&db);
-            let mut position = cursor(7);
-            let fault = astray.take(&mut position, cursor(8), Some(&event(1, "org_a"))).await.unwrap_err();
-            assert!(matches!(fault, Fault::Elsewhere), "{fault}");
-            assert_eq!((counting.asked.load(Ordering::SeqCst), counting.applied.load(Ordering::SeqCst)), (0, 1));
-            assert!(astray.feed.age().is_some());
-            let pauses = [astray.judge(&fault), astray.judge(&fault)];
-            assert!(pauses.iter().all(|pause| (ELSEWHERE_PAUSE / 2..=ELSEWHERE_PAUSE).contains(pause)), "{pauses:?}");
-            assert_ne!(pauses[0], pauses[1]);
-            assert_eq!(astray.failures, 0);
-        }
-
-        async fn a_part_is_applied_twice_at_most_however_much_of_it_cannot_be_read(db: TestDb) {
-            let db = db.open(&Migrations::SHARED).await;
-            let (counting, follower) = follower(&db);
-            let position = position::enrol(&db, &Place::new("organization", &[])).await.unwrap().cursor;
-            let events: Vec<Event> =
-                (0..40).map(|number| event(number, if number < 20 { "org_a" } else { "" })).collect();
-            let mut bad = Vec::new();
-            follower.take_part(&position, events.clone(), &mut bad).await.unwrap();
-            let expected: Vec<Bad> = events[20..].iter().map(|event| (event.clone(), "nobody's".to_owned())).collect();
-            assert_eq!(bad, expected);
-            let asked = counting.asked.load(Ordering::SeqCst);
-            assert!(asked <= 2 * events.len(), "{asked} for {} events", events.len());
-        }
-    }
-
-    #[test]
-    fn pauses_grow_to_a_second_and_differ() {
-        let entropy = Entropy::seeded(1);
-        for (failures, least, most) in [(1, 10, 20), (2, 20, 40), (4, 80, 160), (7, 500, 1_000), (u32::MAX, 500, 1_000)]
-        {
-            for _ in 0..50 {
-                let pause = pause_after(failures, &entropy);
-                let range = Duration::from_millis(least)..=Duration::from_millis(most);
-                assert!(range.contains(&pause), "{failures}: {pause:?}");
-            }
-        }
-        assert_ne!(pause_after(9, &entropy), pause_after(9, &entropy));
-    }
-
-    #[test]
-    fn a_missed_heartbeat_is_not_silence_yet() {
-        assert!(SILENCE > crate::HEARTBEAT * 2);
-    }
-}
+mod tests;

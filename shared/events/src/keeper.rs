@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bursar_db::{Db, DbError, Tx};
 use bursar_time::{Clock, Timestamp};
@@ -12,9 +12,14 @@ use crate::aside::{self, Doubts, SetAside};
 use crate::consumer::{Consumer, Following, Unapplied};
 use crate::feed::{Alarm, Crossing, Feed};
 use crate::position::{self, Place};
+use crate::tries::Tries;
 
 /// How often: what another replica or an operator has done holds here after that.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// New events wait while one that was set aside is tried. After one that overran none of its like is tried for so many times
+/// as long as that has taken, however many there are.
+const RESTS: u32 = 9;
 
 /// Has a feed doubt those of whom something is set aside now; gives what is.
 pub(crate) async fn look(db: &Db, feed: &Feed) -> Result<Vec<SetAside>, DbError> {
@@ -31,15 +36,35 @@ pub(crate) struct Keeper<C> {
     db: Db,
     clock: Clock,
     alarm: Alarm,
-    /// Which of the events that are set aside this program has tried, as they were set aside or asked for.
-    tried: HashMap<String, Timestamp>,
+    /// What this program has done about the events that are set aside.
+    tried: HashMap<String, Tried>,
+    /// Until when none is tried that overran ([`DbError::TimedOut`]).
+    rests_until: Instant,
+}
+
+/// What was done about one event that is set aside.
+struct Tried {
+    /// When it was set aside or asked for: whoever asks again begins anew.
+    since: Timestamp,
+    tries: Tries,
+    /// It was applied or cannot be, as far as this program goes.
+    over: bool,
 }
 
 impl<C: Consumer> Keeper<C> {
     pub(crate) fn new(consumer: Arc<C>, following: &Following) -> Self {
         let (feed, db, clock) = (following.feed.clone(), following.db.clone(), following.clock.clone());
         let place = Place::new(feed.source(), C::types());
-        Self { consumer, feed, place, db, clock, alarm: Alarm::default(), tried: HashMap::new() }
+        Self {
+            consumer,
+            feed,
+            place,
+            db,
+            clock,
+            alarm: Alarm::default(),
+            tried: HashMap::new(),
+            rests_until: Instant::now(),
+        }
     }
 
     /// Goes on for ever.
@@ -77,17 +102,18 @@ impl<C: Consumer> Keeper<C> {
         for event in &set_aside {
             // An event of a type that is not asked for here is another program's, which runs beside this one.
             let wanted = C::types().is_empty() || C::types().contains(&event.kind.as_str());
-            if wanted && self.tried.get(&event.id) != Some(&event.set_aside_at) {
-                match self.attempt(event).await {
-                    Ok(done) => {
-                        self.tried.insert(event.id.clone(), event.set_aside_at);
-                        applied |= done;
-                    }
-                    // The next round tries it. What was applied before is told all the same.
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
+            if !wanted || self.rests(event) {
+                continue;
+            }
+            let mut tried = self.tried(event);
+            let outcome = if tried.over { Ok(false) } else { self.attempt(event, &mut tried).await };
+            self.tried.insert(event.id.clone(), tried);
+            match outcome {
+                Ok(done) => applied |= done,
+                // The next round tries it. What was applied before is told all the same.
+                Err(error) => {
+                    failed = Some(error);
+                    break;
                 }
             }
         }
@@ -98,29 +124,45 @@ impl<C: Consumer> Keeper<C> {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Whether it is not this event's time, which may take long again.
+    fn rests(&self, event: &SetAside) -> bool {
+        Instant::now() < self.rests_until && event.problem == DbError::TimedOut.to_string()
+    }
+
+    /// What this program has done about an event.
+    fn tried(&mut self, event: &SetAside) -> Tried {
+        let since = event.set_aside_at;
+        let known = self.tried.remove(&event.id).filter(|tried| tried.since == since);
+        known.unwrap_or_else(|| Tried { since, tries: Tries::default(), over: false })
+    }
+
     /// Tries to apply an event after all; whether that has worked. An error says that it was not tried: the cursors could not
-    /// be held, or the store did not take it at the moment.
-    async fn attempt(&self, set_aside: &SetAside) -> Result<bool, DbError> {
+    /// be held, or the store did not take anything at the moment.
+    async fn attempt(&mut self, set_aside: &SetAside, tried: &mut Tried) -> Result<bool, DbError> {
         let (consumer, source, id) = (C::NAME, self.feed.source(), &set_aside.id);
+        let begun = Instant::now();
         // Held, so that no replica does so twice.
         let (tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
-        let problem = match self.apply(tx, id).await {
+        let unapplied = match self.apply(tx, id).await {
             Ok(applied) => {
                 if applied {
                     tracing::warn!(consumer, source, event = id, "an event that was set aside is applied");
                 }
+                tried.over = true;
                 return Ok(applied);
             }
-            // It will never be otherwise, whatever is tried: those beside it must not wait for it.
-            Err(unapplied) => {
-                let problem = unapplied.for_good()?;
-                tracing::error!(consumer, source, event = id, problem, "an event that was set aside cannot be applied");
-                problem
-            }
+            Err(unapplied) => unapplied,
         };
+        if matches!(unapplied, Unapplied::Store(DbError::TimedOut)) {
+            self.rests_until = Instant::now() + begun.elapsed() * RESTS;
+        }
+        let Some(problem) = tried.tries.judge(unapplied, true)? else { return Ok(false) };
+        // It will not be otherwise, whatever is tried: those beside it must not wait for it.
+        tracing::error!(consumer, source, event = id, problem, "an event that was set aside cannot be applied");
         let (mut tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
         aside::still(&mut tx, source, id, &problem).await?;
         tx.commit().await?;
+        tried.over = true;
         Ok(false)
     }
 

@@ -31,6 +31,7 @@ mod position;
 mod present;
 pub mod retention;
 mod snapshot;
+mod tries;
 mod watch;
 
 pub use consumer::{Consumer, Following, Unapplied, run};

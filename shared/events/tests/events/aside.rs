@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bursar_db::{Db, on};
+use bursar_db::{Db, DbError, on};
 use bursar_events::{Feed, aside};
 use bursar_id::OwnerId;
 use bursar_proto::event::v1::event::Payload;
@@ -108,6 +108,50 @@ bursar_testkit::engines! {
         until_snapshot(&mine).await;
         assert_eq!(kept(&mine).await, refused);
         until("its owner alone is in doubt after a snapshot", async || doubted(&feed) == [2]).await;
+    }
+
+    async fn an_event_that_always_overruns_stops_its_owner_alone(at: TestDb) {
+        let mine = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let there = store(&elsewhere).await;
+        let source = Source::with_state(&there, ServiceRole::Billing);
+        let told = [(1, "0"), (2, "slow 1"), (3, "1"), (2, "slow 2"), (4, "2")];
+        source.tell(told.map(|(n, name)| of(team(n), name)).to_vec()).await;
+        let slow = Arc::new(Diary { overruns: Some("slow"), ..Diary::default() });
+        let feed = feed();
+        let (following, shutdown) = follow_by(&slow, &source, &mine, &feed);
+        assert_eq!(until_lines(&mine, 3).await, ["0", "1", "2"], "those after them do not wait, and nothing of them stays");
+        let overran = (team(2).to_string(), event_type::ORGANIZATION_UPDATED.to_owned(), DbError::TimedOut.to_string());
+        assert_eq!(kept(&mine).await, [overran.clone(), overran.clone()]);
+        until("their owner alone is in doubt", async || doubted(&feed) == [2]).await;
+        // The first one three times, the second one once, as its owner is in doubt already, three others; and once more both
+        // of them by the keeper.
+        let asked = || slow.asked.load(std::sync::atomic::Ordering::SeqCst);
+        until("each was tried once more", async || asked() == 9).await;
+        let mut tx = mine.begin().await.expect("begins");
+        for event in aside::list(&mut tx).await.expect("reads") {
+            assert!(aside::try_again(&mut tx, &event.id, clock().now()).await.expect("works"));
+        }
+        tx.commit().await.expect("commits");
+        until("each was tried when an operator said so", async || asked() == 11).await;
+        shutdown.cancel();
+        following.await.expect("ends");
+        // A snapshot with both in the midst comes to its end, too.
+        bursar_events::begin_incarnation(&there, clock().now()).await.expect("begins");
+        source.tell(vec![of(team(5), "3")]).await;
+        let (following, shutdown) = follow_by(&slow, &source, &mine, &feed);
+        assert_eq!(until_lines(&mine, 4).await, ["0", "1", "2", "3"]);
+        until_snapshot(&mine).await;
+        assert_eq!(kept(&mine).await, [overran.clone(), overran]);
+        until("their owner alone is in doubt after a snapshot", async || doubted(&feed) == [2]).await;
+        shutdown.cancel();
+        following.await.expect("ends");
+        // A program that is quicker, or a store, is enough.
+        follow_by(&Arc::new(Diary::default()), &source, &mine, &feed);
+        until("nobody is in doubt", async || doubted(&feed).is_empty()).await;
+        let mut lines = until_lines(&mine, 6).await;
+        lines.sort_unstable();
+        assert_eq!(lines, ["0", "1", "2", "3", "slow 1", "slow 2"]);
     }
 
     async fn what_is_set_aside_is_tried_by_each_program_once_and_when_an_operator_says_so(at: TestDb) {

@@ -169,6 +169,8 @@ pub(crate) struct Diary {
     pub(crate) chokes: Option<&'static str>,
     /// Finds events unreadable whose names begin so, after it has written.
     pub(crate) illegible: Option<&'static str>,
+    /// Overruns with events whose names begin so, after it has written.
+    pub(crate) overruns: Option<&'static str>,
     /// Dies (never returns) in the first call, after it has written.
     pub(crate) hangs: bool,
 }
@@ -203,6 +205,9 @@ impl Consumer for Diary {
         if self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err(DbError::Locked.into());
         }
+        if self.overruns.is_some_and(|name| name_of(event).starts_with(name)) {
+            return Err(overrun(tx).await.into());
+        }
         if self.chokes == Some(name_of(event)) {
             return Err(DbError::corrupt("it sticks").into());
         }
@@ -220,6 +225,14 @@ impl Consumer for Diary {
         self.told.fetch_add(1, Ordering::SeqCst);
         self.applied.notify_one();
     }
+}
+
+/// What a statement ends in that takes longer than it may. On SQLite nothing ends one.
+async fn overrun(tx: &mut Tx) -> DbError {
+    let Tx::Postgres(held) = tx else { return DbError::TimedOut };
+    sqlx::raw_sql("SET LOCAL statement_timeout = '5ms'").execute(&mut **held).await.expect("sets it");
+    let ended = sqlx::raw_sql("SELECT pg_sleep(60)").execute(&mut **held).await;
+    ended.map(drop).expect_err("it is ended").into()
 }
 
 /// A store for a consumer, with the diary's table, which counts how often each name was written and takes none that begins
