@@ -377,6 +377,21 @@ engines! {
         assert!(flaws.is_empty(), "{}", flaws.join("\n\n"));
     }
 
+    // What a page is looked for in begins where the last page ended. So these lists need no place among what is costly.
+    async fn pages_of_lots_and_of_open_holds_begin_where_the_last_one_ended(db: TestDb) {
+        let db = filled(&db, 4_000).await;
+        let ranges = [
+            ("LOTS_PAGE", "(owner=? AND number<?)", "Index Cond: ((owner = $1) AND (number < $2))"),
+            ("OPEN_HOLDS", "(owner=? AND (deadline,number)>(?,?))", "Index Cond: ((owner = $1) AND (deadline >= $2))"),
+        ];
+        for (name, on_sqlite, on_postgres) in ranges {
+            let statement = all().into_iter().find(|it| it.name == name).unwrap();
+            let plan = plan(&db, &statement).await.join("\n");
+            let range = if db.engine() == Engine::Sqlite { on_sqlite } else { on_postgres };
+            assert!(plan.contains(range), "{name}:\n{plan}");
+        }
+    }
+
     async fn the_check_itself_sees_a_scan(db: TestDb) {
         let db = filled(&db, 4_000).await;
         let whole = [

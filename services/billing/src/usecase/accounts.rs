@@ -102,7 +102,8 @@ impl AccountUseCases {
         })
     }
 
-    /// All lots there ever were, the newest first.
+    /// All lots there ever were, the newest first. It needs no place among what is costly: nothing is filtered, so a page is a
+    /// walk along the table's key and reads the rows that it shows.
     pub(crate) async fn lots(&self, owner: OwnerId, page: &PageRequest<u64>) -> Result<Page<Lot>, Error> {
         let before = page.after().map_or(i64::MAX, |number| i64::try_from(*number).unwrap_or(i64::MAX));
         let mut tx = self.db.read().await?;

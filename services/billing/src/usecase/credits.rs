@@ -145,6 +145,10 @@ impl CreditUseCases {
     }
 
     /// The holds that are open now, those that lapse soonest first; with a member that member's.
+    ///
+    /// It needs no place among what is costly. A page reads what is open of one account behind the last page, which is never
+    /// more than an account may have open (`billing.open_holds_max`); what was settled or has lapsed is not in that range of
+    /// the index. The member is looked for in the rows of the page alone: where few are the member's, pages are short.
     pub(crate) async fn open_holds(
         &self,
         owner: OwnerId,
