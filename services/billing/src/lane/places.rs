@@ -1,13 +1,13 @@
 //! The places in the queues, and how many of them one owner may take.
 //!
 //! Whoever comes first must not take them all: an owner may wait with as many requests as there are places left for
-//! everybody else. One busy owner gets half of them, two get a third each, and for a newcomer there is always room. These
-//! are the dynamic thresholds of shared buffers (Choudhury and Hahne, 1998) with a factor of one.
+//! everybody else ([`has_room`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bursar_id::OwnerId;
+use bursar_rpc::has_room;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::job::{Job, Overloaded};
@@ -42,9 +42,9 @@ impl Places {
         let of = count(jobs);
         let mut taken = lock(&self.taken);
         let left = self.all.available_permits();
-        let has_room = |(owner, more): &(OwnerId, usize)| taken.get(owner).copied().unwrap_or(0) + more <= left;
+        let may = |(owner, more): &(OwnerId, usize)| has_room(taken.get(owner).copied().unwrap_or(0), *more, left);
         let permits = u32::try_from(jobs.len()).map_err(|_| Overloaded)?;
-        if !of.iter().all(has_room) {
+        if !of.iter().all(may) {
             return Err(Overloaded);
         }
         let all = Arc::clone(&self.all).try_acquire_many_owned(permits).map_err(|_| Overloaded)?;

@@ -21,7 +21,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bursar_id::OwnerId;
-use bursar_rpc::{Caller, Party};
+use bursar_rpc::{Caller, Party, has_room};
 use bursar_runtime::Heavy;
 use tokio::sync::oneshot;
 
@@ -99,7 +99,7 @@ impl Calls {
         let of_owner = self.owners.get(&owner).map_or(0, |it| it.calls);
         let of_caller = self.callers.get(&by).map_or(0, |it| it.calls);
         let left = OF_ALL.saturating_sub(self.all);
-        if of_owner >= OF_ONE || of_caller >= share(by).min(left) {
+        if of_owner >= OF_ONE || of_caller >= share(by) || !has_room(of_caller, 1, left) {
             return None;
         }
         self.all += 1;

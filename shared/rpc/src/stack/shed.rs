@@ -1,8 +1,7 @@
 //! Refusing work beyond what can be done in time, rather than doing all of it too late.
 //!
 //! Whoever comes first must not take all places: a caller may have as many calls in work as there are places left for
-//! everybody else, as owners may in a lane's queue (billing's `lane/places.rs`). One busy caller gets half of them, two get
-//! a third each, and for a newcomer there is always room.
+//! everybody else ([`has_room`]), as owners may in a lane's queue (billing's `lane/places.rs`).
 //!
 //! A caller is a person, with whatever token and through whatever service, or a service for itself, which asks for everybody:
 //! the owners that it asks about are told apart where they are known, in billing's queue. Whoever proves nothing is the place
@@ -26,7 +25,7 @@ use super::auth::peer;
 use super::methods::{Access, Method};
 use crate::caller::{Caller, Party};
 use crate::problem::reason;
-use crate::{Origin, Problem, TrustedProxies, origin};
+use crate::{Origin, Problem, TrustedProxies, has_room, origin};
 
 /// Whose call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,8 +77,8 @@ impl Calls {
     fn enter(&mut self, by: By, most: usize) -> bool {
         let left = most.saturating_sub(self.all);
         match self.of.entry(by) {
-            Entry::Occupied(mut of) if *of.get() < left => *of.get_mut() += 1,
-            Entry::Vacant(of) if left > 0 => {
+            Entry::Occupied(mut of) if has_room(*of.get(), 1, left) => *of.get_mut() += 1,
+            Entry::Vacant(of) if has_room(0, 1, left) => {
                 of.insert(1);
             }
             Entry::Occupied(_) | Entry::Vacant(_) => return false,

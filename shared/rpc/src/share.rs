@@ -1,0 +1,60 @@
+//! How much of what all share one of them may take.
+
+/// Whether somebody who has taken so much of what all share may take so much more, while so much of it is left.
+///
+/// Whoever comes first must not take all of it: each may have as much as is left for everybody else. One who is busy gets
+/// half, two get a third each, and for a newcomer there is always room. These are the dynamic thresholds of shared buffers
+/// (Choudhury and Hahne, 1998) with a factor of one.
+#[inline]
+#[must_use]
+pub const fn has_room(taken: usize, more: usize, left: usize) -> bool {
+    match taken.checked_add(more) {
+        Some(all) => all <= left,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_may_have_as_much_as_is_left() {
+        let table = [
+            // Taken, more, left.
+            (0, 1, 0, false),
+            (0, 1, 1, true),
+            (0, 12, 12, true),
+            (0, 13, 12, false),
+            (5, 1, 7, true),
+            (6, 1, 6, false),
+            (6, 0, 6, true),
+            (3, 2, 4, false),
+            (usize::MAX, 1, usize::MAX, false),
+        ];
+        for (taken, more, left, expected) in table {
+            assert_eq!(has_room(taken, more, left), expected, "{more} more than {taken} of {left}");
+        }
+    }
+
+    /// How much each has once none of them may have more, where they come one after the other.
+    fn shares(of: usize, all: usize) -> Vec<usize> {
+        let mut taken = vec![0; of];
+        for turn in (0..of).cycle().take(all * of) {
+            let left = all - taken.iter().sum::<usize>();
+            taken[turn] += usize::from(has_room(taken[turn], 1, left));
+        }
+        taken
+    }
+
+    #[test]
+    fn one_gets_half_two_get_a_third_each_and_a_newcomer_finds_room() {
+        assert_eq!(shares(1, 12), [6]);
+        assert_eq!(shares(2, 12), [4, 4]);
+        assert_eq!(shares(3, 12), [3, 3, 3]);
+        for busy in 1..12 {
+            let left = 12 - shares(busy, 12).iter().sum::<usize>();
+            assert!(has_room(0, 1, left), "beside {busy}");
+        }
+    }
+}
