@@ -252,6 +252,47 @@ async fn one_callers_waiting_calls_leave_room_for_others() {
     }
 }
 
+#[tokio::test]
+async fn messages_in_work_have_so_many_bytes_of_one_caller_and_of_all() {
+    const KIB: usize = 1024;
+    let issuer = Issuer::ours();
+    let (probe, arrived, open) = gate();
+    let limits = Limits { max_message_bytes: 512 * KIB, ..Limits::default() };
+    let transport = network(listen(stack(probe.bare(), deps(issuer.keys(), limits))).await);
+    let list = |who: &(&'static str, String), bytes: usize| {
+        let page_token = "x".repeat(bytes);
+        let request =
+            with(ListContextsRequest { page_token, ..ListContextsRequest::default() }, std::slice::from_ref(who));
+        let mut client = ContextServiceClient::new(transport.clone());
+        tokio::spawn(async move { client.list_contexts(request).await })
+    };
+    let ada = bearer(&issuer.user());
+    let ben = bearer(&issuer.sign(&AccessClaims { sub: UserId::from_parts(1, [5; 10]), ..user_claims() }));
+
+    // Each takes 128 KiB, and of what is left after two of them she has no more.
+    let mut waiting: Vec<_> = (0..2).map(|_| list(&ada, 100 * KIB)).collect();
+    let _ = arrived.acquire_many(2).await.expect("as much as is left");
+    let status = list(&ada, 100 * KIB).await.expect("joined").expect_err("more than is left");
+    assert_eq!((status.code(), reason_of(&status).as_deref()), (Code::ResourceExhausted, Some("OVERLOADED")));
+    assert!(tonic_types::StatusExt::get_details_retry_info(&status).is_some(), "she is to come again");
+    waiting.push(list(&ada, 100));
+    let _ = arrived.acquire_many(3).await.expect("small ones go with their places");
+    waiting.push(list(&ben, 100 * KIB));
+    let _ = arrived.acquire_many(4).await.expect("somebody else has room");
+
+    // They count until their calls have ended, whoever has read them.
+    open.notify_waiters();
+    for call in waiting {
+        call.await.expect("joined").expect("answered");
+    }
+    let again: Vec<_> = (0..2).map(|_| list(&ada, 100 * KIB)).collect();
+    let _ = arrived.acquire_many(6).await.expect("what was answered has nothing in memory");
+    open.notify_waiters();
+    for call in again {
+        call.await.expect("joined").expect("answered");
+    }
+}
+
 /// The answer to a call whose message begins with these bytes and never ends.
 async fn begun(channel: Channel, bytes: &'static [u8]) -> Status {
     let begins = futures::stream::iter([Ok::<_, Infallible>(Bytes::from_static(bytes))]);

@@ -17,6 +17,7 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::Service;
 
 use super::shed::{By, Place};
+use super::weight::{self, Weight};
 use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
@@ -38,8 +39,8 @@ pub(super) async fn admitted<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let (caller, user) = match call.method.access {
-        Access::Infrastructure => (Caller::Anonymous, None),
+    let (caller, user, weight) = match call.method.access {
+        Access::Infrastructure => (Caller::Anonymous, None, None),
         Access::Rule(rule) => {
             known_time(shared, rule)?;
             let proven = authenticate(shared, rule, request.headers()).await?;
@@ -48,12 +49,13 @@ where
             request.extensions_mut().insert(origin);
             let caller = decide(rule, proven.caller)?;
             restrict(rule, &caller, shared.clock.now())?;
+            let by = By::of(&caller, origin);
             if let Some(place) = place {
-                place.belongs_to(By::of(&caller, origin))?;
+                place.belongs_to(by)?;
             }
             // Nobody is handed on who is nobody here.
             let user = proven.user.filter(|_| caller.user().is_ok());
-            (caller, user)
+            (caller, user, Some(Weight::none(&shared.in_flight, by)))
         }
         Access::NoRule => {
             return Err(Problem::permission_denied(
@@ -72,7 +74,7 @@ where
     };
     request.extensions_mut().insert(crate::asked::Serving(call.method.name));
     request.extensions_mut().insert(caller);
-    let answer = context.scope(inner.call(request)).await;
+    let answer = weight::counted(weight, context.scope(inner.call(request))).await;
     answer.map_err(|never| match never {})
 }
 

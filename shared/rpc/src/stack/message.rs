@@ -1,7 +1,8 @@
 //! The request's message, which has to come: a call that nobody finishes sending keeps its place in work for a few seconds.
+//! What has come of it counts (`weight.rs`), before anybody looks at it.
 //!
-//! The bound is for messages that come by themselves. Whoever sends a stream has as long as streams may take, and what is
-//! between its chunks is for its handler to bound.
+//! The bound of time is for messages that come by themselves. Whoever sends a stream has as long as streams may take, and what
+//! is between its chunks is for its handler to bound.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 
 use super::methods::Access;
+use super::weight::{self, Come, Longest};
 use super::{Call, Limits};
 use crate::Problem;
 use crate::problem::reason;
@@ -22,25 +24,54 @@ use crate::problem::reason;
 /// So many bytes are waited for a second longer: who sends much over a thin line is not who sends nothing.
 const BYTES_A_SECOND: u32 = 32 * 1024;
 
-/// The same request, whose message has to come in time if it comes by itself.
-pub(super) fn in_time(request: Request<Body>, call: &Call, limits: &Limits) -> Request<Body> {
+/// The same request, whose message has to come in time if it comes by itself, and whose bytes count.
+pub(super) fn bounded(request: Request<Body>, call: &Call, limits: &Limits) -> Request<Body> {
     let Access::Rule(rule) = call.method.access else { return request };
-    if rule.client_streaming || request.body().is_end_stream() {
+    if request.body().is_end_stream() {
         return request;
     }
     let until = call.started + limits.message_deadline;
-    request.map(|body| Body::new(Timely { body, until, timer: None }))
+    request.map(|body| Body::new(if rule.client_streaming { Bounded::many(body) } else { Bounded::one(body, until) }))
 }
 
-/// A body that is waited for until some time.
-struct Timely {
+/// A body that is waited for until some time, and has so much in memory.
+struct Bounded {
     body: Body,
-    until: Instant,
+    come: Come,
+    /// Until when it is waited for. `None`: as long as its call lasts.
+    until: Option<Instant>,
     /// Made when something is waited for, which with most calls nothing is: the message came with the call.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl HttpBody for Timely {
+impl Bounded {
+    /// Of one message that comes by itself.
+    fn one(body: Body, until: Instant) -> Self {
+        Self { body, come: Come::One(0), until: Some(until), timer: None }
+    }
+
+    /// Of a stream of messages.
+    fn many(body: Body) -> Self {
+        Self { body, come: Come::Many(Longest::default()), until: None, timer: None }
+    }
+
+    /// Some of it has come: it may stay in memory, and gives time for the rest.
+    fn take(&mut self, data: &Bytes) -> Result<(), Problem> {
+        if let Some(until) = &mut self.until {
+            let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            *until += Duration::from_secs(1).saturating_mul(bytes) / BYTES_A_SECOND;
+        }
+        weight::hold(self.come.take(data))
+    }
+
+    /// Ends it: nothing comes after that.
+    fn refused(&mut self, problem: Problem) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.body = Body::empty();
+        Poll::Ready(Some(Err(axum::Error::new(Status::from(problem)))))
+    }
+}
+
+impl HttpBody for Bounded {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -50,21 +81,19 @@ impl HttpBody for Timely {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            if let Some(Ok(frame)) = &frame {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                this.until += Duration::from_secs(1).saturating_mul(bytes) / BYTES_A_SECOND;
-            }
-            return Poll::Ready(frame);
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            return match data.map_or(Ok(()), |data| this.take(data)) {
+                Ok(()) => Poll::Ready(frame),
+                Err(overloaded) => this.refused(overloaded),
+            };
         }
-        let until = this.until;
+        let Some(until) = this.until else { return Poll::Pending };
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if timer.deadline() != until {
             timer.as_mut().reset(until);
         }
         ready!(timer.as_mut().poll(context));
-        this.body = Body::empty();
-        Poll::Ready(Some(Err(axum::Error::new(Status::from(late())))))
+        this.refused(late())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -101,7 +130,7 @@ mod tests {
     /// How many parts of it come in time, of so many.
     async fn come(body: Body, most: usize) -> usize {
         let until = Instant::now() + Duration::from_secs(5);
-        let mut body = Timely { body, until, timer: None };
+        let mut body = Bounded::one(body, until);
         for come in 0..most {
             if let Err(error) = body.frame().await.expect("it never ends") {
                 let status = Status::from_error(error.into());

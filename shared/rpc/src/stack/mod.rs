@@ -10,7 +10,8 @@
 //! 6. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
 //! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
 //!    [`crate::Caller`] into the request; the place is the caller's from there on, or the call is `OVERLOADED`
-//! 8. **message** that does not come → `DEADLINE_EXCEEDED`, long before the call's own deadline
+//! 8. **message** that does not come → `DEADLINE_EXCEEDED`, long before the call's own deadline; one for which there is no
+//!    memory left, of this caller's or of all → `RESOURCE_EXHAUSTED`, `OVERLOADED`
 //! 9. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
 //!
 //! In-process and network callers pass through the same stack. It costs three allocations, of which two are the bodies
@@ -27,6 +28,7 @@ mod reasons;
 mod shed;
 pub(crate) mod trace;
 mod watched;
+mod weight;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -77,6 +79,10 @@ pub struct Limits {
     /// How many calls may be in work at once, and of one caller as many as there are places left for everybody else; more are
     /// refused, not queued. Streams count until they begin to answer.
     pub max_in_flight: usize,
+    /// How many bytes the messages of calls in work may have in memory, as they come over the wire, and of one caller as many as
+    /// are left for everybody else; whoever sends more is refused. A kilobyte of it goes with each call in work, whatever it
+    /// sends; of a stream its longest message counts.
+    pub max_message_bytes: usize,
     /// The deadline of a call that comes without one.
     pub default_deadline: Duration,
     /// The longest deadline; a caller's longer one is shortened to it.
@@ -97,6 +103,8 @@ impl Default for Limits {
         Self {
             // Twice as many as may wait in billing's queue: so many may one service ask, and the queue says who waits too long.
             max_in_flight: 65_536,
+            // A quarter of the memory that a program has in `deploy`: read, a message takes more than it did on the wire.
+            max_message_bytes: 128 * 1024 * 1024,
             default_deadline: Duration::from_secs(30),
             max_deadline: Duration::from_secs(30),
             stream_deadline: Duration::from_hours(1),
@@ -121,7 +129,7 @@ struct Shared {
     methods: Methods,
     call_ids: call_id::CallIds,
     metrics: metrics::Metrics,
-    in_flight: shed::InFlight,
+    in_flight: Arc<shed::InFlight>,
     verifier: Verifier,
     clock: Clock,
     limits: Limits,
@@ -134,7 +142,7 @@ impl Shared {
             methods: Methods::new(),
             call_ids: call_id::CallIds::new(&deps.entropy),
             metrics: metrics::Metrics::new(&deps.meter),
-            in_flight: shed::InFlight::new(deps.limits.max_in_flight),
+            in_flight: Arc::new(shed::InFlight::new(deps.limits.max_in_flight, deps.limits.max_message_bytes)),
             verifier: Verifier::new(deps.keys, deps.limits.token_cache).by(&deps.clock),
             clock: deps.clock,
             limits: deps.limits,
@@ -176,7 +184,7 @@ where
     let answer = match shed::enter(&shared, call.method, &request) {
         Err(overloaded) => Err(Status::from(overloaded)),
         Ok(mut place) => {
-            let request = message::in_time(request, &call, &shared.limits);
+            let request = message::bounded(request, &call, &shared.limits);
             let answer = pin!(auth::admitted(&shared, &call, &mut place, inner, request));
             let answer = pin!(deadline::enforced(&call, answer));
             panic::contained(answer).instrument(span.clone()).await

@@ -23,6 +23,7 @@ use http::Request;
 use super::Shared;
 use super::auth::peer;
 use super::methods::{Access, Method};
+use super::weight::SMALL;
 use crate::caller::{Caller, Party};
 use crate::problem::reason;
 use crate::{Origin, Problem, TrustedProxies, has_room, origin};
@@ -59,17 +60,27 @@ impl By {
     }
 }
 
-/// The calls in work.
+/// The calls in work, and what their messages have in memory.
 pub(super) struct InFlight {
     calls: Mutex<Calls>,
     most: usize,
+    most_bytes: usize,
 }
 
 /// How many there are, and how many of whom.
 #[derive(Default)]
 struct Calls {
     all: usize,
-    of: HashMap<By, usize>,
+    /// Taken for messages, beside what goes with the calls' places ([`SMALL`]).
+    bytes: usize,
+    of: HashMap<By, Taken>,
+}
+
+/// What one caller has.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Taken {
+    calls: usize,
+    bytes: usize,
 }
 
 impl Calls {
@@ -77,9 +88,9 @@ impl Calls {
     fn enter(&mut self, by: By, most: usize) -> bool {
         let left = most.saturating_sub(self.all);
         match self.of.entry(by) {
-            Entry::Occupied(mut of) if has_room(*of.get(), 1, left) => *of.get_mut() += 1,
+            Entry::Occupied(mut of) if has_room(of.get().calls, 1, left) => of.get_mut().calls += 1,
             Entry::Vacant(of) if has_room(0, 1, left) => {
-                of.insert(1);
+                of.insert(Taken { calls: 1, bytes: 0 });
             }
             Entry::Occupied(_) | Entry::Vacant(_) => return false,
         }
@@ -89,10 +100,31 @@ impl Calls {
 
     fn leave(&mut self, by: By) {
         self.all = self.all.saturating_sub(1);
+        self.less(by, |of| of.calls = of.calls.saturating_sub(1));
+    }
+
+    /// So many bytes more of a caller's messages; `false` if it would have more than would be left for everybody else.
+    fn take(&mut self, by: By, bytes: usize, most: usize) -> bool {
+        let left = most.saturating_sub(self.bytes).saturating_sub(self.all.saturating_mul(SMALL));
+        let taken = self.of.get(&by).copied().unwrap_or_default();
+        if !has_room(taken.bytes, bytes, left) {
+            return false;
+        }
+        self.of.entry(by).or_default().bytes += bytes;
+        self.bytes += bytes;
+        true
+    }
+
+    fn give_back(&mut self, by: By, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.less(by, |of| of.bytes = of.bytes.saturating_sub(bytes));
+    }
+
+    /// Whoever has nothing any more is not remembered.
+    fn less(&mut self, by: By, give: impl FnOnce(&mut Taken)) {
         if let Entry::Occupied(mut of) = self.of.entry(by) {
-            if *of.get() > 1 {
-                *of.get_mut() -= 1;
-            } else {
+            give(of.get_mut());
+            if *of.get() == Taken::default() {
                 of.remove();
             }
         }
@@ -100,13 +132,27 @@ impl Calls {
 }
 
 impl InFlight {
-    pub(super) fn new(most: usize) -> Self {
-        Self { calls: Mutex::default(), most }
+    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
+        Self { calls: Mutex::default(), most, most_bytes }
     }
 
     /// A place for one more call.
     fn enter(&self, by: By) -> Result<Place<'_>, Problem> {
         if self.calls().enter(by, self.most) { Ok(Place { in_flight: self, by: Some(by) }) } else { Err(overloaded()) }
+    }
+
+    /// Takes so many bytes more for a message of this caller's.
+    pub(super) fn take(&self, by: By, bytes: usize) -> Result<(), Problem> {
+        if self.calls().take(by, bytes, self.most_bytes) { Ok(()) } else { Err(too_heavy()) }
+    }
+
+    pub(super) fn give_back(&self, by: By, bytes: usize) {
+        self.calls().give_back(by, bytes);
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.calls().bytes
     }
 
     /// Counting cannot be left half-way.
@@ -158,11 +204,16 @@ pub(super) fn enter<'a>(
 }
 
 fn overloaded() -> Problem {
-    Problem::exhausted(
-        reason::OVERLOADED,
-        "as many calls are in work as the server takes, of this caller or of all; try again later",
-    )
-    .with_retry_after(Duration::from_millis(250))
+    come_again("as many calls are in work as the server takes, of this caller or of all; try again later")
+}
+
+/// The handler has not run, so nothing took effect.
+fn too_heavy() -> Problem {
+    come_again("the messages in work are as large as the server takes, of this caller or of all; try again later")
+}
+
+fn come_again(sentence: &'static str) -> Problem {
+    Problem::exhausted(reason::OVERLOADED, sentence).with_retry_after(Duration::from_millis(250))
 }
 
 #[cfg(test)]
@@ -170,6 +221,8 @@ mod tests {
     use bursar_id::UserId;
 
     use super::*;
+
+    const BYTES: usize = 1024 * 1024;
 
     fn person(number: u8) -> By {
         By::Known(Party::Person(UserId::from_parts(1, [number; 10])))
@@ -181,7 +234,7 @@ mod tests {
 
     #[test]
     fn room_is_given_back() {
-        let in_flight = InFlight::new(2);
+        let in_flight = InFlight::new(2, BYTES);
         let first = in_flight.enter(person(1)).expect("room");
         let second = in_flight.enter(person(2)).expect("room");
         assert!(in_flight.enter(person(3)).is_err(), "a third of two");
@@ -195,7 +248,7 @@ mod tests {
 
     #[test]
     fn one_callers_calls_leave_room_for_others() {
-        let in_flight = InFlight::new(12);
+        let in_flight = InFlight::new(12, BYTES);
         let hers = all_of(&in_flight, person(1));
         assert_eq!(hers.len(), 6, "half of them");
         let his = all_of(&in_flight, person(2));
@@ -208,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_call_counts_for_whom_it_is_once_that_is_known() {
-        let in_flight = InFlight::new(8);
+        let in_flight = InFlight::new(8, BYTES);
         let arriving = By::Arriving(None);
         let mut hers: Vec<_> = (0..4).map(|_| in_flight.enter(arriving).expect("room")).collect();
         assert!(in_flight.enter(arriving).is_err(), "of those who arrive as many as are left");

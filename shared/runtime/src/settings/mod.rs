@@ -238,6 +238,7 @@ impl Settings {
     pub fn stack_limits(&self) -> bursar_rpc::Limits {
         bursar_rpc::Limits {
             max_in_flight: self.limits.in_flight,
+            max_message_bytes: self.limits.message_bytes,
             default_deadline: self.limits.deadline,
             max_deadline: self.limits.deadline,
             stream_deadline: self.limits.stream_deadline,

@@ -110,6 +110,10 @@ pub struct LimitSettings {
     /// refused with `RESOURCE_EXHAUSTED`. At least twice `billing.queue_max`, or the half that one service may have is full
     /// before the queue has shared its places among the owners.
     pub in_flight: usize,
+    /// Bytes that the messages of calls in work may have in memory in one service, as they come over the wire, and of one
+    /// caller as many as are left for everybody else; more are refused with `RESOURCE_EXHAUSTED`. Read, a message takes more: a
+    /// quarter of the program's memory is enough.
+    pub message_bytes: usize,
     /// Calls and streams open at once on one connection; more wait for a place.
     pub streams_per_connection: u32,
     /// How long a connection lives before its caller is asked to make a new one (± 10 %), so that
@@ -384,6 +388,7 @@ impl LimitSettings {
             message_deadline: bursar_rpc::Limits::default().message_deadline,
             // Each that waits takes the memory of its message and of a future.
             in_flight: bursar_rpc::Limits::default().max_in_flight,
+            message_bytes: bursar_rpc::Limits::default().max_message_bytes,
             streams_per_connection: 1024,
             connection_age: Duration::from_mins(5),
             // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.

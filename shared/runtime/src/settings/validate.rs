@@ -18,6 +18,8 @@ const ISSUER_LINES_MAX: usize = 8;
 const ISSUER_LINE_MAX: usize = 120;
 /// So many contents of an export take half a gigabyte of memory.
 const EXPORT_CONTENTS_MAX: u32 = 1_000_000;
+/// Whoever comes while somebody else has a half has room for a message of any length.
+const MESSAGE_BYTES_MIN: usize = 4 * bursar_rpc::MAX_MESSAGE;
 /// A program that was told to stop is gone before this.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// A heartbeat comes every five seconds, and one that is missed is no silence yet.
@@ -140,6 +142,10 @@ impl Settings {
             if i64::try_from(bytes).is_err() {
                 problems.push(format!("{key}: {bytes} is out of range"));
             }
+        }
+        let bytes = self.limits.message_bytes;
+        if bytes < MESSAGE_BYTES_MIN {
+            problems.push(format!("limits.message_bytes: {bytes} is out of range, use {MESSAGE_BYTES_MIN} or more"));
         }
         let contents = library.export_contents;
         if !(1..=EXPORT_CONTENTS_MAX).contains(&contents) {
