@@ -207,7 +207,7 @@ fn overloaded() -> Problem {
     come_again("as many calls are in work as the server takes, of this caller or of all; try again later")
 }
 
-/// The handler has not run, so nothing took effect.
+/// Where the message comes by itself, the handler has not run and nothing took effect.
 fn too_heavy() -> Problem {
     come_again("the messages in work are as large as the server takes, of this caller or of all; try again later")
 }
