@@ -81,6 +81,10 @@ impl Db {
 
     /// Begins a transaction that may write. On SQLite it waits for the single writer; on PostgreSQL it is
     /// READ COMMITTED, so lock the rows a decision rests on.
+    ///
+    /// It waits for a row as long as a statement may take: whoever has it is served in a moment, or is missed within ten
+    /// seconds, and all wait in the order in which they came. A shorter wait would refuse who stands behind others at the counter
+    /// of the events, which each change of everybody's comes by; who keeps others waiting is [impatient](Self::impatient).
     pub async fn begin(&self) -> Result<Tx, DbError> {
         match self {
             Self::Sqlite { write, .. } => Ok(Tx::Sqlite(begin_sqlite(write, BEGIN_TO_WRITE).await?)),

@@ -14,7 +14,11 @@ use crate::cursor::Cursor;
 const ENROL: &str = "INSERT INTO consumer_positions (source, types, cursor) VALUES ($1, $2, '') \
     ON CONFLICT (source, types) DO NOTHING";
 const READ: &str = "SELECT types, cursor FROM consumer_positions WHERE source = $1 ORDER BY types";
-const LOCK_POSTGRES: &str = "SELECT types, cursor FROM consumer_positions WHERE source = $1 ORDER BY types FOR UPDATE";
+/// Everybody's events wait for these rows: a session whose client is gone has them for three seconds at most. One that only
+/// took its time between two statements loses nothing by that: its event comes again.
+const LOCK_POSTGRES: &str = "SELECT types, cursor FROM consumer_positions, \
+    set_config('idle_in_transaction_session_timeout', '3000', true) AS told WHERE source = $1 ORDER BY types \
+    FOR UPDATE OF consumer_positions";
 const MOVE: &str = "UPDATE consumer_positions SET cursor = $3 WHERE source = $1 AND types = $2";
 const LEAVE: &str = "UPDATE consumer_positions SET cursor = '' WHERE source = $1";
 /// Where programs stood that kept no types beside it.
@@ -230,6 +234,27 @@ mod tests {
                 assert!(was_left(&db, &place).await.unwrap(), "{stood}");
                 let again = Enrolled { cursor: String::new(), resume: Some(goes_on) };
                 assert_eq!(enrol(&db, &place).await.unwrap(), again, "{stood}");
+            }
+        }
+
+        async fn who_vanishes_with_the_positions_has_them_for_a_moment_only(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());
+            let place = Place::new("billing", &["a"]);
+            enrol(&db, &place).await.unwrap();
+            let (mut tx, _) = lock(&db, &clock, &place).await.unwrap();
+            if let Tx::Postgres(held) = &mut tx {
+                let show = "SELECT current_setting('idle_in_transaction_session_timeout')";
+                let (bound,): (String,) = sqlx::query_as(show).fetch_one(&mut **held).await.unwrap();
+                assert_eq!(bound, "3s");
+            }
+            tx.commit().await.unwrap();
+            // The connection's next transaction has its own.
+            let mut tx = db.begin().await.unwrap();
+            if let Tx::Postgres(held) = &mut tx {
+                let show = "SELECT current_setting('idle_in_transaction_session_timeout')";
+                let (bound,): (String,) = sqlx::query_as(show).fetch_one(&mut **held).await.unwrap();
+                assert_eq!(bound, "10s");
             }
         }
 
