@@ -230,7 +230,7 @@ impl Consumer for Diary {
 /// What a statement ends in that takes longer than it may. On SQLite nothing ends one.
 async fn overrun(tx: &mut Tx) -> DbError {
     let Tx::Postgres(held) = tx else { return DbError::TimedOut };
-    sqlx::raw_sql("SET LOCAL statement_timeout = '5ms'").execute(&mut **held).await.expect("sets it");
+    sqlx::raw_sql("SET LOCAL statement_timeout = '50ms'").execute(&mut **held).await.expect("sets it");
     let ended = sqlx::raw_sql("SELECT pg_sleep(60)").execute(&mut **held).await;
     ended.map(drop).expect_err("it is ended").into()
 }
