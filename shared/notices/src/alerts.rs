@@ -67,12 +67,21 @@ pub struct LimitMail<'a> {
     pub alert: &'a LimitAlert,
     /// The name of the member whose use it is, if it is a member's.
     pub member: Option<&'a str>,
+    /// Whether its reader may see what single members use: else neither whose use it is nor any amount is said.
+    pub sees: bool,
     /// Whether more like it are mailed today.
     pub more: More,
 }
 
+/// Whether a limit is about what all use together, for a project or with a model. Whatever else it is about is a single
+/// member's use; an API key's, too, and that of which nobody has heard yet.
+fn is_of_all(alert: &LimitAlert) -> bool {
+    matches!(alert.subject.split_once(':'), Some(("project" | "model", _)))
+}
+
 /// The words of a letter about a limit.
 struct LimitWords<'a> {
+    tells: bool,
     account: &'a str,
     whose: &'a str,
     user: &'a str,
@@ -103,7 +112,7 @@ struct LimitAlertHtml<'a> {
 /// Tells somebody that so much of a limit is used.
 pub fn limit_alert(reader: Reader<'_>, about: &LimitMail<'_>) -> Mail {
     let Reader { addressee, product, unit } = reader;
-    let LimitMail { alert, member, more } = *about;
+    let LimitMail { alert, member, sees, more } = *about;
     let account = addressee.whose.called();
     let (whose, user) = match whose_use(&addressee.whose, alert, member) {
         Some(whose) => (format!("{whose} of "), account.clone()),
@@ -112,6 +121,7 @@ pub fn limit_alert(reader: Reader<'_>, about: &LimitMail<'_>) -> Mail {
     let resets_at = in_words(required_timestamp(alert.resets_at).ok());
     let unit = unit.called(alert.amount == "1");
     let it = LimitWords {
+        tells: sees || is_of_all(alert),
         account: &account,
         whose: &whose,
         user: &user,
@@ -255,7 +265,7 @@ mod tests {
                 None => (CreditUnit::WORDS, More::Stopped),
                 Some(_) => (CreditUnit::CREDITS, More::Mailed),
             };
-            limit_alert(reader(&acme, unit), &LimitMail { alert, member, more })
+            limit_alert(reader(&acme, unit), &LimitMail { alert, member, sees: true, more })
         };
         let mail = of(&limit(), Some("Ben https://evil.example/x"));
         assert_eq!(
@@ -287,6 +297,40 @@ mod tests {
     }
 
     #[test]
+    fn whose_use_it_is_and_how_much_is_hidden_from_who_may_not_see_it_but_not_what_all_use_together() {
+        let acme = acme();
+        let of = |subject: &str, member: Option<&str>| {
+            let alert = LimitAlert { subject: subject.to_owned(), ..limit() };
+            let about = LimitMail { alert: &alert, member, sees: false, more: More::Stopped };
+            limit_alert(reader(&acme, CreditUnit::CREDITS), &about)
+        };
+        for (subject, member) in [
+            ("every_member", Some("Ben")),
+            ("every_member", None),
+            ("member:usr_ben", Some("Ben")),
+            ("member:usr_ben", None),
+            ("api_key:key_1", None),
+            ("of_tomorrow", None),
+        ] {
+            let mail = of(subject, member);
+            assert_eq!(mail.subject, "80 % of a limit is used in \"<b>Acme< b>\"");
+            for part in [&mail.text, &mail.html] {
+                for hidden in ["Ben", "usr_ben", "key_1", "8.5", "10 credits"] {
+                    assert!(!part.contains(hidden), "{subject}: {hidden} in {part}");
+                }
+                for told in ["80 % of what a limit on Filmkit allows", "in a day", "refused", "1970-01-01T00:00:00Z"] {
+                    assert!(part.contains(told), "{subject}: no {told} in {part}");
+                }
+                assert!(part.contains("are not mailed today"), "{part}");
+            }
+        }
+        for (subject, says) in [("project:film", "The project \"film\""), ("model:veo", "The model \"veo\"")] {
+            let mail = of(subject, None);
+            assert!(mail.text.starts_with(says) && mail.text.contains("used 8.5 of the 10 credits"), "{}", mail.text);
+        }
+    }
+
+    #[test]
     fn an_alert_of_the_own_account_speaks_to_its_reader() {
         let ada = addressee(Whose::Own);
         for (subject, begins) in [
@@ -297,7 +341,7 @@ mod tests {
             ("api_key:key_1", "The API key \"key_1\" of your own account has used 8.5 of the 10 credits"),
         ] {
             let alert = LimitAlert { subject: subject.to_owned(), ..limit() };
-            let about = LimitMail { alert: &alert, member: None, more: More::Mailed };
+            let about = LimitMail { alert: &alert, member: None, sees: true, more: More::Mailed };
             let mail = limit_alert(reader(&ada, CreditUnit::CREDITS), &about);
             assert_eq!(mail.subject, "80 % of a limit is used in your own account");
             assert!(mail.text.starts_with(begins), "{}", mail.text);
@@ -334,7 +378,7 @@ mod tests {
             (More::Stopped, Some(". More alerts like this one are not mailed today.")),
         ] {
             let it = reader(&acme, CreditUnit::CREDITS);
-            let of_limit = limit_alert(it, &LimitMail { alert: &limit(), member: None, more });
+            let of_limit = limit_alert(it, &LimitMail { alert: &limit(), member: None, sees: true, more });
             let of_allowance = allowance_alert(it, &allowance("1500"), more);
             for part in [of_limit.text, of_limit.html, of_allowance.text, of_allowance.html] {
                 assert!(says.is_none_or(|says| part.contains(says)), "{more:?}: {part}");

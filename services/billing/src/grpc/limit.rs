@@ -139,7 +139,7 @@ impl Stored for Shown {
             amount: limit.amount.to_string(),
             mode: mode.into(),
             alert_percents: limit.alerts.as_slice().iter().copied().map(u32::from).collect(),
-            used: Total(self.used).to_string(),
+            used: self.used.map(|used| Total(used).to_string()).unwrap_or_default(),
             resets_at: Some(to_timestamp(self.resets_at)),
         }
     }

@@ -66,8 +66,8 @@ pub(crate) struct SetCommand {
 pub(crate) struct Shown {
     pub(crate) owner: OwnerId,
     pub(crate) limit: Limit,
-    /// In micro-credits.
-    pub(crate) used: i64,
+    /// In micro-credits; `None` where that is not for the viewer to see.
+    pub(crate) used: Option<i64>,
     pub(crate) resets_at: Timestamp,
 }
 
@@ -76,8 +76,31 @@ pub(crate) struct Shown {
 pub(crate) enum Viewer {
     /// Sees everything.
     Manager,
+    /// Sees all limits, but of use totals and its own alone: a policy hides what single members use.
+    Blinded(UserId),
     /// Sees what every member has, and its own.
     Member(UserId),
+}
+
+impl Viewer {
+    /// Of those who see every limit: what they see of use is for the policy to say.
+    fn of_all(allowed: &Allowed) -> Self {
+        match allowed.member {
+            Some(user) if !allowed.sees => Self::Blinded(user),
+            _ => Self::Manager,
+        }
+    }
+
+    /// Whether it sees how much of a limit is used. What is used for a project or with a model is a total; an API key is some
+    /// member's, and nobody here knows whose.
+    fn sees_use(self, of: &LimitSubject) -> bool {
+        let Self::Blinded(user) = self else { return true };
+        match of {
+            LimitSubject::One(Subject::Project(_) | Subject::Model(_)) => true,
+            LimitSubject::One(Subject::Member(member)) => *member == user,
+            LimitSubject::One(Subject::Key(_)) | LimitSubject::EveryMember => false,
+        }
+    }
 }
 
 impl LimitUseCases {
@@ -167,7 +190,7 @@ impl LimitUseCases {
         let limit = Limit { id, subject, window, mode, amount, alerts };
         let by = asked.caller().actor();
         limits::put(m.tx(), owner, &limit, (&zone, now, &by)).await?;
-        let shown = self.shown(m.tx(), owner, Viewer::Manager).await?;
+        let shown = self.shown(m.tx(), owner, Viewer::of_all(&allowed)).await?;
         let shown = shown.into_iter().find(|shown| shown.limit.id == id).ok_or(Error::Failed)?;
         Ok(Some(Done::New(shown, Vec::new())))
     }
@@ -210,7 +233,7 @@ impl LimitUseCases {
         let allowed = self.access.to(caller, owner).await?;
         let Some(member) = allowed.member else { return Ok(Viewer::Manager) };
         match self.access.to(&caller.clone().at(Permission::ViewBilling), owner).await {
-            Ok(_) => Ok(Viewer::Manager),
+            Ok(allowed) => Ok(Viewer::of_all(&allowed)),
             Err(Error::RoleNotAllowed) => Ok(Viewer::Member(member)),
             Err(error) => Err(error),
         }
@@ -234,7 +257,7 @@ impl LimitUseCases {
         let now = self.clock.now();
         let Some(state) = view_with_limits(tx, &self.rules.current(), owner, now).await? else { return Ok(Vec::new()) };
         let seen = |limit: &&Limit| match viewer {
-            Viewer::Manager => true,
+            Viewer::Manager | Viewer::Blinded(_) => true,
             Viewer::Member(user) => state.limits().set().governs(limit, &Subject::Member(user)),
         };
         Ok(state.limits().set().limits().iter().filter(seen).map(|limit| shown(&state, limit, viewer, now)).collect())
@@ -308,8 +331,9 @@ fn asks(
 fn shown(state: &AccountState, limit: &Limit, viewer: Viewer, now: Timestamp) -> Shown {
     let only = match viewer {
         Viewer::Member(user) => Some(user),
-        Viewer::Manager => None,
+        Viewer::Manager | Viewer::Blinded(_) => None,
     };
     let (used, open) = state.used_of(limit, only, now);
+    let used = viewer.sees_use(&limit.subject).then_some(used);
     Shown { owner: state.owner(), limit: limit.clone(), used, resets_at: open.ends_at }
 }

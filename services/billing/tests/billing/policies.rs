@@ -3,12 +3,14 @@
 use bursar_id::{OwnerId, Role};
 use bursar_members::{AdminBilling, BalanceVisibility, OwnPolicy, Policy, Spending, UsageVisibility};
 use bursar_proto::billing::v1 as pb;
-use bursar_proto::billing::v1::GroupBy;
+use bursar_proto::billing::v1::{GroupBy, LimitWindow};
 use bursar_testkit::{engines, id, refused};
 use tonic::{Code, Status};
 
+use crate::calls::Caller;
 use crate::words::{
-    Spending as _, Under, audit_of, balance_of, batch, entries_of, lots_of, reserve, settle, spend, usage_of,
+    Spending as _, Under, audit_of, balance_of, batch, entries_of, limit, limits_of, lots_of, reserve, settle, spend,
+    usage_of,
 };
 use crate::world::{Person, World, until};
 
@@ -46,6 +48,22 @@ async fn seen(team: OwnerId, people: &[Person; 3]) -> [[bool; 5]; 3] {
         ];
     }
     seen
+}
+
+/// Whom and what limits are about that tell how much single members use, and then those that tell totals.
+fn subjects(people: &[Person; 3]) -> [String; 6] {
+    let [owner, _, member] = people;
+    let key: bursar_id::ApiKeyId = id(5);
+    let one = |person: &Person| format!("member {}", person.user);
+    ["every".to_owned(), one(member), one(owner), format!("key {key}"), "project film".into(), "model a-model".into()]
+}
+
+/// How much of each of the team's limits is used, as somebody reads it who lists them.
+async fn used_of(who: &Caller, limits: &[pb::Limit]) -> Vec<String> {
+    let team = limits[0].owner.parse().expect("an owner");
+    let listed = who.list_limits(limits_of(team)).await.expect("listed").limits;
+    let used = |limit: &pb::Limit| listed.iter().find(|it| it.id == limit.id).map(|it| it.used.clone());
+    limits.iter().map(|limit| used(limit).unwrap_or_else(|| "not listed".to_owned())).collect()
 }
 
 const MANAGER: [bool; 5] = [true; 5];
@@ -117,6 +135,47 @@ engines! {
         owner.get_charge(get.clone()).await.expect("the own one");
         refused(admin.get_charge(get.clone()).await, Code::NotFound, "NOT_FOUND");
         refused(member.get_charge(get).await, Code::NotFound, "NOT_FOUND");
+    }
+
+    async fn what_single_members_use_of_limits_is_hidden_with_their_usage(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, people, _) = team(&world).await;
+        let [owner, admin, member] = &people;
+        member.charged(spend(team, "4").for_project("film").on_model("a-model")).await;
+        let usage = |usage_visibility| OwnPolicy { usage_visibility: Some(usage_visibility), ..OwnPolicy::default() };
+        let warning = |subject: &str| pb::SetLimitRequest {
+            mode: pb::LimitMode::Warn.into(),
+            ..limit(team, subject, LimitWindow::Day, "50")
+        };
+        world.decides(team, usage(UsageVisibility::Nobody), 1).await;
+        // Every limit counts what the day has seen: setting one tells no more than listing it.
+        let mut set = Vec::new();
+        for subject in subjects(&people) {
+            set.push(owner.limited(warning(&subject)).await);
+        }
+        let owners = ["", "", "1", "", "4", "4"];
+        assert_eq!(set.iter().map(|it| it.used.as_str()).collect::<Vec<_>>(), owners, "totals, and what is the own");
+        for who in [&**owner, &world.product_for(owner)] {
+            assert_eq!(used_of(who, &set).await, owners);
+        }
+        assert_eq!(used_of(admin, &set).await, ["", "", "", "", "4", "4"]);
+        let none = "not listed";
+        let members = [none, "4", none, none, none, none];
+        assert_eq!(used_of(member, &set).await, members, "the own limit, in the place of every member's");
+        let all = ["0", "4", "1", "0", "4", "4"];
+        assert_eq!(used_of(&world.operator(), &set).await, all);
+        world.decides(team, usage(UsageVisibility::Managers), 2).await;
+        for who in [owner, admin] {
+            assert_eq!(used_of(who, &set).await, all);
+        }
+        assert_eq!(admin.limited(warning("every")).await.used, "0", "both who used anything have an own limit");
+        world.decides(team, usage(UsageVisibility::Everyone), 3).await;
+        assert_eq!(used_of(member, &set).await, members, "who may not see billing sees what is the own");
+        // At home nothing is hidden from its user.
+        world.deploys(Policy { usage_visibility: UsageVisibility::Nobody, ..Policy::default() }, 2).await;
+        let home = world.person_with(4, "10").await;
+        home.charged(spend(home.owner, "2")).await;
+        assert_eq!(home.limited(limit(home.owner, "every", LimitWindow::Day, "5")).await.used, "2");
     }
 
     async fn a_hidden_balance_is_in_no_answer_to_a_spender(db: TestDb) {

@@ -25,7 +25,7 @@ impl Identity {
         let crossing = format!("{}:{}:{began}:{}:{percent}", alert.limit_id, alert.member, alert.amount);
         let Some(more) = due(tx, &crossing, Bucket::LimitAlerts(user), now).await? else { return Ok(()) };
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
-        let about = LimitMail { alert, member: None, more };
+        let about = LimitMail { alert, member: None, sees: true, more };
         let mail = limit_alert(self.reader(&addressee, unit), &about);
         bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await
     }

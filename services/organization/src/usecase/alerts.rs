@@ -37,7 +37,8 @@ const ADMINS: i64 = 20;
 
 impl Organization {
     /// Mails an alert, in the transaction that takes note of its event: to the owner, and to the Admins if they may manage
-    /// billing; to all of them or to nobody. Of a window that is over nobody needs to hear.
+    /// billing; to all of them or to nobody. Of a window that is over nobody needs to hear. Whose use it is and how much is said
+    /// to those alone who may see it by the policy.
     pub(crate) async fn mail_alert(&self, tx: &mut Tx, id: OrganizationId, alert: &LimitAlert) -> Result<(), DbError> {
         let now = self.now();
         let Some(percent) = alert.reached(now) else { return Ok(()) };
@@ -45,16 +46,22 @@ impl Organization {
         let Some(left) = left_today(tx, id, (alert, percent), now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
         let managers = who_manage_billing(tx, id).await?;
-        let member: Option<UserId> = alert.member.parse().ok();
-        let member = match member {
+        let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
+        let whose: Option<UserId> = alert.member.parse().ok();
+        let member = match whose {
             Some(user) => memberships::member(tx, id, user).await?,
             None => None,
         };
         let member = member.as_ref().map(|member| member.display_name.as_str());
-        let about = LimitMail { alert, member, more: more(left) };
-        for addressee in addressees(managers, &organization.name) {
-            let mail = limit_alert(self.reader(&addressee), &about);
-            bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
+        for manager in managers {
+            // Where no policy is known it is hidden. The own use is nobody's secret from oneself.
+            let sees = whose == Some(manager.user_id)
+                || policy.is_some_and(|policy| policy.permits(manager.role, Permission::ViewUsage));
+            let about = LimitMail { alert, member, sees, more: more(left) };
+            for addressee in addressees([manager], &organization.name) {
+                let mail = limit_alert(self.reader(&addressee), &about);
+                bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
+            }
         }
         Ok(())
     }

@@ -4,12 +4,13 @@ use bursar_id::{LimitId, Role, UserId};
 use bursar_members::{AdminBilling, BalanceVisibility, CreditUnit, Policy};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
+use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::id;
 use bursar_time::{Span, Timestamp};
 
 use crate::invoicing;
-use crate::world::{Who, World, until};
+use crate::world::{Who, World, set_policy, until};
 
 /// Of the limits that these tests are about.
 const LIMIT: &str = "lim_00000000000000000000000001";
@@ -260,6 +261,48 @@ bursar_testkit::engines! {
         assert!(says("has used 5 of the 10 words"), "{:?}", world.mailbox.to(&ada.email));
         until("the stopped top-up is mailed", async || says("buys the pack \"starter\"")).await;
         assert!(says("too few words") && !says("credit"), "{:?}", world.mailbox.to(&ada.email));
+    }
+
+    async fn an_alert_tells_nothing_of_single_members_that_the_policy_hides(db: TestDb) {
+        let policy = Policy { admin_billing: AdminBilling::Manage, ..Policy::default() };
+        let world = World::start_with(db, |settings| settings.policies = policy).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let nobody = proto::UsageVisibility::Nobody.into();
+        let hidden = proto::Policy { usage_visibility: nobody, ..Default::default() };
+        set_policy(&ada, &acme, "usage_visibility", hidden).await.expect("updated");
+        let ada = world.acting(&ada, &acme);
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let cem = world.join(&ada, &acme, 3, Role::Member).await;
+        let managers = [ada.email.clone(), ben.email.clone()];
+        let about = |subject: &str, member: &str, used: &str| {
+            let Payload::LimitAlert(alert) = alert(&world, &acme, &member, used) else { panic!("no alert") };
+            Payload::LimitAlert(LimitAlert { subject: subject.to_owned(), ..alert })
+        };
+        let key: bursar_id::ApiKeyId = id(5);
+        world.billing_tells(about("every_member", &cem.user.to_string(), "7.25")).await;
+        world.billing_tells(about(&format!("member:{}", cem.user), &cem.user.to_string(), "7.25")).await;
+        world.billing_tells(about(&format!("api_key:{key}"), "", "7.25")).await;
+        world.billing_tells(about("project:film", "", "6")).await;
+        // One's own use is no secret from oneself; from everybody else it is.
+        world.billing_tells(about("every_member", &ben.user.to_string(), "5.5")).await;
+        all_mailed(&world, &acme, 7).await;
+        let all = [&ada, &ben, &cem];
+        assert_eq!(told(&world, &all, "6"), managers, "what all use together for a project is told");
+        assert_eq!(told(&world, &all, "5.5"), [ben.email.clone()]);
+        for (manager, hidden) in [(&ada, 4), (&ben, 3)] {
+            let mails = world.mailbox.to(&manager.email).into_iter();
+            let mails: Vec<_> = mails.filter(|mail| mail.subject == "80 % of a limit is used in \"Acme\"").collect();
+            assert_eq!(mails.len(), 5, "each that was reached is told");
+            let says = "80 % of what a limit on";
+            let silent: Vec<_> = mails.iter().filter(|mail| mail.text.contains(says)).collect();
+            assert_eq!(silent.len(), hidden, "{mails:?}");
+            for mail in silent {
+                let of_cem = [cem.user.to_string(), key.to_string(), "7.25".to_owned(), "10 credits".to_owned()];
+                let tells = of_cem.iter().any(|it| mail.text.contains(it)) || mail.text.contains("The member");
+                assert!(!tells, "{}", mail.text);
+            }
+        }
     }
 
     async fn an_alert_of_a_window_that_is_over_is_mailed_to_nobody(db: TestDb) {

@@ -38,7 +38,7 @@ async fn put(limits: &LimitUseCases, owner: OwnerId, reading: &mut Option<Readin
 async fn listed(limits: &LimitUseCases, owner: OwnerId) -> Vec<(LimitWindow, i64, String)> {
     let mut tx = limits.db.read().await.unwrap();
     let all = limits.shown(&mut tx, owner, Viewer::Manager).await.unwrap();
-    all.into_iter().map(|it| (it.limit.window, it.used / 1_000_000, it.resets_at.to_string())).collect()
+    all.into_iter().map(|it| (it.limit.window, it.used.unwrap() / 1_000_000, it.resets_at.to_string())).collect()
 }
 
 /// What changes where the account's days begin.
