@@ -13,6 +13,8 @@
 //! - [`clocks`] are wrong.
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
+//! - [`stripe`] is a payment provider.
+//! - [`png_that_says`] makes pictures that lie about their size.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -39,6 +41,7 @@ mod hush;
 mod issuer;
 mod mailbox;
 mod person;
+mod pictures;
 mod ports;
 pub mod postgres;
 mod process;
@@ -68,6 +71,7 @@ pub use hush::Hush;
 pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};
 pub use person::{PASSWORD, Person};
+pub use pictures::png_that_says;
 pub use ports::Ports;
 pub use process::{Operator, Process, Program, get};
 pub use proxy::{Proxy, Vanish};

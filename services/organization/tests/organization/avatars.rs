@@ -5,9 +5,10 @@ use std::io::Cursor;
 use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, Refusal, organization, refused};
+use bursar_testkit::{Client, Refusal, organization, png_that_says, refused};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::world::World;
 
@@ -87,13 +88,23 @@ bursar_testkit::engines! {
         refused(get(&world.service(ServiceRole::Product), &absent, 0).await, Code::NotFound, "NOT_FOUND");
         refused(get(&world.anybody, &acme, 0).await, Code::Unauthenticated, "TOKEN_MISSING");
         let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>".to_vec();
-        let mut bomb = good();
-        bomb[16..24].copy_from_slice(&[0, 0, 255, 255, 0, 0, 255, 255]);
         let cut = good()[..40].to_vec();
-        for content in [svg, bomb, cut, vec![0; 1024 * 1024 + 1], b"x".to_vec()] {
-            let refusal = Refusal::of(&set(&ada.client, &acme, content, "").await.expect_err("no picture"));
+        let pixels = "must have at most 4096 pixels either way";
+        for (content, because) in [
+            (svg, "must be a PNG, JPEG or WebP picture"),
+            (png_that_says(&good(), 65_535, 65_535), pixels),
+            (png_that_says(&good(), 4_097, 1), pixels),
+            (png_that_says(&good(), 1, 4_097), pixels),
+            (cut, "is a broken picture"),
+            (vec![0; 1024 * 1024 + 1], "must have at most 1 MiB"),
+            (b"x".to_vec(), "must be a PNG, JPEG or WebP picture"),
+        ] {
+            let status = set(&ada.client, &acme, content, "").await.expect_err("no picture");
+            let refusal = Refusal::of(&status);
             assert_eq!((refusal.code, refusal.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"));
             assert_eq!(refusal.fields, ["content"]);
+            let said = status.get_details_bad_request().expect("what is wrong").field_violations.remove(0);
+            assert_eq!(said.description, because);
         }
         let negative = Refusal::of(&get(&ada.client, &acme, -1).await.expect_err("negative"));
         assert_eq!(negative.fields, ["size"]);

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::imageops::FilterType::Triangle;
-use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::avatar::{Picture, SIZES};
@@ -80,18 +80,23 @@ impl Upload {
     }
 
     fn decode(&self) -> Result<DynamicImage, AvatarError> {
+        let mut decoder = self.decoder()?;
+        // Photographs lie on their side and say so beside the picture.
+        let orientation = decoder.orientation().map_err(|error| refused(&error))?;
+        let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
+        picture.apply_orientation(orientation);
+        if picture.width() == 0 || picture.height() == 0 { Err(AvatarError::Broken) } else { Ok(picture) }
+    }
+
+    /// What reads the picture within bounds. The file's beginning is read already, up to the first pixel.
+    fn decoder(&self) -> Result<impl ImageDecoder, AvatarError> {
         let mut limits = Limits::no_limits();
         limits.max_image_width = Some(MAX_SIDE);
         limits.max_image_height = Some(MAX_SIDE);
         limits.max_alloc = Some(MAX_MEMORY);
         let mut reader = ImageReader::with_format(Cursor::new(&self.bytes), self.format);
         reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(|error| refused(&error))?;
-        // Photographs lie on their side and say so beside the picture.
-        let orientation = decoder.orientation().map_err(|error| refused(&error))?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
-        picture.apply_orientation(orientation);
-        if picture.width() == 0 || picture.height() == 0 { Err(AvatarError::Broken) } else { Ok(picture) }
+        reader.into_decoder().map_err(|error| refused(&error))
     }
 }
 
@@ -122,7 +127,8 @@ fn picture(of: &DynamicImage, size: u32, digest: &str) -> Result<Picture, Avatar
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage, Rgba, RgbaImage};
+    use bursar_testkit::png_that_says;
+    use image::{ImageEncoder as _, Rgb, RgbImage, Rgba, RgbaImage};
 
     use super::*;
 
@@ -191,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_no_picture_is_refused() {
         let png = encoded(&halves(20, 20), ImageFormat::Png);
-        let cases: [(&str, Vec<u8>, AvatarError); 8] = [
+        let cases: [(&str, Vec<u8>, AvatarError); 7] = [
             ("an SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec(), AvatarError::Format),
             ("a GIF", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;".to_vec(), AvatarError::Format),
             ("a BMP", b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0".to_vec(), AvatarError::Format),
@@ -199,7 +205,6 @@ mod tests {
             ("cut short", png[..png.len() / 2].to_vec(), AvatarError::Broken),
             ("a beginning only", png[..8].to_vec(), AvatarError::Broken),
             ("one byte too many", vec![0; MAX_BYTES + 1], AvatarError::TooLarge),
-            ("too wide", encoded(&halves(MAX_SIDE + 1, 1), ImageFormat::Png), AvatarError::Pixels),
         ];
         for (what, bytes, expected) in cases {
             assert_eq!(draw(&bytes).unwrap_err(), expected, "{what}");
@@ -209,13 +214,41 @@ mod tests {
     /// A few bytes that say they are 60,000 pixels either way are refused for what they say, before memory is taken.
     #[test]
     fn a_small_file_with_many_pixels_is_refused() {
-        let mut bomb = encoded(&halves(20, 20), ImageFormat::Png);
-        bomb[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
-        bomb[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
-        assert!(matches!(draw(&bomb).unwrap_err(), AvatarError::Pixels | AvatarError::Broken));
+        let small = encoded(&halves(20, 20), ImageFormat::Png);
+        assert!(draw(&png_that_says(&small, 20, 20)).is_ok(), "it is believed what it says");
+        assert_eq!(draw(&png_that_says(&small, 21, 20)).unwrap_err(), AvatarError::Broken, "fewer pixels than it says");
+        for (width, height) in [(60_000, 60_000), (MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)] {
+            let bomb = png_that_says(&small, width, height);
+            assert_eq!(draw(&bomb).unwrap_err(), AvatarError::Pixels, "{width} × {height}");
+        }
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
+            for (width, height) in [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)] {
+                let large = encoded(&halves(width, height), format);
+                assert_eq!(draw(&large).unwrap_err(), AvatarError::Pixels, "{format:?}: {width} × {height}");
+            }
+            assert!(draw(&encoded(&halves(MAX_SIDE, 1), format)).is_ok(), "{format:?}");
+        }
         let blank = DynamicImage::ImageRgb8(RgbImage::new(MAX_SIDE, MAX_SIDE));
         let largest = encoded(&blank, ImageFormat::Png);
         assert!(largest.len() < MAX_BYTES && draw(&largest).is_ok(), "the largest one is drawn");
+    }
+
+    /// What stands beside the pixels is compressed, too: what would take more memory than there is for it, is not unpacked.
+    #[test]
+    fn what_stands_beside_few_pixels_takes_no_memory_without_bounds() {
+        let with_profile = |length: usize| {
+            let mut bytes = Vec::new();
+            let mut encoder = PngEncoder::new(&mut bytes);
+            encoder.set_icc_profile(vec![0; length]).unwrap();
+            halves(20, 20).write_with_encoder(encoder).unwrap();
+            assert!(bytes.len() < MAX_BYTES, "{} bytes", bytes.len());
+            bytes
+        };
+        let unpacked = |bytes: &[u8]| Upload::parse(bytes).unwrap().decoder().unwrap().icc_profile().unwrap();
+        assert_eq!(unpacked(&with_profile(10_000)).map(|profile| profile.len()), Some(10_000));
+        let bomb = with_profile(usize::try_from(MAX_MEMORY).unwrap() + 1);
+        assert!(unpacked(&bomb).is_none(), "more than fits");
+        assert_eq!(draw(&bomb).unwrap().len(), SIZES.len(), "the picture beside it is one");
     }
 
     #[test]
