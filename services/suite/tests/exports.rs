@@ -5,7 +5,11 @@
     reason = "a helper of a test fails by panicking and says what it saw"
 )]
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::pin::pin;
+use std::process::Command;
 use std::time::Duration;
 
 use bursar_proto::organization::v1::download_content_response::Part;
@@ -23,6 +27,27 @@ const MIB: u64 = 128;
 const ALLOWED_KIB: u64 = 64 * 1024;
 /// How often the memory is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Reads an archive piece by piece, however large it is: says of one file what its SHA-256 is and how long it is.
+const READ: &str = "
+import hashlib, sys, zipfile
+archive = zipfile.ZipFile(sys.argv[1])
+assert archive.testzip() is None
+digest, size = hashlib.sha256(), 0
+with archive.open(sys.argv[2]) as content:
+    while piece := content.read(1 << 20):
+        digest.update(piece)
+        size += len(piece)
+print(digest.hexdigest(), size)
+";
+
+/// What Python's `zipfile` finds of an item's content in an archive.
+fn content_in(archive: &Path, item: &str) -> String {
+    let file = format!("library/content/{item}");
+    let python = Command::new("python3").args(["-c", READ]).arg(archive).arg(file).output().expect("python3 runs");
+    assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    String::from_utf8(python.stdout).expect("text")
+}
 
 fn mib() -> u64 {
     let said = std::env::var("BURSAR_TEST_CONTENT_MIB").ok();
@@ -84,7 +109,7 @@ async fn content_and_exports_take_no_more_memory_however_much_there_is() {
     within("upload", process, before, libraries.upload_content(sent)).await.expect("uploaded");
 
     let downloading = async {
-        let request = DownloadContentRequest { item_id: item, offset: 0 };
+        let request = DownloadContentRequest { item_id: item.clone(), offset: 0 };
         let mut parts = libraries.download_content(request).await.expect("begun").into_inner();
         let mut found = Sha256::new();
         while let Some(part) = parts.message().await.expect("the next part") {
@@ -96,15 +121,19 @@ async fn content_and_exports_take_no_more_memory_however_much_there_is() {
     };
     assert_eq!(within("download", process, before, downloading).await, digest);
 
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("export.zip");
     let exporting = async {
+        let mut archive = BufWriter::new(File::create(&path).expect("made"));
         let request = ExportOrganizationRequest { organization_id: organization, kinds: Vec::new() };
         let exporting = ada.client().organizations().export_organization(request).await;
-        let (mut exporting, mut bytes) = (exporting.expect("begun").into_inner(), 0);
+        let mut exporting = exporting.expect("begun").into_inner();
         while let Some(part) = exporting.message().await.expect("the next chunk") {
-            bytes += part.chunk.len() as u64;
+            archive.write_all(&part.chunk).expect("written");
         }
-        bytes
+        archive.flush().expect("written");
     };
-    let bytes = within("export", process, before, exporting).await;
-    assert!(bytes > mib << 20, "{bytes} bytes");
+    within("export", process, before, exporting).await;
+    let uploaded = format!("{} {}\n", hex::encode(digest), mib << 20);
+    assert_eq!(content_in(&path, &item), uploaded, "what is in the archive is what was uploaded");
 }

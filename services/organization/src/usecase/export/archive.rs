@@ -150,18 +150,39 @@ for n in (0, 65534, 65535, 65536, len(names) - 1):
     assert names[n] == f'content/{n}' and archive.read(names[n]) == n.to_bytes(4, 'big'), n
 ";
 
-    #[tokio::test]
-    async fn python_reads_an_archive_of_more_files_than_sixteen_bits_count() {
+    /// Says of each file whether its sizes have 64 bits, in its header, in the directory and behind its bytes; and what it says.
+    const READ_SIZES: &str = "
+import json, struct, sys, zipfile
+data = open(sys.argv[1], 'rb').read()
+archive = zipfile.ZipFile(sys.argv[1])
+assert archive.testzip() is None
+def is_wide(extra):
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from('<HH', extra)
+        if kind == 1:
+            return True
+        extra = extra[4 + length:]
+    return False
+found = []
+for entry in archive.infolist():
+    name, extra = struct.unpack_from('<HH', data, entry.header_offset + 26)
+    begin = entry.header_offset + 30 + name
+    wide = is_wide(data[begin:begin + extra])
+    assert wide == is_wide(entry.extra), entry
+    after = struct.unpack_from('<IIQQ' if wide else '<IIII', data, begin + extra + entry.compress_size)
+    assert after == (0x08074b50, entry.CRC, entry.compress_size, entry.file_size), (entry, after)
+    found.append([entry.filename, wide, archive.read(entry).decode()])
+print(json.dumps(found))
+";
+
+    /// What Python prints of the archive that is written.
+    async fn python<F>(script: &str, argument: &str, write: impl FnOnce(Archive) -> F) -> Vec<u8>
+    where
+        F: Future<Output = Result<(), Broken>> + Send + 'static,
+    {
         let (idle, limit) = (Duration::from_mins(2), Duration::from_mins(10));
         let patience = Patience { idle, limit, over: Refusal::ExportStalled };
-        let outflow = outflow::begin(patience, |inlet| async move {
-            let mut archive = Archive::new(inlet);
-            for n in 0..FILES {
-                archive.begin_bytes(&format!("content/{n}"), 4)?;
-                archive.write(&n.to_be_bytes()).await?;
-            }
-            archive.finish().await
-        });
+        let outflow = outflow::begin(patience, |inlet| write(Archive::new(inlet)));
         let (mut stream, mut bytes) = (pin!(outflow.stream()), Vec::new());
         while let Some(chunk) = stream.next().await {
             bytes.extend_from_slice(&chunk.expect("a chunk"));
@@ -169,8 +190,41 @@ for n in (0, 65534, 65535, 65536, len(names) - 1):
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("export.zip");
         std::fs::write(&path, bytes).expect("written");
-        let python = Command::new("python3").args(["-c", READ]).arg(&path).arg(FILES.to_string()).output();
+        let python = Command::new("python3").args(["-c", script]).arg(&path).arg(argument).output();
         let python = python.expect("python3 runs");
         assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+        python.stdout
+    }
+
+    #[tokio::test]
+    async fn python_reads_an_archive_of_more_files_than_sixteen_bits_count() {
+        python(READ, &FILES.to_string(), |mut archive| async move {
+            for n in 0..FILES {
+                archive.begin_bytes(&format!("content/{n}"), 4)?;
+                archive.write(&n.to_be_bytes()).await?;
+            }
+            archive.finish().await
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_file_of_two_gibibytes_has_sizes_of_64_bits_that_python_reads() {
+        // How long a file is said to be when it begins decides that, however soon it ends then.
+        const SAID: [(u64, bool); 5] =
+            [(0, false), ((2 << 30) - 1, false), (2 << 30, true), (5 << 30, true), (u64::MAX, true)];
+        let printed = python(READ_SIZES, "", |mut archive| async move {
+            for (size, _) in SAID {
+                archive.begin_bytes(&size.to_string(), size)?;
+                archive.write(format!("of {size} bytes").as_bytes()).await?;
+            }
+            archive.begin_text("text")?;
+            archive.write(b"however long").await?;
+            archive.finish().await
+        });
+        let found: Vec<(String, bool, String)> = serde_json::from_slice(&printed.await).expect("JSON");
+        let said = SAID.into_iter().map(|(size, wide)| (size.to_string(), wide, format!("of {size} bytes")));
+        let text = ("text".to_owned(), true, "however long".to_owned());
+        assert_eq!(found, said.chain([text]).collect::<Vec<_>>());
     }
 }
