@@ -6,7 +6,10 @@ mod given;
 
 use std::{fs, time::Duration};
 
-use bursar_runtime::{LogFormat, Mode, Program, Service, Settings};
+use bursar_runtime::{
+    AuditSettings, BillingSettings, InvitationSettings, LibrarySettings, LogFormat, Mode, OrganizationSettings,
+    Program, Service, Settings, TokenSettings,
+};
 use given::{fit_for_production, read};
 
 fn suite(given: &str) -> Result<Settings, String> {
@@ -30,6 +33,83 @@ fn defaults_need_nothing() {
     }
     assert!(settings.catalog_file.is_none() && settings.otlp_endpoint.is_none());
     assert!(settings.mail.smtp_url.is_none() && !settings.test_clock);
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// What nobody sets is what the product says of itself, in words, to whoever reads about it. Each section is taken apart
+/// whole, so that none gets a bound that stands nowhere here.
+#[test]
+fn bounds_that_nobody_sets_are_those_of_the_product() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let production = fit_for_production(dir.path());
+    let single = |service| read(Program::Single(service), &production).expect("what production needs");
+    let suites =
+        ["", "--preset=flik", "--preset=flexsite", "--preset=employees"].map(|given| suite(given).expect(given));
+    for settings in suites.into_iter().chain(Service::ALL.map(single)) {
+        has_the_lives_of_tokens(&settings.tokens);
+        has_the_bounds_of_organizations(&settings.organizations, &settings.invitations);
+        has_the_bounds_of_libraries(&settings.library);
+        has_the_bounds_of_accounts(&settings.billing);
+        let AuditSettings { retention } = settings.audit;
+        assert_eq!(retention, 400 * DAY, "the audit log");
+        assert_eq!(settings.invoice_retention, 3_653 * DAY, "ten years");
+        assert_eq!(settings.max_staleness, Duration::from_mins(5), "as long as an access token lives");
+    }
+}
+
+fn has_the_lives_of_tokens(tokens: &TokenSettings) {
+    let TokenSettings { access_ttl, service_ttl, refresh_ttl, session_age, refresh_grace, verification_ttl } = *tokens;
+    assert_eq!(access_ttl, Duration::from_mins(5), "an access token");
+    assert_eq!(service_ttl, Duration::from_mins(5), "a service's token");
+    assert_eq!((refresh_ttl, session_age), (30 * DAY, 180 * DAY), "a session that is not used, and one that is");
+    assert_eq!(refresh_grace, Duration::from_secs(10), "a refresh token that was rotated");
+    assert_eq!(verification_ttl, DAY, "a mailed verification");
+}
+
+fn has_the_bounds_of_organizations(organizations: &OrganizationSettings, invitations: &InvitationSettings) {
+    let OrganizationSettings { max_created_per_day } = *organizations;
+    assert_eq!(max_created_per_day, 50, "organizations of one person in a day");
+    let InvitationSettings {
+        ttl,
+        max_pending,
+        max_per_day,
+        max_per_day_at_first,
+        max_per_day_by_sender,
+        max_per_day_to_address,
+        max_per_day_by_origin,
+    } = *invitations;
+    assert_eq!((ttl, max_pending), (7 * DAY, 100), "an invitation");
+    assert_eq!((max_per_day_at_first, max_per_day), (50, 200), "of one organization, in its first week and later");
+    assert_eq!((max_per_day_to_address, max_per_day_by_sender), (5, 200), "to one address, and by one sender");
+    assert_eq!(max_per_day_by_origin, 500, "of new organizations, from one network address");
+}
+
+fn has_the_bounds_of_libraries(library: &LibrarySettings) {
+    let LibrarySettings { quota_bytes, upload_bytes, idle_timeout, export_contents } = *library;
+    assert_eq!((quota_bytes, upload_bytes), (10 << 30, 5 << 30), "a library, and one upload");
+    assert_eq!(idle_timeout, Duration::from_secs(30), "an upload that stops");
+    assert_eq!(export_contents, 100_000, "an export");
+}
+
+fn has_the_bounds_of_accounts(billing: &BillingSettings) {
+    let BillingSettings {
+        lanes,
+        batch_max,
+        queue_max,
+        combine,
+        warm_accounts,
+        hold_ttl_max,
+        open_holds_max,
+        limits_max,
+        top_up_cooldown,
+        distributed,
+    } = *billing;
+    assert_eq!((lanes, batch_max, queue_max, warm_accounts), (0, 1_024, 32_768, 16_384), "the engine");
+    assert_eq!((combine, distributed), (true, false), "the engine");
+    assert_eq!((open_holds_max, hold_ttl_max), (10_000, DAY), "holds");
+    assert_eq!(limits_max, 100, "limits of an account");
+    assert_eq!(top_up_cooldown, Duration::from_hours(1), "a top-up by itself");
 }
 
 #[test]
