@@ -13,7 +13,6 @@
 //! - [`clocks`] are wrong.
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
-//! - [`stripe`] is a payment provider.
 //! - [`png_that_says`] makes pictures that lie about their size.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].

@@ -81,7 +81,8 @@ pub(crate) async fn owners(db: &Db, organization: OrganizationId) -> (i64, i64) 
     read.await.expect("counted")
 }
 
-/// Organizations without exactly one owner who is a member and whose account is there, as one statement sees them.
+/// Organizations without exactly one owner who is a member and whose account is there as far as this service knows, as one
+/// statement sees them. Identity's own word is asked where both run: in the suite's `departures`.
 async fn orphans(db: &Db) -> i64 {
     const ORPHANS: &str = "SELECT COUNT(*) FROM organizations o WHERE 1 <> (SELECT COUNT(*) FROM memberships m \
         WHERE m.organization_id = o.id AND m.role = 'OWNER') OR 1 <> (SELECT COUNT(*) FROM memberships m \

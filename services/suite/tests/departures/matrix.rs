@@ -187,7 +187,11 @@ const PLACES: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND ro
 /// Projects that somebody is responsible for.
 const PROJECTS: &str = "SELECT COUNT(*) FROM projects WHERE assigned_to = $1";
 const OWNED: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND role = 'OWNER'";
-/// Organizations that have not exactly one owner, or one who is known to be gone: of this id, or all where it is empty.
+/// What somebody owns, by the organizations' word and by that of the places in them.
+const RULED: &str = "SELECT (SELECT COUNT(*) FROM organizations WHERE owner_user_id = $1) \
+    + (SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND role = 'OWNER')";
+/// Organizations that have not exactly one owner, or one who is known there to be gone: of this id, or all where it is empty.
+/// Organization knows that from an event, a moment later than it is so: see [`rules_from_the_grave`].
 const ORPHANS: &str = "SELECT COUNT(*) FROM organizations o WHERE ($1 = '' OR o.id = $1) AND (1 <> (SELECT COUNT(*) \
     FROM memberships m WHERE m.organization_id = o.id AND m.role = 'OWNER' AND m.user_id = o.owner_user_id) \
     OR EXISTS (SELECT 1 FROM users u WHERE u.id = o.owner_user_id AND u.deleted_at IS NOT NULL))";
@@ -199,6 +203,13 @@ async fn count(db: &bursar_db::Db, statement: &'static str, about: &str) -> i64 
         Ok::<_, bursar_db::DbError>(rows)
     };
     read.await.expect("counted")
+}
+
+/// Whether somebody owns something who is gone: by identity's own word, which organization has not heard yet. Identity is
+/// asked first: whoever is gone then is so for ever, and so is still gone when organization is asked. The other way round
+/// somebody could give up what is owned and go in between.
+async fn rules_from_the_grave(identity: &bursar_db::Db, organization: &bursar_db::Db, who: &str) -> bool {
+    count(identity, GONE, who).await > 0 && count(organization, RULED, who).await > 0
 }
 
 /// What is not as it must be, yet.
@@ -234,10 +245,14 @@ async fn play(world: &World, pair: [Racer; 2], each: usize, cast: [&Person; 3]) 
     let token = invitation.map(|token| token.to_text().expose().clone()).unwrap_or_default();
     let [owner, admin, who] = cast.map(Clone::clone);
     let cast = Cast { organization, owner, admin, who, token };
-    let (db, id) = (world.organization.clone(), organization.to_string());
+    let (identity, db, id) = (world.identity.clone(), world.organization.clone(), organization.to_string());
+    let people = [&cast.owner, &cast.admin, &cast.who].map(|person| person.user.clone());
     let checker = tokio::spawn(async move {
         loop {
             assert_eq!(count(&db, ORPHANS, &id).await, 0, "{pair:?}: an instant without one living owner");
+            for who in &people {
+                assert!(!rules_from_the_grave(&identity, &db, who).await, "{pair:?}: {who} is gone and owns something");
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
