@@ -138,6 +138,7 @@ impl Organization {
         let caller = asked.user()?;
         self.admit_context(m, caller, caller.context).await?;
         let Some((id, change)) = m.open(asked).await? else { return Ok(Done::Replay) };
+        self.demand_workspace(m.tx(), caller.context).await?;
         let row = self.locked_project(m, caller, *id).await?;
         etag::demand(&change.etag, row.version)?;
         let mut changed = row.clone();

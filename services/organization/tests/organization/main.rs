@@ -55,4 +55,5 @@ mod second_factor;
 mod templates;
 mod usage;
 mod vanishing;
+mod workspaces;
 mod world;

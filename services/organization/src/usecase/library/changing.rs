@@ -23,6 +23,7 @@ impl Organization {
         let found = self.item(m.tx(), asked.caller(), change.item).await?;
         m.about(&found.id);
         m.admit(found.owner);
+        self.demand_workspace(m.tx(), found.owner).await?;
         self.writer(m.tx(), visitor, found.owner, change.member).await?;
         let kind = self.0.kinds.get(&found.kind).ok_or(Refusal::KindUnknown)?;
         let taken = libraries::lock(m.tx(), found.owner).await?;

@@ -95,6 +95,7 @@ impl Organization {
             let visitor = self.visit_for_item(&mut m, asked.caller()).await?;
             let Some(start) = m.open(asked).await? else { return Ok(None) };
             let row = self.item(m.tx(), asked.caller(), start.item).await?;
+            self.demand_workspace(m.tx(), row.owner).await?;
             self.writer(m.tx(), visitor, row.owner, start.member).await?;
             self.demand_content(&row.kind)?;
             Ok::<_, Error>(Some(row.owner))
@@ -178,7 +179,8 @@ impl Organization {
         Ok(now)
     }
 
-    /// Gives what was received to the item, whatever became of the item and of the caller's standing meanwhile.
+    /// Gives what was received to the item, whatever became of the item, of the caller's standing and of the policies
+    /// meanwhile.
     async fn give_content(
         &self,
         m: &mut Mutation,
@@ -191,6 +193,7 @@ impl Organization {
         let owner = upload.owner;
         m.about(&start.item);
         m.admit(owner);
+        self.demand_workspace(m.tx(), owner).await?;
         self.writer(m.tx(), visitor, owner, start.member).await?;
         let taken = libraries::lock(m.tx(), owner).await?;
         let mut row = items::by_id(m.tx(), owner, start.item).await?.ok_or(Refusal::ItemNotFound)?;
