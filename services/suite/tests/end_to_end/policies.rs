@@ -4,7 +4,8 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use bursar_proto::{
     billing::v1::{
-        GetBalanceRequest, GroupBy, ListInvoicesRequest, ListLotsRequest, PurchasePackRequest, QueryUsageRequest,
+        GetBalanceRequest, GroupBy, LimitMode, LimitSubject, LimitWindow, ListInvoicesRequest, ListLotsRequest,
+        PurchasePackRequest, QueryUsageRequest, SetLimitRequest, limit_subject::Subject,
     },
     identity::v1::SwitchContextRequest,
     organization::v1::{
@@ -37,6 +38,8 @@ enum Act {
     Buying,
     /// Looks at what each member has used.
     UsageByMember,
+    /// Sets a limit for every member; what comes of it is how much of it is used, as far as that is told.
+    LimitOfMembers,
     /// Spends with a token of one's own.
     Charging,
     /// Goes into the organization.
@@ -68,6 +71,13 @@ async fn comes_of(act: Act, who: &Person, team: &str) -> String {
             let group_by = vec![GroupBy::Member.into()];
             let query = QueryUsageRequest { owner, group_by, ..QueryUsageRequest::default() };
             reason(client.usage().query_usage(query).await)
+        }
+        Act::LimitOfMembers => {
+            let subject = Some(LimitSubject { subject: Some(Subject::EveryMember(true)) });
+            let (window, mode) = (LimitWindow::Day.into(), LimitMode::Warn.into());
+            let amount = "5".to_owned();
+            let limit = SetLimitRequest { owner, subject, window, mode, amount, ..SetLimitRequest::default() };
+            given(client.limits().set_limit(limit).await).limit.expect("a limit").used
         }
         Act::Charging => reason(client.credits().charge(spend(team, "0.01")).await),
         Act::Entering => reason(client.contexts().switch_context(SwitchContextRequest { owner }).await),
@@ -113,6 +123,8 @@ fn decisions() -> Vec<Decision> {
         ("usage_visibility", usage(UsageVisibility::Everyone), By::Member, Act::UsageByMember, "OK"),
         ("usage_visibility", usage(UsageVisibility::Nobody), By::Owner, Act::UsageByMember, no),
         ("usage_visibility", usage(UsageVisibility::Unspecified), By::Owner, Act::UsageByMember, "OK"),
+        ("usage_visibility", usage(UsageVisibility::Nobody), By::Owner, Act::LimitOfMembers, ""),
+        ("usage_visibility", usage(UsageVisibility::Unspecified), By::Owner, Act::LimitOfMembers, "0"),
     ]
 }
 
