@@ -28,6 +28,10 @@ const FORGET_ALL_OF: &str = "DELETE FROM requests \
      WHERE response IS NOT NULL AND (scope = $1 OR (scope >= $2 AND scope < $3))";
 const FORGET_SOME_OF: &str = "DELETE FROM requests WHERE (scope, request_id) IN (SELECT scope, request_id FROM requests \
      WHERE response IS NOT NULL AND (scope = $1 OR (scope >= $2 AND scope < $3)) LIMIT $4)";
+const FORGET_SOME_IN: &str = "DELETE FROM requests WHERE (scope, request_id) IN (SELECT scope, request_id FROM requests \
+     WHERE response IS NOT NULL AND scope = $1 LIMIT $2)";
+/// One step in the key, however many answers there are.
+const NEXT_SCOPE: &str = "SELECT MIN(scope) FROM requests WHERE scope >= $1 AND scope < $2";
 const PRUNE: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
      (SELECT scope, request_id FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
 
@@ -107,6 +111,26 @@ pub async fn forget_all_of(tx: &mut Tx, scope: &str) -> Result<(), DbError> {
     let (first, end) = contexts_of(scope);
     on!(tx, c => sqlx::query(FORGET_ALL_OF).bind(scope).bind(&first).bind(&end).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// Forgets up to `limit` of what was answered in one context to those whose scopes begin with `kind`; says how many. Each of that
+/// kind who was answered anything anywhere is looked at, so it must be a kind of which there are few: services.
+pub async fn forget_some_in(tx: &mut Tx, kind: &str, context: &str, limit: i64) -> Result<u64, DbError> {
+    let (mut first, end) = (kind.to_owned(), format!("{kind}~"));
+    let (mut forgotten, mut left) = (0_u64, limit);
+    while left > 0 {
+        let (next,): (Option<String>,) =
+            on!(&mut *tx, c => sqlx::query_as(NEXT_SCOPE).bind(&first).bind(&end).fetch_one(c).await?);
+        let Some(next) = next else { break };
+        let actor = next.split('/').next().unwrap_or_default();
+        let scope = format!("{actor}/{context}");
+        let gone = on!(&mut *tx, c => sqlx::query(FORGET_SOME_IN).bind(&scope).bind(left)
+            .execute(c).await?.rows_affected());
+        forgotten = forgotten.saturating_add(gone);
+        left = left.saturating_sub(i64::try_from(gone).unwrap_or(i64::MAX));
+        (_, first) = contexts_of(actor);
+    }
+    Ok(forgotten)
 }
 
 /// Forgets the answers that are older than [`KEEP`], in small transactions. Returns how many. Safe to run on several

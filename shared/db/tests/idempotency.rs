@@ -6,7 +6,7 @@
     reason = "tests fail by panicking, their helpers too"
 )]
 
-use bursar_db::idempotency::{Claim, KEEP, claim, forget, prune, settle};
+use bursar_db::idempotency::{Claim, KEEP, claim, forget, forget_some_in, prune, settle};
 use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
 use bursar_testkit::TestDb;
 use bursar_time::Timestamp;
@@ -120,6 +120,34 @@ bursar_testkit::engines! {
         let mut tx = db.begin().await.expect("begins");
         let outcome = ask(&mut tx, "s", "id", "M", b"1").await;
         assert!(matches!(outcome, Err(DbError::Corrupt { .. })), "{outcome:?}");
+    }
+
+    async fn what_services_were_answered_in_one_context_is_forgotten_and_nothing_else(at: TestDb) {
+        let db = store(&at).await;
+        let theirs = ["svc_1/org_1", "svc_2/org_1", "svc_3/org_1"];
+        let others = ["svc_0", "svc_1", "svc_1/org_0", "svc_1/org_10", "svc_2/org_2", "svc_4/usr_1", "usr_1/org_1", "usr_2"];
+        let mut tx = db.begin().await.expect("begins");
+        for scope in theirs.into_iter().chain(others) {
+            for id in ["a", "b", "c"] {
+                assert_eq!(ask(&mut tx, scope, id, "M", b"").await.expect("claims"), Claim::New, "{scope} {id}");
+                settle(&mut tx, scope, id, b"answer").await.expect("settles");
+            }
+        }
+        // Not answered yet: it is this transaction's.
+        assert_eq!(ask(&mut tx, "svc_2/org_1", "d", "M", b"").await.expect("claims"), Claim::New);
+        let mut forgotten = Vec::new();
+        for _ in 0..4 {
+            forgotten.push(forget_some_in(&mut tx, "svc_", "org_1", 4).await.expect("forgets"));
+        }
+        assert_eq!(forgotten, [4, 4, 1, 0], "so many at once, of whichever service");
+        settle(&mut tx, "svc_2/org_1", "d", b"answer").await.expect("is still there");
+        for (scope, expected) in theirs.map(|it| (it, Claim::New)).into_iter()
+            .chain(others.map(|it| (it, Claim::Replay(b"answer".to_vec()))))
+        {
+            for id in ["a", "b", "c"] {
+                assert_eq!(ask(&mut tx, scope, id, "M", b"").await.expect("claims"), expected, "{scope} {id}");
+            }
+        }
     }
 
     async fn old_answers_are_forgotten_in_batches(at: TestDb) {

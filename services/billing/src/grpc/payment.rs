@@ -6,7 +6,7 @@ use bursar_id::{OwnerId, PaymentMethodId};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::payment_service_server::PaymentService;
 use bursar_rpc::convert::{price, to_money, to_timestamp};
-use bursar_rpc::{Asked, Call, PageKey, PageRequest, Stored, Violations};
+use bursar_rpc::{Answer, Asked, Call, PageKey, PageRequest, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::parse;
@@ -53,12 +53,14 @@ impl PaymentService for PaymentHandler {
         let asked = Asked::read(call, &request_id, &message, |message, bad| Some(return_url(&message.return_url, bad)));
         let begun = self.payments.begin_setup(owner, &asked).await?;
         // The secret is shown once and never kept.
-        let action = match &begun {
-            bursar_rpc::Answer::New(begun) => Some(shown(&begun.action)),
-            bursar_rpc::Answer::Replay(_) => None,
+        let (action, payment_method) = match &begun {
+            Answer::New(begun) => (Some(shown(&begun.action)), begun.saved.as_ref().map(method)),
+            Answer::Replay(_) => {
+                let kept = begun.message()?;
+                (kept.action, self.as_is(owner, kept.payment_method).await?)
+            }
         };
-        let kept = begun.message()?;
-        Ok(Response::new(pb::BeginSetupResponse { action: action.or(kept.action), ..kept }))
+        Ok(Response::new(pb::BeginSetupResponse { action, payment_method }))
     }
 
     async fn set_default_payment_method(
@@ -70,8 +72,11 @@ impl PaymentService for PaymentHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| method_id(&it.payment_method_id, bad));
-        let preferred = self.payments.set_default(owner, &asked).await?.message()?;
-        Ok(Response::new(pb::SetDefaultPaymentMethodResponse { payment_method: Some(preferred) }))
+        let payment_method = match self.payments.set_default(owner, &asked).await? {
+            Answer::New(preferred) => Some(method(&preferred)),
+            before @ Answer::Replay(_) => self.as_is(owner, Some(before.message()?)).await?,
+        };
+        Ok(Response::new(pb::SetDefaultPaymentMethodResponse { payment_method }))
     }
 
     async fn remove_payment_method(
@@ -127,6 +132,18 @@ impl PaymentService for PaymentHandler {
     }
 }
 
+impl PaymentHandler {
+    /// What a repetition is told of the payment method that an answer names: as it is then; of one that was removed, which one it was.
+    async fn as_is(&self, owner: OwnerId, kept: Option<pb::PaymentMethod>) -> Result<Option<pb::PaymentMethod>, Error> {
+        let Some(pb::PaymentMethod { id, .. }) = kept else { return Ok(None) };
+        let found = match id.parse() {
+            Ok(id) => self.payments.method(owner, id).await?,
+            Err(_) => None,
+        };
+        Ok(Some(found.as_ref().map_or_else(|| pb::PaymentMethod { id, ..Default::default() }, method)))
+    }
+}
+
 fn return_url(url: &str, bad: &mut Violations) -> String {
     let web = url.starts_with("https://") || url.starts_with("http://");
     bad.require("return_url", web && url.len() <= MAX_URL_BYTES, "must be an http or https URL of at most 2048 bytes");
@@ -166,10 +183,11 @@ impl Stored for Payment {
     }
 }
 
+/// What is known of a card is kept with the payment method alone, and ends with it: a repetition is told it from there.
 impl Stored for SavedMethod {
     type Message = pb::PaymentMethod;
     fn to_message(&self) -> pb::PaymentMethod {
-        method(self)
+        pb::PaymentMethod { id: self.id.to_string(), ..Default::default() }
     }
 }
 
@@ -178,7 +196,7 @@ impl Stored for BegunSetup {
     type Message = pb::BeginSetupResponse;
     fn to_message(&self) -> pb::BeginSetupResponse {
         let action = pb::PaymentAction { url: self.action.url.clone(), client_secret: String::new() };
-        pb::BeginSetupResponse { action: Some(action), payment_method: self.saved.as_ref().map(method) }
+        pb::BeginSetupResponse { action: Some(action), payment_method: self.saved.as_ref().map(Stored::to_message) }
     }
 }
 

@@ -73,6 +73,11 @@ impl PaymentUseCases {
         Ok(page.page(rows, |method| method.id)?)
     }
 
+    /// One of the owner's payment methods, if it is saved still.
+    pub(crate) async fn method(&self, owner: OwnerId, id: PaymentMethodId) -> Result<Option<SavedMethod>, Error> {
+        Ok(methods::find(&mut self.cashier.till.db.read().await?, owner, id).await?)
+    }
+
     /// Gives a payment or a part of it back: the credits it bought are taken back in the same commit, and the provider gives
     /// the money back afterwards.
     pub(crate) async fn refund(&self, owner: OwnerId, asked: &Asked<RefundOrder>) -> Result<Answer<Payment>, Error> {

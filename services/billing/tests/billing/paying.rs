@@ -262,6 +262,11 @@ engines! {
             owner: ana.owner.to_string(), payment_method_id: short.id.clone(), request_id: String::new(),
         };
         assert!(ana.set_default_payment_method(prefer.clone()).await.unwrap().payment_method.unwrap().default);
+        let once = pb::SetDefaultPaymentMethodRequest { request_id: "p1".to_owned(), ..prefer.clone() };
+        let preferred = ana.set_default_payment_method(once.clone()).await.unwrap();
+        assert_eq!(ana.set_default_payment_method(once).await.unwrap(), preferred, "a repetition");
+        let (again, other) = (ana.begin_setup(setup(ana.owner).under("s1")).await.unwrap().payment_method, first.clone());
+        assert_eq!(again, Some(pb::PaymentMethod { default: false, ..other }), "a repetition shows it as it is");
         assert_eq!(methods(&ana, ana.owner).await, [(short.id.clone(), true), (first.id.clone(), false)]);
         world.passes(Span::from_days(20));
         for method in ["", &short.id] {
@@ -271,6 +276,8 @@ engines! {
         ana.remove_payment_method(remove(ana.owner, &first.id).under("d1")).await.unwrap();
         ana.remove_payment_method(remove(ana.owner, &first.id).under("d1")).await.expect("a repetition");
         refused(ana.remove_payment_method(remove(ana.owner, &first.id)).await, Code::NotFound, "NOT_FOUND");
+        let gone = ana.begin_setup(setup(ana.owner).under("s1")).await.unwrap().payment_method;
+        assert_eq!(gone, Some(pb::PaymentMethod { id: first.id.clone(), ..Default::default() }), "and nothing of one that is gone");
         refused(ana.purchase_pack(buy(ana.owner, &first.id)).await, Code::NotFound, "NOT_FOUND");
     }
 

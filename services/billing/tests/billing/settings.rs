@@ -46,6 +46,9 @@ const MAIL: &str = "626f6f6b7340";
 const METHOD: &str = "5570646174654163636f756e7453657474696e6773";
 const ZONE: &str = "555443";
 
+/// The last digits of the sandbox's card as a field of a payment method.
+const CARD: &str = "1a0434323432";
+
 /// How many events have these bytes.
 async fn told_of(world: &World, bytes: &str) -> usize {
     let all = match world.engine() {
@@ -239,8 +242,12 @@ engines! {
         for manager in [&owner, &ana] {
             let whose = if manager.user == ana.user { ana.owner } else { team };
             let setup = pb::BeginSetupRequest { owner: whose.to_string(), return_url: "https://x.example/".to_owned(), request_id: String::new() };
-            for _ in 0..2 {
-                manager.begin_setup(setup.clone()).await.unwrap();
+            for request_id in ["s1", "s2"] {
+                let saved = manager.begin_setup(setup.clone().under(request_id)).await.unwrap().payment_method.unwrap();
+                assert_eq!(saved.last4, "4242");
+                let (owner, payment_method_id) = (whose.to_string(), saved.id);
+                let prefer = pb::SetDefaultPaymentMethodRequest { owner, payment_method_id, request_id: format!("{request_id}-default") };
+                manager.set_default_payment_method(prefer).await.unwrap();
             }
         }
         let there = "SELECT (SELECT COUNT(*) FROM account_settings) + (SELECT COUNT(*) FROM payment_methods) \
@@ -258,6 +265,7 @@ engines! {
         let left = columns_with(&world.store, "books@example.com").await;
         assert!(left.is_empty(), "the address is still in {left:?}");
         assert_eq!(kept_of(&world, MAIL).await, 0, "no answer is kept with a profile");
+        assert_eq!(kept_of(&world, CARD).await, 0, "nor with a card");
         assert!(kept_of(&world, ZONE).await > 0, "the answers were looked through");
     }
 }

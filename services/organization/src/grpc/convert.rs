@@ -100,10 +100,12 @@ mod stored {
         }
     }
 
+    /// What an item says is kept with the item alone, and ends with it: a repetition is told it from there.
     impl Stored for Item {
         type Message = proto::Item;
         fn to_message(&self) -> proto::Item {
-            super::item(self.clone())
+            let (id, owner, etag) = (self.id.to_string(), self.owner.to_string(), super::etag::of(self.version));
+            proto::Item { id, owner, etag, ..Default::default() }
         }
     }
 
@@ -279,6 +281,11 @@ pub(super) fn item(item: Item) -> proto::Item {
         created_at: Some(to_timestamp(item.created_at)),
         updated_at: Some(to_timestamp(item.updated_at)),
     }
+}
+
+/// Which item it was, in which state, and nothing of what it said.
+pub(super) fn item_alone(item: proto::Item) -> proto::Item {
+    proto::Item { id: item.id, owner: item.owner, etag: item.etag, ..Default::default() }
 }
 
 /// An item's content.

@@ -6,20 +6,20 @@ use bursar_id::ItemId;
 use bursar_proto::organization::v1::library_service_server::LibraryService;
 use bursar_proto::organization::v1::{
     CopyItemRequest, CopyItemResponse, CreateItemRequest, CreateItemResponse, DeleteItemRequest, DeleteItemResponse,
-    DownloadContentRequest, GetItemRequest, GetItemResponse, ListItemsRequest, ListItemsResponse, ListKindsRequest,
-    ListKindsResponse, RevealSecretsRequest, RevealSecretsResponse, UpdateItemRequest, UpdateItemResponse,
-    UploadContentRequest, UploadContentResponse,
+    DownloadContentRequest, GetItemRequest, GetItemResponse, Item, ListItemsRequest, ListItemsResponse,
+    ListKindsRequest, ListKindsResponse, RevealSecretsRequest, RevealSecretsResponse, UpdateItemRequest,
+    UpdateItemResponse, UploadContentRequest, UploadContentResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::document::to_struct;
-use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
+use bursar_rpc::{Answer, Asked, Call, Caller, PageRequest, Problem, Violations};
 use prost_types::Struct;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Handlers, convert, document, transfer};
 use crate::domain::item::MAX_TOUCHED;
 use crate::domain::name::Name;
-use crate::usecase::{Children, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem};
+use crate::usecase::{self, Children, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem};
 
 #[tonic::async_trait]
 impl LibraryService for Handlers {
@@ -40,7 +40,7 @@ impl LibraryService for Handlers {
         let read = |message: &CreateItemRequest, violations: &mut Violations| new(message, sent.as_ref(), violations);
         let asked = Asked::read(call, &request_id, &message, read);
         let created = self.0.create_item(owner, &asked).await?;
-        Ok(Response::new(CreateItemResponse { item: Some(created.message()?) }))
+        Ok(Response::new(CreateItemResponse { item: Some(self.item(created).await?) }))
     }
 
     async fn get_item(&self, request: Request<GetItemRequest>) -> Result<Response<GetItemResponse>, Status> {
@@ -71,7 +71,7 @@ impl LibraryService for Handlers {
             |message: &UpdateItemRequest, violations: &mut Violations| change(message, sent.as_ref(), violations);
         let asked = Asked::read(call, &request_id, &message, read);
         let updated = self.0.update_item(&asked).await?;
-        Ok(Response::new(UpdateItemResponse { item: Some(updated.message()?) }))
+        Ok(Response::new(UpdateItemResponse { item: Some(self.item(updated).await?) }))
     }
 
     async fn delete_item(&self, request: Request<DeleteItemRequest>) -> Result<Response<DeleteItemResponse>, Status> {
@@ -90,7 +90,7 @@ impl LibraryService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, copy);
         let copied = self.0.copy_item(to, &asked).await?;
-        Ok(Response::new(CopyItemResponse { item: Some(copied.message()?) }))
+        Ok(Response::new(CopyItemResponse { item: Some(self.item(copied).await?) }))
     }
 
     async fn upload_content(
@@ -103,7 +103,7 @@ impl LibraryService for Handlers {
         let chunk = take(&mut first.chunk);
         let asked = Asked::read(call, "", &first, transfer::start);
         let uploaded = self.0.upload_content(&asked, transfer::chunks(chunk, rest)).await?;
-        Ok(Response::new(UploadContentResponse { item: Some(uploaded.message()?) }))
+        Ok(Response::new(UploadContentResponse { item: Some(self.item(uploaded).await?) }))
     }
 
     type DownloadContentStream = transfer::Parts;
@@ -139,6 +139,21 @@ impl Handlers {
     fn printed(&self, document: &mut Option<Struct>) -> Option<Struct> {
         let print = document.as_ref().map(|sent| document::print(&self.0.parts().prints, sent));
         std::mem::replace(document, print)
+    }
+
+    /// What a change of an item is answered with. A repetition is told of the item as it is then; of one that is gone, or not to be
+    /// seen at the moment, which one it was.
+    async fn item(&self, answer: Answer<usecase::Item>) -> Result<Item, Status> {
+        let kept = match answer {
+            Answer::New(item) => return Ok(convert::item(item)),
+            before @ Answer::Replay(_) => before.message()?,
+        };
+        let (Ok(owner), Ok(id)) = (kept.owner.parse(), kept.id.parse()) else {
+            return Err(Problem::internal(&"a stored answer names no item").into());
+        };
+        let now = self.0.item_as_is(owner, id).await?;
+        // Earlier programs have kept all of it.
+        Ok(now.map_or_else(|| convert::item_alone(kept), convert::item))
     }
 }
 

@@ -16,6 +16,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation};
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::purging::forget_answers_of_services;
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::departure::{self as domain, Standing};
@@ -164,12 +165,14 @@ impl Organization {
         Ok(true)
     }
 
-    /// Forgets some of what somebody was answered, which says all that again; `false` when there was nothing any more.
+    /// Forgets some of what somebody was answered, and services in the personal context, which says all that again; `false` when
+    /// there was nothing any more.
     async fn forget_answers(&self, user: UserId) -> Result<bool, Error> {
         let mut tx = self.0.db.begin().await?;
-        let forgotten = idempotency::forget_some_of(&mut tx, &user.to_string(), ANSWERS).await?;
+        let own = idempotency::forget_some_of(&mut tx, &user.to_string(), ANSWERS).await?;
+        let handed_on = forget_answers_of_services(&mut tx, OwnerId::User(user), ANSWERS).await?;
         tx.commit().await?;
-        Ok(forgotten > 0)
+        Ok(own > 0 || handed_on > 0)
     }
 
     /// Erases some of somebody's personal projects; `false` when there were none any more.

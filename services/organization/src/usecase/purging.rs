@@ -8,6 +8,7 @@
 //! What stays: the row without a name, which keeps the id and tells latecomers; who was a member, by ids; the audit log, for
 //! as long as it is kept; the slugs, until they are free ([`Organization::free_slugs`]).
 
+use bursar_db::{DbError, Tx, idempotency};
 use bursar_id::{OrganizationId, OwnerId, ServiceAccountId};
 use bursar_jobs::Kind;
 use bursar_members::{OwnPolicy, policies};
@@ -104,9 +105,10 @@ impl Organization {
         erased += preferences::erase_some(&mut tx, id, PORTION).await?;
         erased += memberships::forget_some(&mut tx, id, PORTION).await?;
         let ended = memberships::end_some(&mut tx, id, now, PORTION).await?;
-        // Last what was answered, which says the same again: every member is looked at for it.
+        // Last what was answered, which says the same again: every member is looked at for it, and every service.
         if erased == 0 && gone.is_empty() && ended.is_empty() {
             erased += memberships::forget_answers(&mut tx, id, PORTION).await?;
+            erased += forget_answers_of_services(&mut tx, owner, PORTION).await?;
         }
         let any = erased > 0 || !gone.is_empty() || !ended.is_empty();
         let gone = (!gone.is_empty()).then(|| events::projects_deleted(owner, gone));
@@ -149,6 +151,13 @@ impl Organization {
         }
         Ok(full)
     }
+}
+
+/// Forgets up to `limit` of what services were answered in a context that has ended, whether they acted for themselves, for somebody
+/// or as operators; says how many.
+pub(super) async fn forget_answers_of_services(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<u64, DbError> {
+    let services = format!("{}_", ServiceAccountId::PREFIX);
+    idempotency::forget_some_in(tx, &services, &owner.to_string(), limit).await
 }
 
 async fn bury(m: &mut Mutation, id: OrganizationId) -> Result<Done<(), Payload>, Error> {

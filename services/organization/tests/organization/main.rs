@@ -13,6 +13,7 @@ mod avatars;
 mod billing;
 mod bucket;
 mod bucketing;
+mod by_services;
 mod clocks;
 mod closed;
 mod consuming;

@@ -15,10 +15,11 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::OrganizationState::{Active, Deleted};
 use bursar_rpc::convert::to_timestamp;
-use bursar_testkit::{audited, id, refused};
+use bursar_testkit::{audited, columns_with, id, refused};
 use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
+use crate::by_services::{WRITTEN, write_as_services};
 use crate::contents::{collected, download, files, start, upload};
 use crate::library::{create, document, item};
 use crate::refusals::PIXEL;
@@ -63,7 +64,7 @@ pub(crate) async fn rows_left(world: &World, organization: &str) -> BTreeMap<&'s
             "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND (email <> '' OR email_key <> '')",
         ),
         ("preferences", "SELECT COUNT(*) FROM preferences WHERE organization_id = $1"),
-        ("answers", "SELECT COUNT(*) FROM requests WHERE scope LIKE 'usr%/' || $1"),
+        ("answers", "SELECT COUNT(*) FROM requests WHERE scope LIKE '%/' || $1"),
         ("nominations", "SELECT COUNT(*) FROM nominations WHERE organization_id = $1"),
         ("seats", "SELECT COUNT(*) FROM organization_seats WHERE organization_id = $1"),
         ("words", "SELECT COUNT(*) FROM organizations WHERE id = $1 AND (name <> '' OR suspension_reason <> '')"),
@@ -108,6 +109,7 @@ async fn furnished(world: &World) -> (proto::Organization, Who, Who, Who) {
     };
     ada.client.organizations().set_avatar(picture).await.expect("set");
     prefers(&ben, &acme.id).await;
+    write_as_services(world, &acme.id, &ben).await;
     let nominee_accepts = proto::Policy { transfer: proto::Transfer::NomineeAccepts.into(), ..Default::default() };
     set_policy(&ada, &acme.id, "transfer", nominee_accepts).await.expect("set");
     transfer(&ada, &acme.id, ben.user).await.expect("nominated");
@@ -136,6 +138,8 @@ async fn ends(world: &World, who: &Who) -> usize {
 async fn everything_is_gone(world: &World, acme: &proto::Organization, [ada, ben, cem]: [&Who; 3]) {
     let left = rows_left(world, &acme.id).await;
     assert!(left.values().all(|rows| *rows == 0), "{left:?}");
+    let written = columns_with(&world.store, WRITTEN).await;
+    assert!(written.is_empty(), "what services wrote is still in {written:?}");
     assert_eq!(world.standings_of(&acme.id).await, [(Deleted, false, 1), (Deleted, true, 2)]);
     for who in [ada, ben, cem] {
         assert_eq!(ends(world, who).await, 1, "{} is told to be no member once", who.email);

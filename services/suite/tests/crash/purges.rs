@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_proto::billing::v1::{GetBalanceRequest, GetSubscriptionRequest, SubscriptionState, VerifyLedgerRequest};
-use bursar_proto::identity::v1::ListContextsRequest;
+use bursar_proto::identity::v1::{CreateServiceAccountRequest, IssueServiceTokenRequest, ListContextsRequest};
 use bursar_proto::organization::v1::{
     AcceptInvitationRequest, CreateInvitationRequest, CreateItemRequest, CreateProjectRequest,
-    DeleteOrganizationRequest, GetOrganizationRequest, Organization, Role, UpdatePreferencesRequest,
+    DeleteOrganizationRequest, GetOrganizationRequest, Organization, Role, UpdateItemRequest, UpdatePreferencesRequest,
     get_organization_request::Key,
 };
 use bursar_runtime::Service;
@@ -97,7 +97,7 @@ const PROGRESS: &str = "SELECT o.state, (SELECT COUNT(*) FROM items WHERE owner 
 
 /// What must be nothing after a purge.
 const LEFT: [&str; 11] = [
-    "SELECT COUNT(*) FROM requests WHERE scope LIKE 'usr%/' || $1",
+    "SELECT COUNT(*) FROM requests WHERE scope LIKE '%/' || $1",
     "SELECT COUNT(*) FROM projects WHERE owner = $1",
     "SELECT COUNT(*) FROM items WHERE owner = $1",
     "SELECT COUNT(*) FROM contents WHERE owner = $1",
@@ -143,9 +143,10 @@ async fn survive(topology: Topology) {
     // Without a grace.
     let world = World::of(Arc::new(plan.arg("--preset").arg("flik").arg("--test-clock").start().await));
     let rounds = rounds(topology);
+    let product = product(&world).await;
     let mut made = Vec::new();
     for _ in &rounds {
-        made.push(furnished(&world).await);
+        made.push(furnished(&world, &product).await);
     }
     let mut deployment = world.into_deployment();
     let mut between = 0;
@@ -184,8 +185,21 @@ struct Doomed {
     organization: Organization,
 }
 
+/// A service of the product's.
+async fn product(world: &World) -> Client {
+    let request = CreateServiceAccountRequest {
+        display_name: "Product".to_owned(),
+        role: "product".to_owned(),
+        ..CreateServiceAccountRequest::default()
+    };
+    let made = given(world.operator().await.service_accounts().create_service_account(request).await);
+    let request = IssueServiceTokenRequest { client_id: made.client_id, client_secret: made.client_secret };
+    let issued = given(world.anybody().service_accounts().issue_service_token(request).await);
+    world.anybody().with_token(&issued.access_token)
+}
+
 /// An organization that has something of everything.
-async fn furnished(world: &World) -> Doomed {
+async fn furnished(world: &World, product: &Client) -> Doomed {
     let (owner, member) = (world.person("Ada").await, world.person("Ben").await);
     subscribe(&owner).await;
     let organization = create(owner.client().clone()).await.expect("made");
@@ -206,7 +220,9 @@ async fn furnished(world: &World) -> Doomed {
     given(member.client().invitations().accept_invitation(accept).await);
     let prefer = UpdatePreferencesRequest { organization_id: organization.id.clone(), ..Default::default() };
     given(member.client().members().update_preferences(prefer).await);
-    fill(world, &owner.in_context(&organization.id).await, &organization.id).await;
+    let at_work = owner.in_context(&organization.id).await;
+    fill(world, &at_work, &organization.id).await;
+    write_as_service(product, &at_work, &organization.id).await;
     Doomed { owner: owner.email, member: member.email, organization }
 }
 
@@ -230,6 +246,30 @@ async fn fill(world: &World, at_work: &Person, organization: &str) {
     store.change(&format!("UPDATE libraries SET bytes = bytes + {} WHERE owner = '{organization}'", ITEMS - 1)).await;
     let progress = Progress::of(&mut store, organization).await;
     assert_eq!((progress.items, progress.projects, progress.members), (ITEMS, PROJECTS, 2));
+}
+
+/// A service writes into it, alone for its owner and with the token that she handed it, each time under an id.
+async fn write_as_service(product: &Client, owner: &Person, organization: &str) {
+    let handed_on = product.for_user(&owner.tokens.access_token);
+    for (how, client, member) in [("alone", product, owner.user.clone()), ("handed on", &handed_on, String::new())] {
+        let create = CreateItemRequest {
+            owner: organization.to_owned(),
+            kind: "chat".to_owned(),
+            name: "Chat".to_owned(),
+            member: member.clone(),
+            request_id: format!("made {how} in {organization}"),
+            ..CreateItemRequest::default()
+        };
+        let made = given(client.libraries().create_item(create).await).item.expect("an item");
+        let change = UpdateItemRequest {
+            item_id: made.id,
+            name: "Another chat".to_owned(),
+            member,
+            request_id: format!("changed {how} in {organization}"),
+            ..UpdateItemRequest::default()
+        };
+        given(client.libraries().update_item(change).await);
+    }
 }
 
 /// Makes so many of one row, by numbering the ends of their ids.

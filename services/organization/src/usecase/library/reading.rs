@@ -7,6 +7,7 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Caller, Problem};
 
 use super::super::Organization;
+use super::super::access::demand_served;
 use super::{Item, ItemFilter};
 use crate::Error;
 use crate::domain::kind::Kind;
@@ -29,6 +30,16 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         let row = self.item_to_read(&mut tx, caller, id).await?;
         self.shown(row)
+    }
+
+    /// An item of a context in which the caller has written it: `None` where it is gone, or the context is closed at the moment.
+    pub async fn item_as_is(&self, owner: OwnerId, id: ItemId) -> Result<Option<Item>, Error> {
+        let mut tx = self.0.db.read().await?;
+        match demand_served(&mut tx, owner).await {
+            Err(Error::Refused(_)) => return Ok(None),
+            served => served?,
+        }
+        items::by_id(&mut tx, owner, id).await?.map(|row| self.shown(row)).transpose()
     }
 
     /// The items of a context, the latest first. Reads one page's keys and no more than `PAGE_BYTES` of rows, whatever
