@@ -141,10 +141,7 @@ impl SubscriptionService for SubscriptionHandler {
         let call = Call::of(&request)?;
         let message = request.into_inner();
         let moved = self.subscriptions.move_subscription(&moving(call, &message)).await?.message()?;
-        if moved.subscription.is_none() {
-            return Err(Error::PlanRequired.into());
-        }
-        Ok(Response::new(moved))
+        Ok(Response::new(moved.told()?))
     }
 
     async fn get_subscription(
@@ -191,15 +188,35 @@ fn moving(call: Call, message: &pb::MoveSubscriptionRequest) -> Asked<Move> {
     })
 }
 
-/// Without a subscription none moves.
+/// What is kept of a move: its answer, or without a subscription that none moves, and why. Earlier programs kept the answer alone,
+/// and read nothing else of it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct KeptMove {
+    #[prost(message, optional, tag = "1")]
+    subscription: Option<pb::Subscription>,
+    #[prost(bool, tag = "2")]
+    renewal_held: bool,
+}
+
+impl KeptMove {
+    /// What is told of it.
+    pub(crate) fn told(self) -> Result<pb::MoveSubscriptionResponse, Error> {
+        match self {
+            Self { subscription: None, renewal_held: true } => Err(Error::RenewalHeld),
+            Self { subscription: None, renewal_held: false } => Err(Error::PlanRequired),
+            Self { subscription, .. } => Ok(pb::MoveSubscriptionResponse { subscription }),
+        }
+    }
+}
+
 impl Stored for Moved {
-    type Message = pb::MoveSubscriptionResponse;
-    fn to_message(&self) -> pb::MoveSubscriptionResponse {
-        let subscription = match self {
-            Self::To(moved) => Some(subscription(moved)),
-            Self::PlanRequired => None,
-        };
-        pb::MoveSubscriptionResponse { subscription }
+    type Message = KeptMove;
+    fn to_message(&self) -> KeptMove {
+        match self {
+            Self::To(moved) => KeptMove { subscription: Some(subscription(moved)), renewal_held: false },
+            Self::PlanRequired => KeptMove::default(),
+            Self::RenewalHeld => KeptMove { subscription: None, renewal_held: true },
+        }
     }
 }
 
@@ -262,5 +279,31 @@ fn entitlements(allowed: &Entitlements) -> pb::GetEntitlementsResponse {
         plan_id: allowed.plan.to_string(),
         seats: allowed.seats,
         features: catalog::features(allowed.features),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    /// What is told of kept bytes.
+    fn told(bytes: &[u8]) -> Result<pb::MoveSubscriptionResponse, Error> {
+        KeptMove::decode(bytes).unwrap().told()
+    }
+
+    #[test]
+    fn what_is_kept_of_a_move_is_read_by_earlier_programs_and_theirs_by_this_one() {
+        let moved = pb::Subscription { id: "sub_1".to_owned(), plan_id: "business".to_owned(), ..Default::default() };
+        let theirs = pb::MoveSubscriptionResponse { subscription: Some(moved) };
+        assert_eq!(told(&theirs.encode_to_vec()).unwrap(), theirs);
+        assert!(matches!(told(&pb::MoveSubscriptionResponse::default().encode_to_vec()), Err(Error::PlanRequired)));
+        for (refusal, reads) in [(Moved::PlanRequired, false), (Moved::RenewalHeld, true)] {
+            let ours = refusal.to_message().encode_to_vec();
+            let read = pb::MoveSubscriptionResponse::decode(ours.as_slice()).unwrap();
+            assert_eq!(read.subscription, None, "to them either is that none moves");
+            assert_eq!(matches!(told(&ours), Err(Error::RenewalHeld)), reads, "{refusal:?}");
+        }
     }
 }

@@ -9,12 +9,14 @@
 //! holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
 //! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change
 //! that waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed
-//! first: what moves is paid for. Where that cannot be done, or not at this moment, nothing is answered for good
-//! (`overdue.rs`); where it was tried and not paid, there is no plan to move (`PLAN_REQUIRED`).
+//! first: what moves is paid for. Where that cannot be done at this moment, nothing is answered for good (`overdue.rs`); where it
+//! was tried and not paid, there is no plan to move (`PLAN_REQUIRED`), and where it waits for an operator, there is none to move
+//! now (`RENEWAL_HELD`): nobody knows how long, and what was made for it would wait as long.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
-//! however long ago. That there was none to move is an answer, too: organization then removes what it had made, so nothing
-//! may move there by a call that was on its way. It stands for as long as there can be one ([`refused_moves`]).
+//! however long ago. That there was none to move is an answer, too, and so is that it waits: organization then removes what
+//! it had made, so nothing may move there by a call that was on its way. It stands for as long as there can be one
+//! ([`refused_moves`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +62,8 @@ pub(crate) enum Moved {
     To(Box<Subscription>),
     /// The person has no plan that includes organizations ([`Error::PlanRequired`]), and none moves there any more.
     PlanRequired,
+    /// The person's plan waits for an operator ([`Error::RenewalHeld`]), and none moves there any more.
+    RenewalHeld,
 }
 
 impl SubscriptionUseCases {
@@ -86,15 +90,19 @@ impl SubscriptionUseCases {
             return Ok(Done::Replay);
         }
         let live = subscriptions::live(m.tx(), from).await?;
-        let Some(live) = live.filter(|it| self.includes_organizations(it)) else { return refuse(m, asked, to).await };
+        let Some(live) = live.filter(|it| self.includes_organizations(it)) else {
+            return refuse(m, asked, to, Moved::PlanRequired).await;
+        };
         let now = m.now();
         let why = self.overdue(m.tx(), &live, now).await?;
         if why.is_none() && live.state != SubscriptionState::Active {
-            return refuse(m, asked, to).await;
+            return refuse(m, asked, to, Moved::PlanRequired).await;
         }
         m.about(&live.id);
-        if let Some(why) = why {
-            return Err(why);
+        match why {
+            Some(Error::RenewalHeld) => return refuse(m, asked, to, Moved::RenewalHeld).await,
+            Some(why) => return Err(why),
+            None => {}
         }
         // Payments' rows are locked first, then the subscription's, then the accounts'.
         let paid_with = self.payments_of_month(m, &live).await?;
@@ -102,7 +110,7 @@ impl SubscriptionUseCases {
         if !subscriptions::end(m.tx(), &ended).await? {
             return match subscriptions::live(m.tx(), from).await? {
                 Some(_renewed) => Err(Refusal::RenewalDue.into()),
-                None => refuse(m, asked, to).await,
+                None => refuse(m, asked, to, Moved::PlanRequired).await,
             };
         }
         // Not before it is certain that it moves: a refusal is kept, with whatever was written.
@@ -303,13 +311,13 @@ async fn kept(m: &mut Mutation, to: OwnerId, request: [u8; 16]) -> Result<Option
 }
 
 /// There is nothing to move, and nothing moves there any more.
-async fn refuse(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId) -> Result<Done<Moved, Payload>, Error> {
+async fn refuse(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId, why: Moved) -> Result<Done<Moved, Payload>, Error> {
     let now = m.now();
-    if let Some(kept) = asked.keep(&Moved::PlanRequired) {
+    if let Some(kept) = asked.keep(&why) {
         refused_moves::insert(m.tx(), to, &kept, now).await?;
     }
     m.refuse_for_good();
-    Ok(Done::New(Moved::PlanRequired, Vec::new()))
+    Ok(Done::New(why, Vec::new()))
 }
 
 /// What grants the rest of a lot to the subscription's new owner, as it was agreed, with its part of what was paid, and begins

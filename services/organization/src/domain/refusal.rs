@@ -15,6 +15,9 @@ pub enum Refusal {
     /// Creating an organization takes a paid plan that includes organizations.
     #[error("no paid plan that includes organizations")]
     PlanRequired,
+    /// The plan that an organization would be created from waits for an operator.
+    #[error("the plan waits for an operator")]
+    RenewalHeld,
     /// The caller is a member, and an operator has closed the organization.
     #[error("the organization is suspended")]
     OrganizationSuspended,

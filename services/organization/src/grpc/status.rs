@@ -14,6 +14,7 @@ mod reason {
     pub(super) const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
     pub(super) const ORGANIZATION_PENDING: &str = "ORGANIZATION_PENDING";
     pub(super) const PLAN_REQUIRED: &str = "PLAN_REQUIRED";
+    pub(super) const RENEWAL_HELD: &str = "RENEWAL_HELD";
     pub(super) const ORGANIZATION_SUSPENDED: &str = "ORGANIZATION_SUSPENDED";
     pub(super) const ORGANIZATION_DELETED: &str = "ORGANIZATION_DELETED";
     pub(super) const ORGANIZATION_NOT_DELETED: &str = "ORGANIZATION_NOT_DELETED";
@@ -118,6 +119,7 @@ fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::OrganizationPending
         | Refusal::PlanRequired
+        | Refusal::RenewalHeld
         | Refusal::OrganizationSuspended
         | Refusal::OrganizationDeleted
         | Refusal::OrganizationNotFound
@@ -236,6 +238,10 @@ fn organization(refusal: Refusal) -> Problem {
         Refusal::PlanRequired => failed(
             reason::PLAN_REQUIRED,
             "subscribe to a plan that includes organizations; it then moves to the new one",
+        ),
+        Refusal::RenewalHeld => failed(
+            reason::RENEWAL_HELD,
+            "your plan waits for whoever runs this deployment; ask them to resume it, and try again then",
         ),
         Refusal::OrganizationSuspended => Problem::permission_denied(
             reason::ORGANIZATION_SUSPENDED,

@@ -4,9 +4,9 @@
 //! 1. the organization is made as PENDING and committed, with a job that looks after it: its slug is taken, it counts as
 //!    owned, and nobody can use it
 //! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
-//! 3. it is ACTIVE and told by event; or, where there was no plan to move, it is removed: its slug and its request id are free
-//!    again, it does not count as created that day, and nothing moves there any more, however late a call of step 2 arrives
-//!    (billing has said so for good)
+//! 3. it is ACTIVE and told by event; or, where there was no plan to move or one that waits for an operator, it is removed:
+//!    its slug and its request id are free again, it does not count as created that day, and nothing moves there any more,
+//!    however late a call of step 2 arrives (billing has said so for good)
 //!
 //! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
 //! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves
@@ -89,7 +89,7 @@ impl Organization {
     /// then. It may still be pending.
     ///
     /// # Errors
-    /// [`Refusal::PlanRequired`]: there was no plan, and the organization is no more.
+    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`]: there was no plan to move, and the organization is no more.
     pub async fn founded(&self, organization: OrganizationId) -> Result<Standing, Error> {
         let founded = persist(&self.0.entropy, ANSWER, || async move {
             match self.found(organization).await {
@@ -106,7 +106,8 @@ impl Organization {
     /// Asks billing for the plan that a pending organization waits for, and finishes or removes it by the answer.
     ///
     /// # Errors
-    /// [`Refusal::PlanRequired`]: the organization is removed. [`Error::Billing`]: nothing is decided.
+    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`]: the organization is removed; who comes later is told the first of
+    /// the two. [`Error::Billing`]: nothing is decided.
     pub async fn found(&self, organization: OrganizationId) -> Result<Standing, Error> {
         let mut tx = self.0.db.read().await?;
         let founding = foundings::find(&mut tx, organization).await?;
@@ -118,11 +119,11 @@ impl Organization {
         };
         match self.ask_for_plan(&founding).await {
             Ok(()) => self.open(organization).await,
-            Err(status) if reason_of(&status).as_deref() == Some("PLAN_REQUIRED") => {
-                self.withdraw(organization).await?;
-                Err(Refusal::PlanRequired.into())
+            Err(status) => {
+                let refusal = for_good(&status).ok_or_else(|| Error::Billing(Box::new(status)))?;
+                self.withdraw(organization, refusal).await?;
+                Err(refusal.into())
             }
-            Err(status) => Err(Error::Billing(Box::new(status))),
         }
     }
 
@@ -160,8 +161,8 @@ impl Organization {
         Ok(Standing::Active)
     }
 
-    /// There was no plan: the organization never was.
-    async fn withdraw(&self, id: OrganizationId) -> Result<(), Error> {
+    /// There was no plan to move: the organization never was.
+    async fn withdraw(&self, id: OrganizationId, why: Refusal) -> Result<(), Error> {
         let mut tx = self.0.db.begin().await?;
         let row = organizations::by_id_locked(&mut tx, id).await?;
         let Some(founding) = foundings::take(&mut tx, id).await? else { return Ok(()) };
@@ -174,7 +175,7 @@ impl Organization {
             idempotency::forget(&mut tx, scope, request_id).await?;
         }
         tx.commit().await?;
-        tracing::info!(organization = %id, "a pending organization was removed: its creator has no plan for it");
+        tracing::info!(organization = %id, %why, "a pending organization was removed: its creator has no plan for it");
         Ok(())
     }
 
@@ -192,5 +193,14 @@ impl Organization {
             reason: None,
             request_id: founding.request_id.clone(),
         }
+    }
+}
+
+/// What billing has refused for good: nothing moves there any more.
+fn for_good(status: &Status) -> Option<Refusal> {
+    match reason_of(status)?.as_str() {
+        "PLAN_REQUIRED" => Some(Refusal::PlanRequired),
+        "RENEWAL_HELD" => Some(Refusal::RenewalHeld),
+        _ => None,
     }
 }

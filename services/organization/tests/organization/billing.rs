@@ -32,7 +32,10 @@ pub(crate) struct Billing {
 struct Plans {
     had: BTreeSet<String>,
     has: BTreeSet<String>,
-    answered: BTreeMap<String, (String, bool)>,
+    /// Whose plans wait for an operator.
+    held: BTreeSet<String>,
+    /// With the reason why none moves there.
+    answered: BTreeMap<String, (String, Option<&'static str>)>,
     moves: Vec<(String, String)>,
 }
 
@@ -61,6 +64,16 @@ impl Billing {
         if plans.had.insert(who.user.to_string()) {
             plans.has.insert(who.user.to_string());
         }
+    }
+
+    /// Somebody's plan waits for an operator.
+    pub(crate) fn holds(&self, who: &Who) {
+        self.plans.lock().expect("plans").held.insert(who.user.to_string());
+    }
+
+    /// It does not any more.
+    pub(crate) fn resumes(&self, who: &Who) {
+        assert!(self.plans.lock().expect("plans").held.remove(&who.user.to_string()), "it was held");
     }
 
     /// There is one more invoice.
@@ -161,25 +174,31 @@ impl SubscriptionService for Billing {
             return Err(Status::unavailable("away"));
         }
         let billing::MoveSubscriptionRequest { from_owner: from, to_owner: to } = request.into_inner();
-        let moved = {
+        let refused = {
             let mut plans = self.plans.lock().expect("plans");
-            if let Some((first, moved)) = plans.answered.get(&to) {
+            if let Some((first, refused)) = plans.answered.get(&to) {
                 assert_eq!(*first, from, "one creator for each organization");
-                *moved
+                *refused
             } else {
-                let moved = plans.has.remove(&from);
-                if moved {
+                let refused = if plans.held.contains(&from) {
+                    Some("RENEWAL_HELD")
+                } else if plans.has.remove(&from) {
                     plans.moves.push((from.clone(), to.clone()));
-                }
-                plans.answered.insert(to, (from, moved));
-                moved
+                    None
+                } else {
+                    Some("PLAN_REQUIRED")
+                };
+                plans.answered.insert(to, (from, refused));
+                refused
             }
         };
         if self.deaf.load(Ordering::SeqCst) {
             return Err(Status::unavailable("nobody hears it"));
         }
-        let refused = Problem::failed_precondition("PLAN_REQUIRED", "no plan");
-        if moved { Ok(Response::new(billing::MoveSubscriptionResponse::default())) } else { Err(refused.into()) }
+        match refused {
+            None => Ok(Response::new(billing::MoveSubscriptionResponse::default())),
+            Some(reason) => Err(Problem::failed_precondition(reason, "no plan").into()),
+        }
     }
 
     async fn get_subscription(

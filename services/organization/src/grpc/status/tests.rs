@@ -36,6 +36,7 @@ fn refusals_of_the_state_have_their_status() {
     let preconditions = [
         (Refusal::OrganizationPending, "ORGANIZATION_PENDING"),
         (Refusal::PlanRequired, "PLAN_REQUIRED"),
+        (Refusal::RenewalHeld, "RENEWAL_HELD"),
         (Refusal::NotDeleted, "ORGANIZATION_NOT_DELETED"),
         (Refusal::PurgeBegun, "PURGE_BEGUN"),
         (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
