@@ -196,7 +196,8 @@ const ORPHANS: &str = "SELECT COUNT(*) FROM organizations o WHERE ($1 = '' OR o.
     FROM memberships m WHERE m.organization_id = o.id AND m.role = 'OWNER' AND m.user_id = o.owner_user_id) \
     OR EXISTS (SELECT 1 FROM users u WHERE u.id = o.owner_user_id AND u.deleted_at IS NOT NULL))";
 
-async fn count(db: &bursar_db::Db, statement: &'static str, about: &str) -> i64 {
+/// One number out of a store.
+pub(crate) async fn count(db: &bursar_db::Db, statement: &'static str, about: &str) -> i64 {
     let read = async {
         let mut tx = db.read().await?;
         let (rows,): (i64,) = on!(&mut tx, c => sqlx::query_as(statement).bind(about).fetch_one(c).await?);

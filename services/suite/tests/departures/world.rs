@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) identity: Db,
     pub(crate) organization: Db,
+    pub(crate) billing: Db,
     mailbox: Mailbox,
     entropy: Entropy,
     env: Env,
@@ -58,6 +59,11 @@ pub(crate) enum Start {
 
 impl World {
     pub(crate) async fn start(db: TestDb) -> Self {
+        Self::start_with(db, |_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn start_with(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
         let others = match db.engine() {
             Engine::Sqlite => [sqlite::file(), sqlite::file()],
             Engine::Postgres => {
@@ -77,6 +83,7 @@ impl World {
         settings.limits.deadline = Duration::from_mins(2);
         // One person creates one in every round.
         settings.organizations.max_created_per_day = 100_000;
+        adjust(&mut settings);
         let (clock, entropy) = (clock(), Entropy::system());
         let env = Env::for_test(clock.clone(), entropy.clone());
         bursar::wiring::migrate(&settings, None).await.expect("migrates");
@@ -91,6 +98,7 @@ impl World {
             clock,
             identity: stores[0].open(&bursar_identity::store::MIGRATIONS).await,
             organization: stores[1].open(&bursar_organization::store::MIGRATIONS).await,
+            billing: bursar_billing::open(&settings).await.expect("opens"),
             mailbox: Mailbox::new(data.path()),
             entropy,
             env,
