@@ -174,7 +174,8 @@ pub(super) const END_SOME: &str = "UPDATE memberships SET role = NULL, state = '
 pub(super) const FORGET_SOME: &str = "UPDATE memberships SET email = '', email_key = '' \
     WHERE organization_id = $1 AND user_id IN (SELECT user_id FROM memberships \
     WHERE organization_id = $1 AND role IS NULL AND email <> '' ORDER BY user_id LIMIT $2)";
-/// Answers are kept by who asked within an organization; whoever ever did so has a row here.
+/// Answers are kept by who asked within an organization; whoever of people ever did so has a row here. What services were answered
+/// is found by them.
 pub(super) const FORGET_ANSWERS: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
     (SELECT r.scope, r.request_id FROM memberships m JOIN requests r \
     ON r.scope = m.user_id || '/' || m.organization_id WHERE m.organization_id = $1 LIMIT $2)";

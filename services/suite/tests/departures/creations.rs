@@ -51,7 +51,7 @@ fn creating(whose: &str, n: usize) -> CreateOrganizationRequest {
     CreateOrganizationRequest { name, request_id: slug.clone(), slug }
 }
 
-async fn create(who: &Person, request: CreateOrganizationRequest) -> Result<Organization, Status> {
+async fn create(who: &Person, request: &CreateOrganizationRequest) -> Result<Organization, Status> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -70,7 +70,7 @@ async fn race(who: &Person, whose: &str) -> Vec<Result<Organization, Status>> {
         let (barrier, who, request) = (Arc::clone(&barrier), who.clone(), creating(whose, n));
         tokio::spawn(async move {
             barrier.wait().await;
-            create(&who, request).await
+            create(&who, &request).await
         })
     });
     let mut outcomes = Vec::new();
@@ -133,7 +133,7 @@ bursar_testkit::engines! {
             assert_eq!(balance.available, "0", "what was left of its month went along");
             // The slug of one that lost is free, and so is its id.
             subscribe(&ada, "second").await;
-            let made = create(&ada, creating(&whose, lost)).await.expect("created");
+            let made = create(&ada, &creating(&whose, lost)).await.expect("created");
             assert_eq!((made.state(), made.slug), (OrganizationState::Active, format!("{whose}-{lost}")));
             assert_eq!(left(&world, &ada, &whose).await, [2, 0, 2, 0, 2], "round {round}");
             all += 1;
