@@ -6,6 +6,12 @@ use bursar_time::{Span, Timestamp};
 const BEGIN: &str = "2027-12-31T00:00:00Z";
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
+/// Year, month and day.
+type Date = (usize, usize, usize);
+
+/// The day before the first one.
+const EVE: Date = (2027, 12, 30);
+
 /// The beginning of a day.
 pub(super) fn day_at(day: usize) -> Timestamp {
     at(BEGIN).saturating_add(Span::from_days(u64::try_from(day).unwrap()))
@@ -20,19 +26,21 @@ pub(super) fn date_of(time: Option<prost_types::Timestamp>) -> String {
     day.map_or_else(|| format!("{time:?}"), date)
 }
 
-/// Year, month and day.
-fn calendar(day: usize) -> (usize, usize, usize) {
-    let (mut year, mut month, mut of_month) = (2027, 12, 31);
-    for _ in 0..day {
-        of_month += 1;
-        if of_month > days_of(year, month) {
-            (of_month, month) = (1, month + 1);
-        }
-        if month > 12 {
-            (month, year) = (1, year + 1);
-        }
+fn next((year, month, of_month): Date) -> Date {
+    match (month, of_month == days_of(year, month)) {
+        (_, false) => (year, month, of_month + 1),
+        (12, true) => (year + 1, 1, 1),
+        (_, true) => (year, month + 1, 1),
     }
-    (year, month, of_month)
+}
+
+/// The day that is so many days after [`EVE`].
+fn since_the_eve(days: usize) -> Date {
+    (0..days).fold(EVE, |date, _| next(date))
+}
+
+fn calendar(day: usize) -> Date {
+    since_the_eve(day + 1)
 }
 
 fn days_of(year: usize, month: usize) -> usize {
@@ -44,13 +52,18 @@ fn days_of(year: usize, month: usize) -> usize {
     }
 }
 
-pub(super) fn year_of(day: usize) -> usize {
-    calendar(day).0
+fn written((year, month, of_month): Date) -> String {
+    format!("{year}-{month:02}-{of_month:02}")
 }
 
 pub(super) fn date(day: usize) -> String {
-    let (year, month, of_month) = calendar(day);
-    format!("{year}-{month:02}-{of_month:02}")
+    written(calendar(day))
+}
+
+/// The year and the date that are on a calendar when a day begins by UTC, where it may be evening still.
+pub(super) fn local(day: usize, evening: bool) -> (usize, String) {
+    let date = since_the_eve(if evening { day } else { day + 1 });
+    (date.0, written(date))
 }
 
 pub(super) fn is_first_of_month(day: usize) -> bool {
@@ -59,8 +72,10 @@ pub(super) fn is_first_of_month(day: usize) -> bool {
 
 /// The day on which so many months have passed since `anchor`: the anchor's day of the month, or the month's last.
 pub(super) fn after_months(anchor: usize, months: usize) -> usize {
-    let (year, month, of_month) = calendar(anchor);
+    let begin = calendar(anchor);
+    let (year, month, of_month) = begin;
     let (year, month) = (year + (month - 1 + months) / 12, (month - 1 + months) % 12 + 1);
     let wanted = (year, month, of_month.min(days_of(year, month)));
-    (anchor..anchor + 800).find(|day| calendar(*day) == wanted).unwrap()
+    let mut days = std::iter::successors(Some(begin), |date| Some(next(*date))).take(800);
+    anchor + days.position(|date| date == wanted).unwrap()
 }

@@ -5,8 +5,9 @@ use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::google::r#type::Money;
 use bursar_time::Timestamp;
+use tonic::Code;
 
-use super::Account;
+use super::account::Account;
 use super::calendar::date_of;
 use crate::words::{entries_of, lots_of};
 use crate::world::World;
@@ -22,7 +23,7 @@ impl Account {
 
     /// What there is of a plan and until when it is paid for, if it is.
     pub(super) async fn subscription(&self) -> Option<String> {
-        let it = self.its_subscription().await;
+        let it = self.its_subscription().await?;
         (it.state() == pb::SubscriptionState::Active).then(|| {
             let marked = if it.cancel_at_period_end { " and no longer" } else { "" };
             let of = format!("{} for {}", it.plan_id, it.seats);
@@ -33,13 +34,11 @@ impl Account {
     /// Everything: the plan, each lot with what became of it, invoices and credit notes, payments, and the ledger.
     pub(super) async fn everything(&self, world: &World) -> Vec<String> {
         let (person, now) = (&self.person, world.now());
-        let it = self.its_subscription().await;
-        let period = (date_of(it.current_period_start), date_of(it.current_period_end), date_of(it.paid_until));
-        let (plan, state) = (&it.plan_id, it.state().as_str_name());
-        let mut told = vec![format!("{plan} for {} at {}: {state} {period:?}", it.seats, cents(it.price.as_ref()))];
+        let mut told = vec![person.owner.to_string()];
+        told.extend(self.its_subscription().await.as_ref().map(period));
         let lots = self.its_lots().await;
         told.extend(sorted(lots.iter().map(|it| format!("{}, {}", lot(it), what_became_of(it, now)))));
-        told.extend(sorted(self.its_invoices().await.iter().map(|it| format!("{} {}", invoice(it), it.issued_on))));
+        told.extend(self.invoices().await);
         let list = pb::ListPaymentsRequest { owner: person.owner.to_string(), page_size: 1_000, ..Default::default() };
         told.extend(sorted(person.list_payments(list).await.unwrap().payments.iter().map(payment)));
         let ledger = person.list_ledger_entries(entries_of(person.owner)).await.unwrap();
@@ -50,9 +49,16 @@ impl Account {
         told
     }
 
-    async fn its_subscription(&self) -> pb::Subscription {
+    /// The one that there is, or was last.
+    async fn its_subscription(&self) -> Option<pb::Subscription> {
         let request = pb::GetSubscriptionRequest { owner: self.person.owner.to_string() };
-        self.person.get_subscription(request).await.unwrap().subscription.unwrap()
+        match self.person.get_subscription(request).await {
+            Ok(found) => found.subscription,
+            Err(status) => {
+                assert_eq!(status.code(), Code::NotFound, "{status:?}");
+                None
+            }
+        }
     }
 
     async fn its_lots(&self) -> Vec<pb::Lot> {
@@ -72,6 +78,12 @@ fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
     lines
 }
 
+fn period(it: &pb::Subscription) -> String {
+    let period = (date_of(it.current_period_start), date_of(it.current_period_end), date_of(it.paid_until));
+    let (plan, state) = (&it.plan_id, it.state().as_str_name());
+    format!("{plan} for {} at {}: {state} {period:?}", it.seats, cents(it.price.as_ref()))
+}
+
 fn lot(lot: &pb::Lot) -> String {
     let source = lot.source().as_str_name().trim_start_matches("LOT_SOURCE_");
     format!("{source} {} {} {}", lot.granted, date_of(lot.effective_at), date_of(lot.expires_at))
@@ -85,12 +97,20 @@ fn what_became_of(lot: &pb::Lot, now: Timestamp) -> String {
     format!("{left} left, {gone} expired, {} spent, {} held, {} voided", lot.spent, lot.held, lot.voided)
 }
 
+/// An invoice or a credit note, which adds up.
 fn invoice(it: &pb::Invoice) -> String {
     let (_prefix, number) = it.number.split_once('-').unwrap();
-    let sum: i64 = it.lines.iter().map(|line| cents(line.amount.as_ref())).sum();
-    assert_eq!(sum, cents(it.total.as_ref()), "{it:?}");
+    let [net, tax, gross] = [&it.subtotal, &it.tax, &it.total].map(|money| cents(money.as_ref()));
+    let amounts: i64 = it.lines.iter().map(|line| cents(line.amount.as_ref())).sum();
+    let taxes: i64 = it.taxes.iter().map(|tax| cents(tax.amount.as_ref())).sum();
+    assert_eq!((amounts, taxes, net + tax), (net, tax, gross), "{it:?}");
     let lines: Vec<_> = it.lines.iter().map(line).collect();
-    format!("{number} {}", lines.join(", "))
+    let taxes: Vec<_> = it.taxes.iter().map(tax_of).collect();
+    format!("{number} on {}: {}{} = {gross}", it.issued_on, lines.join(", "), taxes.concat())
+}
+
+fn tax_of(tax: &pb::InvoiceTax) -> String {
+    format!(" + {} {} {}", tax.name, tax.percent, cents(tax.amount.as_ref()))
 }
 
 fn line(line: &pb::InvoiceLine) -> String {
@@ -112,7 +132,9 @@ fn entry(it: &pb::LedgerEntry) -> String {
     format!("{} {} {}, then {}", date_of(it.at), it.kind().as_str_name(), it.amount, it.spendable_after)
 }
 
-/// What something cost, in cents; nothing where no price is said.
+/// What something cost, in whole cents; nothing where no price is said.
 fn cents(money: Option<&Money>) -> i64 {
-    money.map_or(0, |money| money.units * 100 + i64::from(money.nanos / 10_000_000))
+    let Some(Money { units, nanos, .. }) = money else { return 0 };
+    assert_eq!(nanos % 10_000_000, 0, "a part of a cent: {money:?}");
+    units * 100 + i64::from(nanos / 10_000_000)
 }

@@ -2,9 +2,13 @@
 
 use bursar_secret::Entropy;
 
-use super::calendar::{after_months, date, year_of};
+use super::calendar::{after_months, date};
 use super::mind::{AGAIN, Deed, FIRST, KINDS, Kind};
-use super::sold::{BUSINESS, ENTERPRISE, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
+use super::papers::Papers;
+use super::plan::Plan;
+use super::purse::{Disputed, Part, Purse};
+use super::sold::{BUSINESS, ENTERPRISE, PACKS, PRO, SOLO, Sold, Terms, YEARLY, YEARLY_PRO, whole};
+use super::taxes::{Bill, COUNTRIES};
 
 /// On how many days after it began or did something, an account does something: never on a boundary, and never before the last
 /// attempt at a month that was declined.
@@ -14,82 +18,46 @@ const BETWEEN_DEEDS: usize = 30;
 const RETRIES: [usize; 4] = [1, 3, 5, 7];
 /// How many seats more somebody has at most.
 const MOST_SEATS: u32 = 5;
+/// The days on which a month's last ones are the anchor: 31 December, and 29 and 30 January.
+const LAST_DAYS: [usize; 3] = [0, 29, 30];
 
+/// The pack that was bought last.
 #[derive(Clone, Debug)]
-struct Plan {
-    has: Terms,
-    /// What it is when what is paid for ends.
-    next: Option<Terms>,
-    anchor: usize,
-    /// How many months have begun.
-    months: usize,
-    /// How many months are paid for.
-    paid: usize,
-    marked: bool,
-    /// How many attempts at the next month will be declined, and how many were.
-    fails: usize,
-    failed: usize,
-    /// The month that is over was declined; it is tried again on this day.
-    retry: Option<usize>,
-    /// The month that is not paid is there already.
-    granted: bool,
-    /// What of the month that is over is there for the next one, lot by lot, the oldest first.
-    over: Vec<u64>,
+struct Bought {
+    credits: u64,
+    bill: Bill,
+    /// How many cents of it went back, and for how many credits.
+    back: u64,
+    taken: u64,
 }
 
-impl Plan {
-    fn new(anchor: usize, has: Terms) -> Self {
-        Self {
-            has,
-            next: None,
-            anchor,
-            months: 0,
-            paid: 0,
-            marked: false,
-            fails: 0,
-            failed: 0,
-            retry: None,
-            granted: false,
-            over: Vec::new(),
-        }
-    }
-
-    fn begin(&self) -> usize {
-        after_months(self.anchor, self.months - 1)
-    }
-
-    fn end(&self) -> usize {
-        after_months(self.anchor, self.months)
-    }
-
-    fn paid_end(&self) -> usize {
-        after_months(self.anchor, self.paid)
-    }
+/// What somebody's plan leaves to an organization.
+#[derive(Debug)]
+pub(super) struct Heritage {
+    plan: Plan,
+    parts: Vec<Part>,
 }
 
 /// One account's year.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Life {
     dice: Dice,
-    next_deed: usize,
+    /// `None` where nobody lives yet.
+    next_deed: Option<usize>,
     /// What it begins with, and does first.
     first: (Option<&'static Sold>, Option<Kind>),
     plan: Option<Plan>,
-    allowance: u64,
-    /// What is left of what was rolled over into the month, lot by lot, the oldest first.
-    rolled: Vec<u64>,
-    /// What is left of a month that was paid for before a year began in it, and when it ends.
-    beside: (u64, usize),
-    /// What is left of each pack, the oldest first.
-    packs: Vec<u64>,
-    lots: Vec<String>,
-    invoices: Vec<String>,
-    /// How many invoices and credit notes there are, and of which year.
-    numbered: (usize, usize, usize),
+    purse: Purse,
+    bought: Option<Bought>,
+    disputed: Option<Disputed>,
+    /// Whether there is an organization that has had nothing of it yet.
+    may_move: bool,
+    leaves: Option<Heritage>,
+    pub(super) papers: Papers,
     did: Vec<(String, Deed)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Dice(Entropy);
 
 impl Dice {
@@ -106,20 +74,27 @@ impl Life {
     /// The life of the `number`-th account, the first of which is 1.
     pub(super) fn of(number: u64) -> Self {
         let dice = Dice(Entropy::seeded(number));
-        let starts = dice.index(31);
-        let (plan, kind) = FIRST[usize::try_from(number).unwrap() % FIRST.len()];
+        let nth = usize::try_from(number).unwrap();
+        let starts = if nth.is_multiple_of(4) { LAST_DAYS[nth / 4 % LAST_DAYS.len()] } else { dice.index(31) };
+        let (plan, kind) = FIRST[nth % FIRST.len()];
+        let nobody = Self::of_nobody(number);
+        let first = (Some(plan), Some(kind));
+        Self { dice, next_deed: Some(starts), first, may_move: true, papers: Papers::of(nth), ..nobody }
+    }
+
+    /// That of the organization which the `number`-th account's plan may become the plan of: in another country.
+    pub(super) fn of_nobody(number: u64) -> Self {
         Self {
-            dice,
-            next_deed: starts,
-            first: (Some(plan), Some(kind)),
+            dice: Dice(Entropy::seeded(1_000_000 + number)),
+            next_deed: None,
+            first: (None, None),
             plan: None,
-            allowance: 0,
-            rolled: Vec::new(),
-            beside: (0, 0),
-            packs: Vec::new(),
-            lots: Vec::new(),
-            invoices: Vec::new(),
-            numbered: (0, 0, 0),
+            purse: Purse::default(),
+            bought: None,
+            disputed: None,
+            may_move: false,
+            leaves: None,
+            papers: Papers::of(usize::try_from(number).unwrap() + 3),
             did: Vec::new(),
         }
     }
@@ -127,10 +102,10 @@ impl Life {
     /// What it does today; and what happens to it today before that.
     pub(super) fn deeds(&mut self, day: usize) -> Vec<Deed> {
         let mut deeds = self.passes(day);
-        if day == self.next_deed {
-            self.next_deed = day + BETWEEN_DEEDS;
-            let chosen = self.chooses(day);
-            deeds.extend(chosen);
+        if self.next_deed == Some(day) {
+            self.next_deed = Some(day + BETWEEN_DEEDS);
+            deeds.extend(self.is_decided(day));
+            deeds.extend(self.chooses(day));
         }
         self.did.extend(deeds.iter().map(|deed| (date(day), deed.clone())));
         deeds
@@ -138,9 +113,7 @@ impl Life {
 
     /// The turn of the month, or another attempt at it.
     fn passes(&mut self, day: usize) -> Vec<Deed> {
-        if self.beside.1 == day {
-            self.beside.0 = 0;
-        }
+        let left = self.purse.ends(day);
         let Some(mut plan) = self.plan.take() else { return Vec::new() };
         let ends = plan.retry.is_none() && plan.end() == day;
         if !ends && plan.retry != Some(day) {
@@ -148,7 +121,7 @@ impl Life {
             return Vec::new();
         }
         if ends {
-            self.month_is_over(&mut plan);
+            Self::month_is_over(&mut plan, left);
         }
         let is_paid = plan.months < plan.paid;
         if plan.marked && !is_paid {
@@ -163,10 +136,9 @@ impl Life {
     }
 
     /// Nothing is left of a month, but what rolls over into the next one, if that comes: the newest first, up to the plan's cap.
-    fn month_is_over(&mut self, plan: &mut Plan) {
-        let left = std::iter::once(std::mem::take(&mut self.allowance)).chain(self.rolled.drain(..).rev());
+    fn month_is_over(plan: &mut Plan, left: Vec<u64>) {
         let mut room = plan.has.of.rollover;
-        for lot in left {
+        for lot in left.into_iter().rev() {
             let part = lot.min(room);
             room -= part;
             if part > 0 {
@@ -183,12 +155,12 @@ impl Life {
         plan.failed += 1;
         if plan.retry.is_none() {
             // What is left of a month that nobody has paid is void.
-            self.allowance = 0;
+            self.purse.voids();
             return deeds;
         }
         if plan.has.of.in_grace && !plan.granted {
             plan.granted = true;
-            self.grants(plan.has.credits(), plan.end(), after_months(plan.anchor, plan.months + 1));
+            self.purse.grants(plan.has.credits(), plan.end(), after_months(plan.anchor, plan.months + 1));
         }
         self.plan = Some(plan);
         deeds
@@ -198,7 +170,7 @@ impl Life {
         let Some(plan) = self.plan.take() else { return vec![self.subscribes(day)] };
         let from = self.first.1.take().and_then(|kind| KINDS.iter().position(|it| *it == kind));
         let from = from.unwrap_or_else(|| self.dice.index(KINDS.len()));
-        let kind = KINDS[from..].iter().chain(&KINDS[..from]).copied().find(|kind| Self::may(*kind, &plan)).unwrap();
+        let kind = KINDS[from..].iter().chain(&KINDS[..from]).copied().find(|kind| self.may(*kind, &plan)).unwrap();
         self.does(kind, plan, day)
     }
 
@@ -213,26 +185,34 @@ impl Life {
         let mut plan = Plan::new(day, sold.into());
         self.begins_a_month(&mut plan, day);
         self.plan = Some(plan);
-        self.next_deed = day + FIRST_DEED;
+        self.next_deed = Some(day + FIRST_DEED);
     }
 
     /// Whether that is possible with a plan that is paid.
-    fn may(kind: Kind, plan: &Plan) -> bool {
+    fn may(&self, kind: Kind, plan: &Plan) -> bool {
         let Terms { of, more } = plan.has;
         let is_open = !plan.marked && plan.next.is_none();
         match kind {
-            Kind::Spends | Kind::Buys | Kind::Regrets | Kind::RegretsAPart | Kind::TopsUp | Kind::CancelsNow => true,
+            Kind::Spends
+            | Kind::Buys
+            | Kind::Regrets
+            | Kind::RegretsAPart
+            | Kind::IsDisputed
+            | Kind::TopsUp
+            | Kind::Emigrates
+            | Kind::CancelsNow => true,
+            Kind::Moves => self.may_move && of.moves,
             Kind::CancelsAtTheEnd | Kind::CancelsAndResumes => !plan.marked,
             Kind::Resumes => plan.marked,
             // A year's end may be far away, and whoever subscribes anew until then pays with a card that works. A contract is
             // paid with none.
             Kind::Recovers | Kind::Lapses => !plan.marked && of.months == 1 && *of != ENTERPRISE,
-            Kind::AddsSeats => is_open && *of == BUSINESS && more < MOST_SEATS,
+            Kind::AddsSeats => is_open && plan.has.sells_seats() && more < MOST_SEATS,
             Kind::RemovesSeats => is_open && more > 0,
-            Kind::Upgrades => is_open && (*of == BUSINESS || *of == SOLO),
-            Kind::Downgrades => is_open && (*of == BUSINESS || *of == PRO),
+            Kind::Upgrades => is_open && [&BUSINESS, &SOLO, &YEARLY].contains(&of),
+            Kind::Downgrades => is_open && [&BUSINESS, &PRO, &YEARLY_PRO].contains(&of),
             Kind::ToAYear => is_open && *of == BUSINESS && more == 0,
-            Kind::ToMonths => is_open && *of == YEARLY,
+            Kind::ToMonths => is_open && of.months == 12,
         }
     }
 
@@ -241,9 +221,16 @@ impl Life {
         let deeds = match kind {
             Kind::Spends => vec![self.spends()],
             Kind::Buys => vec![self.buys(day), self.spends()],
-            Kind::Regrets => vec![self.regrets(day)],
-            Kind::RegretsAPart => vec![self.regrets_a_part(day)],
+            Kind::Regrets => vec![self.buys(day), self.regrets(day, None)],
+            Kind::RegretsAPart => self.regrets_a_part(day),
+            Kind::IsDisputed => vec![self.buys(day), self.spends(), self.is_disputed(), self.spends()],
             Kind::TopsUp => vec![self.tops_up(day)],
+            Kind::Emigrates => vec![self.emigrates()],
+            Kind::Moves => {
+                self.may_move = false;
+                self.leaves = Some(Heritage { plan, parts: self.purse.gives_away() });
+                return vec![Deed::Moves];
+            }
             Kind::CancelsAtTheEnd => {
                 plan.marked = true;
                 vec![Deed::CancelsAtTheEnd]
@@ -254,9 +241,7 @@ impl Life {
                 vec![Deed::Resumes]
             }
             Kind::CancelsNow => {
-                self.allowance = 0;
-                self.beside.0 = 0;
-                self.rolled.clear();
+                self.purse.voids();
                 return vec![Deed::CancelsNow];
             }
             Kind::Recovers => {
@@ -267,49 +252,57 @@ impl Life {
                 plan.fails = 1 + RETRIES.len();
                 vec![Deed::CardFails]
             }
-            Kind::AddsSeats => {
-                let more = plan.has.more + 1 + u32::try_from(self.dice.below(2)).unwrap();
-                let has = plan.has;
-                self.becomes(&mut plan, day, Terms { more: more.min(MOST_SEATS), ..has });
-                vec![Deed::SetsSeats(plan.has.seats())]
-            }
-            Kind::RemovesSeats => {
-                let fewer = Terms { more: plan.has.more / 2, ..plan.has };
-                self.becomes(&mut plan, day, fewer);
-                vec![Deed::SetsSeats(fewer.seats())]
-            }
-            Kind::Upgrades | Kind::Downgrades => {
-                let to = match (kind, plan.has.of.id) {
-                    (Kind::Upgrades, "solo") | (_, "pro") => &BUSINESS,
-                    (Kind::Upgrades, _) => &PRO,
-                    _ => &SOLO,
-                };
-                self.becomes(&mut plan, day, to.into());
-                vec![Deed::Changes(to.id)]
-            }
+            Kind::AddsSeats | Kind::RemovesSeats => vec![self.sets_seats(kind, &mut plan, day)],
+            Kind::Upgrades | Kind::Downgrades => vec![self.changes(kind, &mut plan, day)],
             Kind::ToAYear => {
-                self.beside = (std::mem::take(&mut self.allowance), plan.end());
+                // What is left of the month that was paid for stays beside, until it ends.
                 self.begins(day, &YEARLY);
-                return vec![Deed::Changes("yearly")];
+                return vec![Deed::Changes(YEARLY.id)];
             }
             Kind::ToMonths => {
                 plan.next = Some((&BUSINESS).into());
-                vec![Deed::Changes("business")]
+                vec![Deed::Changes(BUSINESS.id)]
             }
         };
         self.plan = Some(plan);
         deeds
     }
 
-    /// It is on other terms by the month: at once where they cost more, else when the month ends.
+    fn sets_seats(&mut self, kind: Kind, plan: &mut Plan, day: usize) -> Deed {
+        let had = plan.has.more;
+        let more = if kind == Kind::AddsSeats {
+            MOST_SEATS.min(had + 1 + u32::try_from(self.dice.below(2)).unwrap())
+        } else {
+            had / 2
+        };
+        let to = Terms { more, ..plan.has };
+        self.becomes(plan, day, to);
+        Deed::SetsSeats(to.seats())
+    }
+
+    fn changes(&mut self, kind: Kind, plan: &mut Plan, day: usize) -> Deed {
+        let to = match (kind, plan.has.of.id) {
+            (_, "yearly") => &YEARLY_PRO,
+            (_, "yearly-pro") => &YEARLY,
+            (Kind::Upgrades, "solo") | (_, "pro") => &BUSINESS,
+            (Kind::Upgrades, _) => &PRO,
+            _ => &SOLO,
+        };
+        self.becomes(plan, day, to.into());
+        Deed::Changes(to.id)
+    }
+
+    /// It is on other terms by the same interval: at once where they cost more, else when what is paid for ends.
     fn becomes(&mut self, plan: &mut Plan, day: usize, to: Terms) {
         if !to.is_dearer_than(plan.has) {
             plan.next = Some(to);
             return;
         }
-        let (line, credits) = to.instead_of(plan.has, (plan.begin(), day, plan.end()));
-        self.invoiced(day, &line);
-        self.grants(credits, day, plan.end());
+        let (line, credits) = to.instead_of(plan.has, day, (plan.month(), plan.paid_for()));
+        self.papers.invoiced(day, vec![line]);
+        self.purse.grants(credits, day, plan.end());
+        // Each month that is paid for already has as much more.
+        plan.brings.push(to.more_than(plan.has));
         plan.has = to;
     }
 
@@ -318,103 +311,109 @@ impl Life {
         if plan.months == plan.paid {
             plan.has = plan.next.take().unwrap_or(plan.has);
             plan.paid += plan.has.of.months;
-            self.invoiced(day, &plan.has.lines(from, plan.paid_end()));
+            plan.brings = vec![plan.has.credits()];
+            self.papers.invoiced(day, plan.has.lines(from, plan.paid_end()));
         }
         for part in std::mem::take(&mut plan.over) {
-            // It is older than the allowance, so it is spent before.
-            self.lots.push(format!("ALLOWANCE {} {} {}", decimal(part), date(plan.begin()), date(to)));
-            self.rolled.push(part);
+            // It counts from when its month began, so it is spent before the allowance.
+            self.purse.grants(part, plan.month().0, to);
         }
         (plan.failed, plan.retry) = (0, None);
         plan.months += 1;
         if !std::mem::take(&mut plan.granted) {
-            self.grants(plan.has.credits(), from, to);
+            for credits in &plan.brings {
+                self.purse.grants(*credits, from, to);
+            }
         }
-    }
-
-    /// So much more is there of the month's allowance.
-    fn grants(&mut self, credits: u64, from: usize, to: usize) {
-        self.allowance += credits;
-        self.lots.push(format!("ALLOWANCE {} {} {}", decimal(credits), date(from), date(to)));
     }
 
     fn spends(&mut self) -> Deed {
         let credits = 1 + self.dice.below(2_500);
-        let mut rest = whole(credits);
-        let enough = rest <= self.available();
-        if enough {
-            // What ends first pays first.
-            let rolled = std::iter::once(&mut self.beside.0).chain(&mut self.rolled);
-            for part in rolled.chain([&mut self.allowance]).chain(&mut self.packs) {
-                let taken = rest.min(*part);
-                *part -= taken;
-                rest -= taken;
-            }
-        }
-        Deed::Spends { credits, enough }
-    }
-
-    fn bought(&mut self, day: usize) -> (&'static str, u64, u64) {
-        let (pack, price, credits) = PACKS[self.dice.index(PACKS.len())];
-        self.lots.push(format!("PACK {} {} never", decimal(credits), date(day)));
-        self.invoiced(day, &format!("PACK 1 × {price} once"));
-        (pack, price, credits)
+        Deed::Spends { credits, enough: self.purse.spends(whole(credits)) }
     }
 
     fn buys(&mut self, day: usize) -> Deed {
-        let (pack, _, credits) = self.bought(day);
-        self.packs.push(credits);
-        Deed::Buys(pack)
+        Deed::Buys(self.is_sold(day))
     }
 
     fn tops_up(&mut self, day: usize) -> Deed {
-        let (pack, _, credits) = self.bought(day);
-        self.packs.push(credits);
-        Deed::TopsUp(pack)
+        Deed::TopsUp(self.is_sold(day))
     }
 
-    /// The credit note has the invoice's line.
-    fn regrets(&mut self, day: usize) -> Deed {
-        let (pack, price, _) = self.bought(day);
-        self.given_back(&format!("PACK 1 × {price} once"));
-        Deed::Regrets(pack)
+    /// A pack. Gives its name.
+    fn is_sold(&mut self, day: usize) -> &'static str {
+        let (pack, price, credits) = PACKS[self.dice.index(PACKS.len())];
+        let bill = self.papers.invoiced(day, vec![(format!("PACK 1 × {price} once"), price)]);
+        self.purse.buys(credits, day);
+        self.bought = Some(Bought { credits, bill, back: 0, taken: 0 });
+        pack
     }
 
-    /// A third of the price, and as much of the credits, both rounded up. The credit note has one line for all that is given back.
-    fn regrets_a_part(&mut self, day: usize) -> Deed {
-        let (pack, price, credits) = self.bought(day);
-        let back = price.div_ceil(3);
-        self.given_back(&format!("CREDIT 1 × {back} once"));
-        self.packs.push(credits - (credits * back).div_ceil(price));
-        Deed::RegretsAPart(pack, back)
+    /// So many cents of the last pack go back, or all that are left; and of its credits as great a part, rounded up.
+    fn regrets(&mut self, day: usize, cents: Option<u64>) -> Deed {
+        let Bought { credits, bill, back, taken } = self.bought.take().unwrap();
+        let now = cents.unwrap_or(bill.gross() - back);
+        self.papers.noted(day, &bill.credit(back, now));
+        let gone = (credits * (back + now)).div_ceil(bill.gross());
+        self.purse.loses(gone - taken);
+        self.bought = Some(Bought { credits, bill, back: back + now, taken: gone });
+        Deed::Regrets(cents)
     }
 
-    fn given_back(&mut self, line: &str) {
-        self.numbered.2 += 1;
-        let (year, _, notes) = self.numbered;
-        self.invoices.push(format!("C-{year}-{notes:04} {line}"));
-    }
-
-    fn invoiced(&mut self, day: usize, lines: &str) {
-        let year = year_of(day);
-        if self.numbered.0 != year {
-            self.numbered = (year, 0, 0);
+    /// A third of what a pack cost; and perhaps what is left of it, too, after some of that was spent.
+    fn regrets_a_part(&mut self, day: usize) -> Vec<Deed> {
+        let bought = self.buys(day);
+        let third = self.bought.as_ref().unwrap().bill.gross().div_ceil(3);
+        let mut deeds = vec![bought, self.regrets(day, Some(third))];
+        if self.dice.below(2) == 0 {
+            deeds.extend([self.spends(), self.regrets(day, None)]);
         }
-        self.numbered.1 += 1;
-        let (year, invoices, _) = self.numbered;
-        self.invoices.push(format!("{year}-{invoices:04} {lines}"));
+        deeds
+    }
+
+    /// What the last pack cost is the bank's for as long as it is not decided, and its credits are taken.
+    fn is_disputed(&mut self) -> Deed {
+        let credits = self.bought.as_ref().unwrap().credits;
+        self.disputed = Some(self.purse.loses(credits));
+        Deed::IsDisputed
+    }
+
+    fn is_decided(&mut self, day: usize) -> Option<Deed> {
+        let disputed = self.disputed.take()?;
+        let won = self.dice.below(2) == 0;
+        if won {
+            self.purse.has_again(disputed);
+        } else {
+            let Bought { bill, .. } = self.bought.as_ref().unwrap();
+            self.papers.noted(day, &bill.credit(0, bill.gross()));
+        }
+        Some(Deed::IsDecided { won })
+    }
+
+    fn emigrates(&mut self) -> Deed {
+        self.papers.country = &COUNTRIES[self.dice.index(COUNTRIES.len())];
+        Deed::Emigrates(self.papers.country.code)
+    }
+
+    /// What its plan leaves today, where somebody else has that now.
+    pub(super) fn leaves(&mut self) -> Option<Heritage> {
+        self.leaves.take()
+    }
+
+    /// It has somebody else's plan from today on, and lives.
+    pub(super) fn takes_over(&mut self, heritage: Heritage, day: usize) {
+        let Heritage { plan, parts } = heritage;
+        self.purse.takes_over(&parts);
+        self.plan = Some(plan);
+        self.next_deed = Some(day + BETWEEN_DEEDS);
     }
 
     pub(super) fn lots(&self) -> Vec<String> {
-        let mut lots = self.lots.clone();
-        lots.sort();
-        lots
+        self.purse.lots()
     }
 
     pub(super) fn invoices(&self) -> Vec<String> {
-        let mut invoices = self.invoices.clone();
-        invoices.sort();
-        invoices
+        self.papers.sorted()
     }
 
     pub(super) fn subscription(&self) -> Option<String> {
@@ -426,6 +425,6 @@ impl Life {
 
     /// The credits there are, in millionths.
     pub(super) fn available(&self) -> u64 {
-        self.beside.0 + self.allowance + self.rolled.iter().chain(&self.packs).sum::<u64>()
+        self.purse.available()
     }
 }

@@ -1,7 +1,7 @@
 //! What comes to an account's mind: one kind after the other, each of which is a few deeds that the service is asked for. A kind has
 //! its arm in the life's `does`, and the line in its `may` that says when it is possible.
 
-use super::sold::{BUSINESS, ENTERPRISE, LENIENT, PRO, ROLLING, SOLO, Sold, YEARLY};
+use super::sold::{BUSINESS, ENTERPRISE, LENIENT, PRO, ROLLING, SOLO, Sold, YEARLY, YEARLY_PRO};
 
 /// What an account does on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +18,20 @@ pub(super) enum Deed {
         enough: bool,
     },
     Buys(&'static str),
-    /// Buys a pack and has the money given back.
-    Regrets(&'static str),
-    /// Buys a pack and has so many cents of it given back.
-    RegretsAPart(&'static str, u64),
+    /// Has so many cents of what the last pack cost given back, or all that is left of it.
+    Regrets(Option<u64>),
+    /// Its bank asks for what the last pack cost.
+    IsDisputed,
+    /// The bank has decided, for the product or against it.
+    IsDecided {
+        won: bool,
+    },
     /// Has a pack bought by itself, once.
     TopsUp(&'static str),
+    /// Is in another country from now on.
+    Emigrates(&'static str),
+    /// Its plan becomes its organization's.
+    Moves,
     CancelsAtTheEnd,
     Resumes,
     CancelsNow,
@@ -39,7 +47,10 @@ pub(super) enum Kind {
     Buys,
     Regrets,
     RegretsAPart,
+    IsDisputed,
     TopsUp,
+    Emigrates,
+    Moves,
     CancelsAtTheEnd,
     CancelsAndResumes,
     Resumes,
@@ -57,7 +68,7 @@ pub(super) enum Kind {
 }
 
 /// What comes to its mind as often as it stands here; where that is not possible, the next that is.
-pub(super) const KINDS: [Kind; 22] = [
+pub(super) const KINDS: [Kind; 25] = [
     Kind::AddsSeats,
     Kind::AddsSeats,
     Kind::RemovesSeats,
@@ -69,10 +80,13 @@ pub(super) const KINDS: [Kind; 22] = [
     Kind::Buys,
     Kind::Regrets,
     Kind::RegretsAPart,
+    Kind::IsDisputed,
     Kind::TopsUp,
+    Kind::Emigrates,
     Kind::CancelsAtTheEnd,
     Kind::CancelsAndResumes,
     Kind::Resumes,
+    Kind::Moves,
     Kind::Buys,
     Kind::CancelsNow,
     Kind::Recovers,
@@ -83,12 +97,15 @@ pub(super) const KINDS: [Kind; 22] = [
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-pub(super) static FIRST: [(&Sold, Kind); 18] = [
+pub(super) static FIRST: [(&Sold, Kind); 24] = [
     (&BUSINESS, Kind::AddsSeats),
     (&BUSINESS, Kind::Upgrades),
     (&PRO, Kind::Downgrades),
     (&SOLO, Kind::Upgrades),
     (&YEARLY, Kind::ToMonths),
+    (&YEARLY, Kind::AddsSeats),
+    (&YEARLY, Kind::Upgrades),
+    (&YEARLY_PRO, Kind::Downgrades),
     (&BUSINESS, Kind::ToAYear),
     (&BUSINESS, Kind::Recovers),
     (&BUSINESS, Kind::Lapses),
@@ -100,10 +117,13 @@ pub(super) static FIRST: [(&Sold, Kind); 18] = [
     (&YEARLY, Kind::CancelsNow),
     (&BUSINESS, Kind::Regrets),
     (&BUSINESS, Kind::RegretsAPart),
+    (&PRO, Kind::IsDisputed),
     (&BUSINESS, Kind::TopsUp),
+    (&BUSINESS, Kind::Moves),
+    (&YEARLY, Kind::Moves),
     (&ENTERPRISE, Kind::Buys),
 ];
 
 /// What it begins with whenever it begins anew.
-pub(super) static AGAIN: [&Sold; 9] =
-    [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS, &LENIENT, &ROLLING, &ENTERPRISE];
+pub(super) static AGAIN: [&Sold; 10] =
+    [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS, &LENIENT, &ROLLING, &ENTERPRISE, &YEARLY_PRO];
