@@ -6,7 +6,9 @@ pub fn rounds() -> u64 {
     rounds.map_or(10, |rounds| rounds.parse().expect("BURSAR_TEST_ROUNDS is a number"))
 }
 
-/// How many random lives a test has: one, or one for each ten of the rounds that `BURSAR_TEST_ROUNDS` says.
+/// How many random lives a test has: two, or two for each ten of the rounds that `BURSAR_TEST_ROUNDS` says, or as many as
+/// `BURSAR_TEST_LIVES` says.
 pub fn lives() -> u64 {
-    (rounds() / 10).max(1)
+    let lives = std::env::var("BURSAR_TEST_LIVES").ok();
+    lives.map_or_else(|| (rounds() / 5).max(2), |lives| lives.parse().expect("BURSAR_TEST_LIVES is a number"))
 }

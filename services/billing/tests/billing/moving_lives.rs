@@ -4,7 +4,7 @@ use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::ServiceRole;
 use bursar_secret::Entropy;
-use bursar_testkit::{Refusal, engines};
+use bursar_testkit::{Refusal, engines, lives};
 
 use crate::moving::moving;
 use crate::words::{free, give_back_part, reserve, settle, spend, subscribe};
@@ -135,7 +135,7 @@ impl Life<'_> {
 engines! {
     async fn random_lives_with_a_move_keep_every_credit_of_both_accounts(db: TestDb) {
         let world = World::on(db).await;
-        for number in 1..=6 {
+        for number in 1..=4 * lives() {
             let chance = Entropy::seeded(number);
             let ana = world.person_with(number, "300").await;
             ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();

@@ -343,7 +343,7 @@ async fn live(shop: Shop, seed: u64, steps: usize) {
     }
 }
 
-/// The life of this seed, and of others where more are asked for: each of the three tests has its own.
+/// The lives of this seed and of those after it, as many as a test has: each of the three tests has its own.
 async fn lives(mut db: TestDb, seed: u64) {
     for nth in 0..bursar_testkit::lives() {
         if nth > 0 {

@@ -213,7 +213,7 @@ async fn live(shop: Shop, seed: u64, steps: usize) {
     life.shop.assert_sound(personal(1)).await;
 }
 
-/// The life of this seed, and of others where more are asked for.
+/// The lives of this seed and of those after it, as many as a test has.
 async fn lives(mut db: TestDb, seed: u64) {
     for nth in 0..bursar_testkit::lives() {
         if nth > 0 {
