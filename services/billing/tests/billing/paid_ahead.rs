@@ -151,6 +151,29 @@ engines! {
         assert_eq!((paid, gone), (YEAR, YEAR), "all of it was kept");
     }
 
+    async fn a_year_that_has_moved_with_nothing_left_of_its_month_is_ahead_as_before(db: TestDb) {
+        let (world, mut months) = (selling(db).await, Months::default());
+        let ana = world.person(1);
+        let (team, boss) = world.organization_with(2, "1").await;
+        ana.subscribe(subscribe(ana.owner, "yearly")).await.unwrap();
+        becomes(&world, &ana, "2028-01-31T10:00:00Z").await;
+        ana.charged(spend(ana.owner, "1499")).await;
+        world.service(ServiceRole::Organization).move_subscription(moving(ana.owner, team)).await.unwrap();
+        passes(&world, "2028-02-10T00:00:00Z");
+        months.report(&world, "2027-12").await;
+        let told = months.report(&world, "2028-01").await;
+        assert_eq!(in_no_lot(&told), [-PART, 0, 0, 0, YEAR - 2 * PART], "it has not ended");
+        let books = told.books["USD"];
+        assert_eq!((books.ahead, books.never_begun), (YEAR - 2 * PART, 0));
+        becomes(&world, &boss, "2028-02-29T10:00:00Z").await;
+        passes(&world, "2028-03-10T00:00:00Z");
+        let told = months.report(&world, "2028-02").await;
+        assert_eq!(in_no_lot(&told), [-PART, 0, 0, 0, YEAR - 3 * PART], "what was told stays so");
+        for owner in [ana.owner, team] {
+            world.audit(owner).await;
+        }
+    }
+
     async fn seats_without_credits_are_earned_with_their_month_and_given_back_in_a_line(db: TestDb) {
         let (world, mut months) = (selling_these(db, SEATS).await, Months::default());
         let ana = world.person(1);
