@@ -227,9 +227,11 @@ impl Life {
             Kind::TopsUp => vec![self.tops_up(day)],
             Kind::Emigrates => vec![self.emigrates()],
             Kind::Moves => {
+                // Of the month some is spent before, or all of it.
+                let spends = vec![self.spends(), self.spends()];
                 self.may_move = false;
                 self.leaves = Some(Heritage { plan, parts: self.purse.gives_away() });
-                return vec![Deed::Moves];
+                return spends.into_iter().chain([Deed::Moves]).collect();
             }
             Kind::CancelsAtTheEnd => {
                 plan.marked = true;
@@ -400,12 +402,13 @@ impl Life {
         self.leaves.take()
     }
 
-    /// It has somebody else's plan from today on, and lives.
+    /// It has somebody else's plan from today on, and does something at once: every other one spends of what has come.
     pub(super) fn takes_over(&mut self, heritage: Heritage, day: usize) {
         let Heritage { plan, parts } = heritage;
         self.purse.takes_over(&parts);
         self.plan = Some(plan);
-        self.next_deed = Some(day + BETWEEN_DEEDS);
+        self.first.1 = (self.dice.below(2) == 0).then_some(Kind::Spends);
+        self.next_deed = Some(day);
     }
 
     pub(super) fn lots(&self) -> Vec<String> {

@@ -68,7 +68,7 @@ pub(super) enum Kind {
 }
 
 /// What comes to its mind as often as it stands here; where that is not possible, the next that is.
-pub(super) const KINDS: [Kind; 25] = [
+pub(super) const KINDS: [Kind; 26] = [
     Kind::AddsSeats,
     Kind::AddsSeats,
     Kind::RemovesSeats,
@@ -82,6 +82,7 @@ pub(super) const KINDS: [Kind; 25] = [
     Kind::RegretsAPart,
     Kind::IsDisputed,
     Kind::TopsUp,
+    Kind::RemovesSeats,
     Kind::Emigrates,
     Kind::CancelsAtTheEnd,
     Kind::CancelsAndResumes,
@@ -91,9 +92,9 @@ pub(super) const KINDS: [Kind; 25] = [
     Kind::CancelsNow,
     Kind::Recovers,
     Kind::Lapses,
+    Kind::Spends,
     Kind::ToAYear,
     Kind::ToMonths,
-    Kind::Spends,
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
