@@ -228,10 +228,11 @@ impl Life {
             Kind::Emigrates => vec![self.emigrates()],
             Kind::Moves => {
                 // Of the month some is spent before, or all of it.
-                let spends = vec![self.spends(), self.spends()];
+                let mut deeds = vec![self.spends(), self.spends()];
                 self.may_move = false;
                 self.leaves = Some(Heritage { plan, parts: self.purse.gives_away() });
-                return spends.into_iter().chain([Deed::Moves]).collect();
+                deeds.push(Deed::Moves);
+                return deeds;
             }
             Kind::CancelsAtTheEnd => {
                 plan.marked = true;
