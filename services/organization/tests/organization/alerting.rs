@@ -289,7 +289,7 @@ bursar_testkit::engines! {
         all_mailed(&world, &acme, 7).await;
         let all = [&ada, &ben, &cem];
         assert_eq!(told(&world, &all, "6"), managers, "what all use together for a project is told");
-        assert_eq!(told(&world, &all, "5.5"), [ben.email.clone()]);
+        assert_eq!(told(&world, &all, "5.5"), std::slice::from_ref(&ben.email));
         for (manager, hidden) in [(&ada, 4), (&ben, 3)] {
             let mails = world.mailbox.to(&manager.email).into_iter();
             let mails: Vec<_> = mails.filter(|mail| mail.subject == "80 % of a limit is used in \"Acme\"").collect();

@@ -77,11 +77,11 @@ async fn uploads_and_deletions(
                 // Some have the bytes of the item that stays, which lie there once.
                 let own = format!("round {round}, {n}").into_bytes();
                 let bytes = if n.is_multiple_of(8) { KEPT.to_vec() } else { own };
-                let uploaded = upload_in_turn(&uploader, &asset, &bytes).await;
-                if uploaded.is_ok() {
+                let put = upload_in_turn(&uploader, &asset, &bytes).await;
+                if put.is_ok() {
                     come.send_modify(|count| *count += 1);
                 }
-                return (true, uploaded);
+                return (true, put);
             }
             drop(come.subscribe().wait_for(|count| *count >= first).await.expect("uploads come"));
             (false, delete(&deleter, proto::DeleteItemRequest { item_id: asset, ..Default::default() }).await)

@@ -59,7 +59,7 @@ pub(crate) enum Start {
 
 impl World {
     pub(crate) async fn start(db: TestDb) -> Self {
-        Self::start_with(db, |_| ()).await
+        Box::pin(Self::start_with(db, |_| ())).await
     }
 
     /// The same with other settings.

@@ -256,7 +256,7 @@ async fn compare_payments(
             let of_account: &mut i64 = without_lots.entry(currency).or_default();
             *of_account = of_account.saturating_add(books.without_lots);
             report.note(currency, &books)?;
-            let unnoted = (books.not_noted != 0).then(|| Total(books.not_noted));
+            let unnoted = (books.not_noted != 0).then_some(Total(books.not_noted));
             report.not_noted.extend(
                 unnoted.map(|it| format!("{owner} {}: {it} {currency} went back without a credit note", payment.id)),
             );

@@ -9,7 +9,7 @@ use bursar_time::Span;
 
 use super::*;
 use crate::domain::{Actor, Attribution, Command, HoldCommand, Labels, Outcome, ProjectName, Request, SettingsChange};
-use crate::lane::Job;
+use crate::lane::{Job, Refused};
 use crate::usecase::shop::{Shop, charge, manager};
 
 fn asked(owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand> {
@@ -64,7 +64,7 @@ async fn may_spend(shop: &Shop, owner: OwnerId, amount: &str) -> bool {
             tx.commit().await.unwrap();
             true
         }
-        Err(Refusal::LimitReached(_)) => false,
+        Err(Refused::Rule(Refusal::LimitReached(_))) => false,
         Err(other) => panic!("{other:?}"),
     }
 }

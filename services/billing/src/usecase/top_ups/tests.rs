@@ -64,13 +64,13 @@ impl Shop {
         tx.commit().await.unwrap();
     }
 
-    async fn settings(&self, owner: OwnerId) -> AccountSettings {
+    async fn set_of(&self, owner: OwnerId) -> AccountSettings {
         settings::of(&mut self.db.read().await.unwrap(), owner).await.unwrap()
     }
 
     /// Why it is off.
     async fn stopped(&self, owner: OwnerId) -> Option<Stop> {
-        self.settings(owner).await.top_up.and_then(|it| it.stopped)
+        self.set_of(owner).await.top_up.and_then(|it| it.stopped)
     }
 
     /// The owner's payments, the latest first.
@@ -271,7 +271,7 @@ engines! {
     async fn a_success_between_declines_begins_the_count_anew(db: TestDb) {
         let (shop, owner) = topped_up(&db, "0", starter(1_000, "sandbox_declined")).await;
         for (n, method) in (0..).zip( ["sandbox_declined", "sandbox_declined", "sandbox_ok", "sandbox_declined", "sandbox_declined"]) {
-            let mut now = shop.settings(owner).await;
+            let mut now = shop.set_of(owner).await;
             now.top_up = now.top_up.map(|it| AutoTopUp { method: method.to_owned(), ..it });
             // Behind the use case's back: who sets it anew begins the count anew, too.
             let mut tx = shop.db.begin().await.unwrap();
@@ -310,7 +310,7 @@ engines! {
     async fn no_month_costs_more_than_its_ceiling(db: TestDb) {
         let (shop, owner) = topped_up(&db, "0", AutoTopUp { threshold: credits("100000"), ..starter(59, "sandbox_ok") }).await;
         // Where the account is, the month is over an hour before it is in UTC.
-        let mut set = shop.settings(owner).await;
+        let mut set = shop.set_of(owner).await;
         set.zone = "Europe/Berlin".parse().unwrap();
         let mut tx = shop.db.begin().await.unwrap();
         settings::put(&mut tx, owner, &set, shop.clock.now()).await.unwrap();
@@ -458,7 +458,7 @@ engines! {
         shop.looks(gone).await;
         shop.sees_off(id(2)).await;
         shop.looks(gone).await;
-        assert_eq!(shop.settings(gone).await.top_up, None);
+        assert_eq!(shop.set_of(gone).await.top_up, None);
         assert_eq!(shop.all_payments(gone).await, []);
     }
 
