@@ -101,6 +101,8 @@ bursar_testkit::engines! {
         drop(sender);
         is_refused(uploading.await.expect("it ends"));
         collected(&world, 0).await;
+        // Collecting took longer than a token is good for.
+        let ada = world.who(1);
         assert_eq!(get(&ada.client, &logo.id).await.expect("shown"), logo, "it has no content");
     }
 }
