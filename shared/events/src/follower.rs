@@ -86,6 +86,8 @@ pub(crate) struct Follower<C> {
     entropy: Entropy,
     /// Failures since the last sign of progress.
     failures: u32,
+    /// What was spent on an event (its id) in whose midst the stream broke off: it comes first in the next one.
+    tried: Option<(String, Tries)>,
 }
 
 impl<C: Consumer> Follower<C> {
@@ -103,6 +105,7 @@ impl<C: Consumer> Follower<C> {
             clock: following.clock.clone(),
             entropy: following.entropy.clone(),
             failures: 0,
+            tried: None,
         }
     }
 
@@ -178,11 +181,29 @@ impl<C: Consumer> Follower<C> {
         }
     }
 
-    /// Applies an event and moves the cursor, unless another replica has done so.
-    async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
-        let (mut tries, mut hopeless) = (Tries::default(), None::<String>);
+    /// Applies an event and moves the cursor, unless another replica has done so. Whatever breaks off in its midst, what was spent
+    /// on the event is remembered.
+    async fn take(&mut self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
+        let id = event.map(|event| event.id.clone()).unwrap_or_default();
+        let known = self.tried.take().filter(|(of, _)| *of == id);
+        let mut tries = known.map(|(_, tries)| tries).unwrap_or_default();
+        let taken = self.take_trying(position, next, event, &mut tries).await;
+        if taken.is_err() {
+            self.tried = Some((id, tries));
+        }
+        taken
+    }
+
+    async fn take_trying(
+        &self,
+        position: &mut String,
+        next: String,
+        event: Option<&Event>,
+        tries: &mut Tries,
+    ) -> Result<(), Fault> {
+        let mut hopeless = None::<String>;
         let made_up_for = loop {
-            let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
+            let (mut tx, stored) = position::lock_briefly(&self.db, &self.clock, &self.place).await?;
             if stored.cursor != *position {
                 // What the other one applied is news here, too; and it stands in the common store, so this one is up to
                 // date as far as that goes.
@@ -206,7 +227,7 @@ impl<C: Consumer> Follower<C> {
                     Ok(made_up_for) => break made_up_for,
                     // Once more, or set aside in a transaction without what it may have written before it was found out.
                     Err(unapplied) => {
-                        hopeless = self.weigh(&mut tries, unapplied, event, self.is_doubted(event)).await?;
+                        hopeless = self.weigh(tries, unapplied, event, self.is_doubted(event)).await?;
                     }
                 }
                 continue;
@@ -293,7 +314,7 @@ impl<C: Consumer> Follower<C> {
 
     /// Applies these events in one transaction, or none of them when one was not applied: then it says why not.
     async fn apply_all(&self, position: &str, events: &[Event]) -> Result<Option<Unapplied>, Fault> {
-        let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
+        let (mut tx, stored) = position::lock_briefly(&self.db, &self.clock, &self.place).await?;
         if stored.cursor != position {
             return Err(Fault::Elsewhere);
         }

@@ -21,6 +21,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// as long as that has taken, however many there are.
 const RESTS: u32 = 9;
 
+/// How long after it was given up an event is tried again that the store refused for what may pass: a lock, a statement that
+/// overran.
+const AGAIN: Duration = Duration::from_mins(10);
+
 /// Has a feed doubt those of whom something is set aside now; gives what is.
 pub(crate) async fn look(db: &Db, feed: &Feed) -> Result<Vec<SetAside>, DbError> {
     let set_aside = aside::of_source(db, feed.source()).await?;
@@ -47,8 +51,8 @@ struct Tried {
     /// When it was set aside or asked for: whoever asks again begins anew.
     since: Timestamp,
     tries: Tries,
-    /// It was applied or cannot be, as far as this program goes.
-    over: bool,
+    /// When it is tried next; `None`: it was applied or cannot be, as far as this program goes.
+    next: Option<Instant>,
 }
 
 impl<C: Consumer> Keeper<C> {
@@ -94,10 +98,12 @@ impl<C: Consumer> Keeper<C> {
         }
     }
 
-    /// Tries what this program has not tried yet, and counts what is left.
+    /// Tries what this program has not tried yet, and what may have passed meanwhile.
     pub(crate) async fn round(&mut self) -> Result<(), DbError> {
-        let set_aside = look(&self.db, &self.feed).await?;
+        let mut set_aside = look(&self.db, &self.feed).await?;
         self.tried.retain(|id, _| set_aside.iter().any(|it| it.id == *id));
+        // What was never tried comes first, then what has waited for longest: none keeps the others from their turn.
+        set_aside.sort_by_key(|it| self.tried.get(&it.id).and_then(|tried| tried.next));
         let (mut applied, mut failed) = (false, None);
         for event in &set_aside {
             // An event of a type that is not asked for here is another program's, which runs beside this one.
@@ -106,7 +112,8 @@ impl<C: Consumer> Keeper<C> {
                 continue;
             }
             let mut tried = self.tried(event);
-            let outcome = if tried.over { Ok(false) } else { self.attempt(event, &mut tried).await };
+            let is_due = tried.next.is_some_and(|next| next <= Instant::now());
+            let outcome = if is_due { self.attempt(event, &mut tried).await } else { Ok(false) };
             self.tried.insert(event.id.clone(), tried);
             match outcome {
                 Ok(done) => applied |= done,
@@ -133,7 +140,7 @@ impl<C: Consumer> Keeper<C> {
     fn tried(&mut self, event: &SetAside) -> Tried {
         let since = event.set_aside_at;
         let known = self.tried.remove(&event.id).filter(|tried| tried.since == since);
-        known.unwrap_or_else(|| Tried { since, tries: Tries::default(), over: false })
+        known.unwrap_or_else(|| Tried { since, tries: Tries::default(), next: Some(Instant::now()) })
     }
 
     /// Tries to apply an event after all; whether that has worked. An error says that it was not tried: the cursors could not
@@ -142,13 +149,13 @@ impl<C: Consumer> Keeper<C> {
         let (consumer, source, id) = (C::NAME, self.feed.source(), &set_aside.id);
         let begun = Instant::now();
         // Held, so that no replica does so twice.
-        let (tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
+        let (tx, _) = position::lock_briefly(&self.db, &self.clock, &self.place).await?;
         let unapplied = match self.apply(tx, id).await {
             Ok(applied) => {
                 if applied {
                     tracing::warn!(consumer, source, event = id, "an event that was set aside is applied");
                 }
-                tried.over = true;
+                tried.next = None;
                 return Ok(applied);
             }
             Err(unapplied) => unapplied,
@@ -156,13 +163,14 @@ impl<C: Consumer> Keeper<C> {
         if matches!(unapplied, Unapplied::Store(DbError::TimedOut)) {
             self.rests_until = Instant::now() + begun.elapsed() * RESTS;
         }
+        let may_pass = matches!(&unapplied, Unapplied::Store(error) if !error.is_about_the_data());
         let Some(problem) = tried.tries.judge(unapplied, true)? else { return Ok(false) };
-        // It will not be otherwise, whatever is tried: those beside it must not wait for it.
+        // Whether or not it will be otherwise later: those beside it must not wait for it.
         tracing::error!(consumer, source, event = id, problem, "an event that was set aside cannot be applied");
         let (mut tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
         aside::still(&mut tx, source, id, &problem).await?;
         tx.commit().await?;
-        tried.over = true;
+        (tried.tries, tried.next) = (Tries::default(), may_pass.then(|| Instant::now() + AGAIN));
         Ok(false)
     }
 
@@ -177,5 +185,78 @@ impl<C: Consumer> Keeper<C> {
         aside::remove(&mut tx, source, id).await?;
         tx.commit().await?;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use bursar_db::Migrations;
+    use bursar_proto::event::v1::Event;
+    use bursar_rpc::Transport;
+    use bursar_secret::Entropy;
+    use bursar_time::Monotonic;
+    use tokio_util::sync::CancellationToken;
+    use tonic::service::Routes;
+
+    use super::*;
+
+    /// Overruns as long as something is in the way.
+    struct Slow {
+        in_the_way: AtomicBool,
+        asked: AtomicUsize,
+    }
+
+    impl Consumer for Slow {
+        const NAME: &'static str = "slow";
+
+        fn types() -> &'static [&'static str] {
+            &[]
+        }
+
+        async fn apply(&self, _tx: &mut Tx, _event: &Event) -> Result<(), Unapplied> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            if self.in_the_way.load(Ordering::SeqCst) { Err(DbError::TimedOut.into()) } else { Ok(()) }
+        }
+
+        async fn forget_before(&self, _tx: &mut Tx, _incarnation: u64) -> Result<(), DbError> {
+            Ok(())
+        }
+    }
+
+    bursar_testkit::engines! {
+        async fn what_overran_is_tried_again_later_since_what_was_in_its_way_may_be_gone(db: TestDb) {
+            let slow = Arc::new(Slow { in_the_way: AtomicBool::new(true), asked: AtomicUsize::new(0) });
+            let following = Following {
+                feed: Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)),
+                transport: Transport::routes(Routes::default()),
+                db: db.open(&Migrations::SHARED).await,
+                clock: Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap()),
+                entropy: Entropy::seeded(1),
+                shutdown: CancellationToken::new(),
+            };
+            let mut keeper = Keeper::new(Arc::clone(&slow), &following);
+            position::enrol(&following.db, &keeper.place).await.unwrap();
+            let mut tx = following.db.begin().await.unwrap();
+            let event = Event { id: "1".to_owned(), owner: "org_a".to_owned(), ..Event::default() };
+            let problem = DbError::TimedOut.to_string();
+            aside::put(&mut tx, "organization", &event, &problem, following.clock.now()).await.unwrap();
+            tx.commit().await.unwrap();
+            let asked = || slow.asked.load(Ordering::SeqCst);
+            let left = async || look(&following.db, &following.feed).await.unwrap().len();
+            keeper.round().await.unwrap();
+            keeper.rests_until = Instant::now();
+            keeper.round().await.unwrap();
+            assert_eq!((asked(), left().await), (1, 1), "it is given up for a while");
+            slow.in_the_way.store(false, Ordering::SeqCst);
+            for tried in keeper.tried.values_mut() {
+                let next = tried.next.expect("it will be tried again");
+                assert!(next > Instant::now() && next <= Instant::now() + AGAIN);
+                tried.next = Some(Instant::now());
+            }
+            keeper.round().await.unwrap();
+            assert_eq!((asked(), left().await), (2, 0), "and is applied then");
+        }
     }
 }

@@ -19,6 +19,11 @@ const READ: &str = "SELECT types, cursor FROM consumer_positions WHERE source = 
 const LOCK_POSTGRES: &str = "SELECT types, cursor FROM consumer_positions, \
     set_config('idle_in_transaction_session_timeout', '3000', true) AS told WHERE source = $1 ORDER BY types \
     FOR UPDATE OF consumer_positions";
+/// The same for what is one of many: no statement of it may take longer than five seconds.
+const LOCK_BRIEFLY_POSTGRES: &str = "SELECT types, cursor FROM consumer_positions, \
+    set_config('idle_in_transaction_session_timeout', '3000', true) AS told, \
+    set_config('statement_timeout', '5000', true) AS briefly WHERE source = $1 ORDER BY types \
+    FOR UPDATE OF consumer_positions";
 const MOVE: &str = "UPDATE consumer_positions SET cursor = $3 WHERE source = $1 AND types = $2";
 const LEAVE: &str = "UPDATE consumer_positions SET cursor = '' WHERE source = $1";
 /// Where programs stood that kept no types beside it.
@@ -112,10 +117,20 @@ pub(crate) async fn enrol(db: &Db, place: &Place) -> Result<Enrolled, DbError> {
 
 /// Begins a transaction that holds every cursor of the source; says where they stand.
 pub(crate) async fn lock(db: &Db, clock: &Clock, place: &Place) -> Result<(Tx, Stored), DbError> {
+    lock_by(LOCK_POSTGRES, db, clock, place).await
+}
+
+/// The same for what one event brings about, for which everybody else's wait: on PostgreSQL its statements are ended after five
+/// seconds ([`DbError::TimedOut`]). (On SQLite those of whoever writes wait for the file alone.)
+pub(crate) async fn lock_briefly(db: &Db, clock: &Clock, place: &Place) -> Result<(Tx, Stored), DbError> {
+    lock_by(LOCK_BRIEFLY_POSTGRES, db, clock, place).await
+}
+
+async fn lock_by(postgres: &'static str, db: &Db, clock: &Clock, place: &Place) -> Result<(Tx, Stored), DbError> {
     // What an event brings about is written down with a time: by a clock that is not to be decided by it waits.
     clock.believed()?;
     let mut tx = db.begin().await?;
-    let stored = Stored::of(place, hold(&mut tx, place.source).await?)?;
+    let stored = Stored::of(place, hold(&mut tx, postgres, place.source).await?)?;
     Ok((tx, stored))
 }
 
@@ -127,7 +142,7 @@ pub(crate) async fn all(tx: &mut Tx, source: &str) -> Result<Vec<String>, DbErro
 /// Takes every program back to before its first event; each goes on from where the farthest stood, once a snapshot has told
 /// it of everything before (see [`Enrolled::resume`]); where none stood anywhere, from the beginning.
 pub(crate) async fn leave(tx: &mut Tx, source: &str) -> Result<(), DbError> {
-    let stood = hold(tx, source).await?;
+    let stood = hold(tx, LOCK_POSTGRES, source).await?;
     let earlier = earlier(tx, source).await?;
     let farthest = farthest(source, stood.iter().map(|(_, cursor)| cursor).chain(&earlier));
     let cursor = farthest.unwrap_or(Cursor { incarnation: 1, seq: 0, event: None }).text(source);
@@ -148,11 +163,11 @@ async fn move_row(tx: &mut Tx, source: &str, types: &str, cursor: &str) -> Resul
 }
 
 /// Holds every row of a source until the transaction ends.
-async fn hold(tx: &mut Tx, source: &str) -> Result<Vec<(String, String)>, DbError> {
+async fn hold(tx: &mut Tx, postgres: &'static str, source: &str) -> Result<Vec<(String, String)>, DbError> {
     // On SQLite the transaction is the only writer already.
     let statement = match tx.engine() {
         Engine::Sqlite => READ,
-        Engine::Postgres => LOCK_POSTGRES,
+        Engine::Postgres => postgres,
     };
     read(tx, statement, source).await
 }
@@ -210,6 +225,8 @@ impl Lies {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bursar_db::Migrations;
     use bursar_id::EventId;
     use bursar_time::Timestamp;
@@ -242,20 +259,25 @@ mod tests {
             let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());
             let place = Place::new("billing", &["a"]);
             enrol(&db, &place).await.unwrap();
-            let (mut tx, _) = lock(&db, &clock, &place).await.unwrap();
-            if let Tx::Postgres(held) = &mut tx {
-                let show = "SELECT current_setting('idle_in_transaction_session_timeout')";
-                let (bound,): (String,) = sqlx::query_as(show).fetch_one(&mut **held).await.unwrap();
-                assert_eq!(bound, "3s");
-            }
+            let bounds = async |tx: &mut Tx| {
+                let Tx::Postgres(held) = tx else { return None };
+                let show = "SELECT current_setting('idle_in_transaction_session_timeout'), \
+                    current_setting('statement_timeout')";
+                Some(sqlx::query_as::<_, (String, String)>(show).fetch_one(&mut **held).await.unwrap())
+            };
+            let (mut vanished, _) = lock_briefly(&db, &clock, &place).await.unwrap();
+            let Some((idle, statement)) = bounds(&mut vanished).await else { return };
+            assert_eq!((&*idle, &*statement), ("3s", "5s"));
+            // Nothing is heard of it any more; anybody else would have the rows for ten seconds.
+            let (mut tx, _) = tokio::time::timeout(Duration::from_secs(8), lock(&db, &clock, &place)).await.unwrap().unwrap();
+            let (idle, statement) = bounds(&mut tx).await.unwrap();
+            assert_eq!(idle, "3s");
+            assert_ne!(statement, "5s", "the end of a snapshot is no single event");
             tx.commit().await.unwrap();
+            drop(vanished);
             // The connection's next transaction has its own.
             let mut tx = db.begin().await.unwrap();
-            if let Tx::Postgres(held) = &mut tx {
-                let show = "SELECT current_setting('idle_in_transaction_session_timeout')";
-                let (bound,): (String,) = sqlx::query_as(show).fetch_one(&mut **held).await.unwrap();
-                assert_eq!(bound, "10s");
-            }
+            assert_eq!(bounds(&mut tx).await.unwrap().0, "10s");
         }
 
         async fn whoever_asks_for_other_types_has_a_position_of_its_own(db: TestDb) {

@@ -1,5 +1,7 @@
 //! Of two replicas each goes on in its own stream, and each event is applied as often as is due to it.
 
+use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bursar_db::Migrations;
@@ -14,6 +16,8 @@ use super::*;
 struct Counting {
     asked: AtomicUsize,
     applied: AtomicUsize,
+    /// How the next ones end.
+    ends: Mutex<VecDeque<DbError>>,
 }
 
 impl Consumer for Counting {
@@ -25,6 +29,9 @@ impl Consumer for Counting {
 
     async fn apply(&self, _tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(error) = self.ends.lock().unwrap().pop_front() {
+            return Err(error.into());
+        }
         if event.owner.is_empty() { Err(Unapplied::unreadable("nobody's")) } else { Ok(()) }
     }
 
@@ -58,13 +65,13 @@ bursar_testkit::engines! {
     async fn what_another_replica_applied_is_told_and_heard_but_not_applied_again(db: TestDb) {
         let db = db.open(&Migrations::SHARED).await;
         let cursor = |seq: u64| format!("organization-1-{seq}-{}", bursar_id::EventId::from_parts(seq, [0; 10]));
-        let (_, ahead) = follower(&db);
+        let (_, mut ahead) = follower(&db);
         let mut position = position::enrol(&db, &Place::new("organization", &[])).await.unwrap().cursor;
         for number in 1..4 {
             ahead.take(&mut position, cursor(number), Some(&event(1, "org_a"))).await.unwrap();
         }
         // Behind it: it goes on in its own stream, without applying anything until it comes to something new.
-        let (counting, behind) = follower(&db);
+        let (counting, mut behind) = follower(&db);
         let mut position = String::new();
         for number in 1..4 {
             behind.take(&mut position, cursor(number), Some(&event(1, "org_a"))).await.unwrap();
@@ -87,6 +94,21 @@ bursar_testkit::engines! {
         assert!(pauses.iter().all(|pause| (ELSEWHERE_PAUSE / 2..=ELSEWHERE_PAUSE).contains(pause)), "{pauses:?}");
         assert_ne!(pauses[0], pauses[1]);
         assert_eq!(astray.failures, 0);
+    }
+
+    async fn what_was_spent_on_an_event_is_remembered_where_the_stream_breaks_off_in_its_midst(db: TestDb) {
+        let db = db.open(&Migrations::SHARED).await;
+        let (counting, mut follower) = follower(&db);
+        let mut position = position::enrol(&db, &Place::new("organization", &[])).await.unwrap().cursor;
+        let away = DbError::Unavailable(sqlx::Error::PoolTimedOut);
+        let ends = [DbError::TimedOut, away, DbError::TimedOut, DbError::TimedOut, DbError::TimedOut];
+        counting.ends.lock().unwrap().extend(ends);
+        let next = format!("organization-1-1-{}", bursar_id::EventId::from_parts(1, [0; 10]));
+        let broken = follower.take(&mut position, next.clone(), Some(&event(1, "org_a"))).await;
+        assert!(matches!(broken, Err(Fault::Store(DbError::Unavailable(_)))), "{broken:?}");
+        follower.take(&mut position, next, Some(&event(1, "org_a"))).await.unwrap();
+        assert_eq!(counting.asked.load(Ordering::SeqCst), 4, "it overran three times in all");
+        assert_eq!(look(&db, &follower.feed).await.unwrap().len(), 1, "and is set aside");
     }
 
     async fn a_part_is_applied_twice_at_most_however_much_of_it_cannot_be_read(db: TestDb) {
