@@ -112,7 +112,7 @@ pub struct LimitSettings {
     pub in_flight: usize,
     /// Bytes that the messages of calls in work may have in memory in one service, as they come over the wire, and of one
     /// caller as many as are left for everybody else; more are refused with `RESOURCE_EXHAUSTED`. Read, a message takes more: a
-    /// quarter of the program's memory is enough.
+    /// quarter of the program's memory is enough. At least 16 MiB, and a kilobyte for each of `in_flight`, which goes with its place.
     pub message_bytes: usize,
     /// Calls and streams open at once on one connection; more wait for a place.
     pub streams_per_connection: u32,

@@ -144,8 +144,10 @@ impl Settings {
             }
         }
         let bytes = self.limits.message_bytes;
-        if bytes < MESSAGE_BYTES_MIN {
-            problems.push(format!("limits.message_bytes: {bytes} is out of range, use {MESSAGE_BYTES_MIN} or more"));
+        // The first kilobyte of each call's message goes with its place: what is left is to be shared.
+        let least = MESSAGE_BYTES_MIN.saturating_add(self.limits.in_flight.saturating_mul(1024));
+        if bytes < least {
+            problems.push(format!("limits.message_bytes: {bytes} is out of range, use {least} or more"));
         }
         let contents = library.export_contents;
         if !(1..=EXPORT_CONTENTS_MAX).contains(&contents) {
