@@ -3,7 +3,7 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
-use bursar_members::policies;
+use bursar_members::{Policy, policies};
 use bursar_notices::{Addressee, Alert, LimitMail, More, Reader, Whose, allowance_alert, limit_alert, top_up_stopped};
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
@@ -45,8 +45,7 @@ impl Organization {
         // Nothing is read for those that nobody is told of.
         let Some(left) = left_today(tx, id, (alert, percent), now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
-        let managers = who_manage_billing(tx, id).await?;
-        let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
+        let (managers, policy) = who_manage_billing(tx, id).await?;
         let whose: Option<UserId> = alert.member.parse().ok();
         let member = match whose {
             Some(user) => memberships::member(tx, id, user).await?,
@@ -80,7 +79,7 @@ impl Organization {
         let subjects = [(format!("{all}:{percent}"), PER_DAY), (all, ALLOWANCES_PER_DAY)];
         let Ration::Left(left) = rationed(tx, &subjects, now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
-        let managers = who_manage_billing(tx, id).await?;
+        let (managers, _) = who_manage_billing(tx, id).await?;
         for addressee in addressees(managers, &organization.name) {
             let mail = allowance_alert(self.reader(&addressee), alert, more(left));
             bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
@@ -136,15 +135,15 @@ fn addressees(members: impl IntoIterator<Item = MemberRow>, organization: &str) 
     reachable.map(|member| Addressee { to: member.email, whose: Whose::Named(organization.to_owned()) }).collect()
 }
 
-/// The owner, and the Admins if they may manage billing.
-async fn who_manage_billing(tx: &mut Tx, id: OrganizationId) -> Result<Vec<MemberRow>, DbError> {
+/// The owner, and the Admins if they may manage billing by the policy; and that, where one is known.
+async fn who_manage_billing(tx: &mut Tx, id: OrganizationId) -> Result<(Vec<MemberRow>, Option<Policy>), DbError> {
     let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
     // Where no policy is known the owner manages billing all the same.
     let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
     if policy.is_some_and(|policy| policy.permits(Role::Admin, Permission::ManageBilling)) {
         managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
     }
-    Ok(managers)
+    Ok((managers, policy))
 }
 
 /// How many more alerts like this may be mailed today, if this one may.
