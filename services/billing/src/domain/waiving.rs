@@ -1,8 +1,8 @@
 //! What is due for a change and is less than its provider takes: nobody is asked for it, and the change is made.
 //!
-//! No credits come with that: they are a part of the period's as what is due is a part of its price, so what nobody pays nobody gets,
-//! however often a subscription is changed by little. What it is for besides (its plan, its seats) it is at once, and the next period is
-//! paid as a whole.
+//! No credits come with that: they are a part of the period's as what is due is a part of its price. What it is for besides (its plan,
+//! its seats) it is at once, and the next period is paid as a whole; what is waived in a month is less than one payment in all. (What
+//! is due for less than a cent is rounded down to nothing as ever, `change.rs`, and waives nothing.)
 
 use bursar_money::{Credits, Price};
 
@@ -11,10 +11,12 @@ use super::subscription::Subscription;
 
 impl Quote {
     /// Whether what is due for a change of this subscription may be waived: a part of a period after which no month begins that is
-    /// paid for already and would have more credits.
+    /// paid for already, or granted before it is paid, and would have more credits.
     pub fn is_waivable(&self, of: &Subscription) -> bool {
         let is_a_part = self.at_once && self.to.interval == of.interval();
-        is_a_part && !self.due.is_zero() && (of.month.end >= of.paid_until() || self.to.credits <= of.credits)
+        is_a_part
+            && !self.due.is_zero()
+            && (self.to.credits <= of.credits || (of.month.end >= of.paid_until() && !self.to.grant_in_grace))
     }
 
     /// The same for nothing: what would be due is waived, and brings no credits.
@@ -80,5 +82,7 @@ mod tests {
         assert!(!quote(&year, dearer(&year, "0.10 USD", "5500")).is_waivable(&year), "its months would bring more");
         let seats = Terms { credits: year.credits, ..dearer(&year, "0.10 USD", "5500") };
         assert!(quote(&year, seats).is_waivable(&year), "seats alone");
+        let early = Terms { grant_in_grace: true, ..dearer(&of, "0.10 USD", "5500") };
+        assert!(!quote(&of, early).is_waivable(&of), "the next month's would come before they are paid");
     }
 }

@@ -38,6 +38,7 @@ pub(crate) mod subscriptions;
 mod tests;
 pub(crate) mod top_ups;
 pub(crate) mod usage;
+pub(crate) mod waivers;
 pub(crate) mod webhooks;
 pub(crate) mod whereabouts;
 pub(crate) mod write;

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use super::sql::{self, Both};
 use super::{
     MIGRATIONS, accounts, catalogs, contracts, former, included, invoices, limits, methods, payments, projects,
-    purchases, refused_moves, settings, sql_write, subscriptions, top_ups, webhooks, whereabouts, years,
+    purchases, refused_moves, settings, sql_write, subscriptions, top_ups, waivers, webhooks, whereabouts, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -84,7 +84,7 @@ fn all() -> Vec<Statement> {
 
 /// What a module of the store lists: in the same words on both engines, or for PostgreSQL alone.
 fn listed() -> impl Iterator<Item = Statement> {
-    let modules: [(&'static str, &'static [(&'static str, &'static str)]); 17] = [
+    let modules: [(&'static str, &'static [(&'static str, &'static str)]); 18] = [
         ("subscriptions.rs", &subscriptions::STATEMENTS),
         ("purchases.rs", &purchases::STATEMENTS),
         ("payments.rs", &payments::STATEMENTS),
@@ -95,6 +95,7 @@ fn listed() -> impl Iterator<Item = Statement> {
         ("settings.rs", &settings::STATEMENTS),
         ("top_ups.rs", &top_ups::STATEMENTS),
         ("years.rs", &years::STATEMENTS),
+        ("waivers.rs", &waivers::STATEMENTS),
         ("webhooks.rs", &webhooks::STATEMENTS),
         ("whereabouts.rs", &whereabouts::STATEMENTS),
         ("contracts.rs", &contracts::STATEMENTS),
@@ -141,6 +142,7 @@ fn no_statement_is_forgotten() {
         ("invoices.rs", include_str!("invoices.rs")),
         ("settings.rs", include_str!("settings.rs")),
         ("top_ups.rs", include_str!("top_ups.rs")),
+        ("waivers.rs", include_str!("waivers.rs")),
         ("webhooks.rs", include_str!("webhooks.rs")),
         ("whereabouts.rs", include_str!("whereabouts.rs")),
         ("accounts.rs", include_str!("accounts.rs")),

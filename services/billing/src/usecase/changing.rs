@@ -31,7 +31,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::payment::{INVOICE, PaymentMethod, Settlement, Thing, thing, thing_of_request};
-use crate::store::{payments, subscriptions};
+use crate::store::{payments, subscriptions, waivers};
 
 /// What is to become of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,12 +169,13 @@ impl SubscriptionUseCases {
             return Ok(Some(Next::Pay));
         }
         let (live, quote) = quoted?;
-        if quote.due.is_zero() {
+        if quote.due.is_zero() && quote.waived.is_zero() {
             return Ok(Some(Next::Write));
         }
+        // Waived or not: nobody has more at once without the means to pay for it.
         let method = payer_of(m.tx(), &live, &quote.to, now).await?;
         self.cashier.means(m.tx(), owner, &method).await?;
-        Ok(Some(Next::Pay))
+        Ok(Some(if quote.due.is_zero() { Next::Write } else { Next::Pay }))
     }
 
     /// The owner's subscription, and what it takes to change it.
@@ -350,6 +351,9 @@ impl SubscriptionUseCases {
         write_down(&self.cashier, m, &new).await?;
         self.till.demand_sale_to(m.tx(), owner).await?;
         self.cashier.add_to_month(m.tx(), &new, quote.credits, None, spender).await?;
+        if !quote.waived.is_zero() {
+            waivers::waive(m.tx(), live.id, live.month.number, quote.waived).await?;
+        }
         takes_effect(contract, None, m.tx(), owner).await?;
         let event = changed(&new, &self.catalog.current());
         Ok((Changed { subscription: new, payment: None }, vec![event]))
@@ -357,7 +361,8 @@ impl SubscriptionUseCases {
 }
 
 impl Cashier {
-    /// What it takes to change a subscription, where its provider does not take as little as that, with taxes: then that is waived.
+    /// What it takes to change a subscription, where its provider does not take as little as that, with taxes, nor as what was waived
+    /// in this month before and that together: then that is waived.
     async fn to_be_asked_for(&self, tx: &mut Tx, live: &Subscription, quote: Quote) -> Result<Quote, Error> {
         let least = self.till.payments.least(quote.due.currency());
         let asks_provider = quote.to.paid_with.as_deref().unwrap_or(&live.payment_method) != INVOICE;
@@ -366,7 +371,9 @@ impl Cashier {
         }
         let bought = bought(live, &quote, None);
         let bill = self.bill(tx, live.owner, &bought, (quote.due, quote.seats_part.as_ref())).await?;
-        Ok(if bill.total.micros() < least.micros() { quote.waiving() } else { quote })
+        let before = waivers::waived(tx, live.id, live.month.number).await?;
+        let in_all = bill.total.micros().saturating_add(before);
+        Ok(if in_all < least.micros() { quote.waiving() } else { quote })
     }
 }
 

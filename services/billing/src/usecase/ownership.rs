@@ -19,6 +19,9 @@ use crate::store::{accounts, former, methods, settings, subscriptions};
 /// How many owners are looked at together.
 const PAGE: i64 = 500;
 
+/// The same where their accounts are locked meanwhile for nothing but this.
+const FEW: i64 = 20;
+
 /// What somebody was in an organization, and is now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turn {
@@ -60,20 +63,20 @@ pub(crate) async fn catch_up(db: &Db, now: Timestamp) -> Result<(), DbError> {
             return Ok(());
         }
         let mut tx = db.begin().await?;
-        settle_page(&mut tx, now).await?;
+        settle_page(&mut tx, now, FEW).await?;
         tx.commit().await?;
     }
 }
 
 /// The same of everybody who is noted, in the caller's transaction.
 pub(crate) async fn settle(tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
-    while settle_page(tx, now).await? {}
+    while settle_page(tx, now, PAGE).await? {}
     Ok(())
 }
 
-/// The same of as many as are looked at together; whether there was anybody.
-async fn settle_page(tx: &mut Tx, now: Timestamp) -> Result<bool, DbError> {
-    let noted = former::noted(tx, PAGE).await?;
+/// The same of so many; whether there was anybody.
+async fn settle_page(tx: &mut Tx, now: Timestamp, page: i64) -> Result<bool, DbError> {
+    let noted = former::noted(tx, page).await?;
     if noted.is_empty() {
         return Ok(false);
     }

@@ -16,8 +16,9 @@ use crate::usecase::shop::Shop;
 /// When one more seat, at 10 dollars a month, costs 50 cents; and a second later.
 const JUST_ENOUGH: &str = "2026-01-30T10:48:00Z";
 const TOO_LATE: &str = "2026-01-30T10:48:01Z";
-/// Half a day before the month ends.
+/// Half a day before the month ends, and the next one.
 const LATE: &str = "2026-01-31T12:00:00Z";
+const LATE_AGAIN: &str = "2026-02-28T12:00:00Z";
 
 /// People on Business since the month began, who pay by cards at Stripe.
 async fn with_cards(db: &TestDb, fake: &FakeStripe, people: u64) -> Shop {
@@ -65,21 +66,36 @@ engines! {
         let (shop, owner) = (with_cards(&db, &fake, 1).await, personal(1));
         let before = (shop.count("payments").await, shop.count("invoices").await, shop.lot_lines(owner).await);
         shop.set(LATE);
-        // However often: the credits of seats that nobody has paid for come with none of them.
-        for seats in 11..=14 {
+        // The credits of seats that nobody has paid for come with none of them.
+        for seats in 11..=13 {
             assert_eq!(told(&shop, owner, seats).await, three("0.00 USD", "0.16 USD", "0"));
             let answer = change(&shop, owner, "", seats).await.unwrap();
             assert_eq!(answer.payment, None);
             assert_seats(&shop, owner, seats).await;
         }
+        // Half a dollar in all: nobody comes to more by little and little.
+        let (due, waived, _) = told(&shop, owner, 14).await;
+        assert_eq!((&*due, &*waived), ("0.16 USD", "0.00 USD"));
         let after = (shop.count("payments").await, shop.count("invoices").await, shop.lot_lines(owner).await);
         assert_eq!((after, fake.all("payment_intent").len()), (before, 0), "nobody was asked, and nothing was given");
         shop.set(NEXT);
-        assert_eq!((round(&shop).await, fake.takings()), ((1, 0, 0), 14_000), "the next month costs what it costs");
-        assert_eq!(stands(&shop, owner).await.0, "business 14 140.00 USD 2100");
+        assert_eq!((round(&shop).await, fake.takings()), ((1, 0, 0), 13_000), "the next month costs what it costs");
+        assert_eq!(stands(&shop, owner).await.0, "business 13 130.00 USD 1950");
+        shop.set(LATE_AGAIN);
+        assert_eq!(told(&shop, owner, 14).await.1, "0.17 USD", "of each month as much");
         // What was earned and what is left are of what was paid: nothing differs.
         shop.reported("2026-01").await;
         shop.assert_sound(owner).await;
+    }
+
+    async fn nothing_is_waived_for_whoever_could_not_pay_for_it(db: TestDb) {
+        let fake = FakeStripe::start().await;
+        let (mut shop, owner) = (subscribed(&db, personal(1)).await, personal(1));
+        shop.pays_at(&fake, std::iter::empty()).await;
+        shop.set(LATE);
+        let refused = change(&shop, owner, "", 11).await.map(drop);
+        assert!(refused.is_err(), "there is no card");
+        assert_seats(&shop, owner, 10).await;
     }
 
     async fn exactly_what_stripe_takes_is_asked_for(db: TestDb) {
