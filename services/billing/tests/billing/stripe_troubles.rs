@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::PaymentState;
+use bursar_proto::google::r#type::Money;
 use bursar_testkit::stripe::{Card, Mishap};
 use bursar_testkit::{Refusal, engines, refused};
 use bursar_time::Span;
@@ -16,6 +18,25 @@ use crate::world::until;
 
 /// How many requests a purchase makes: the intent, a look at it, its confirmation.
 const REQUESTS: usize = 3;
+
+/// How many requests saving a card begins with: the customer, the page.
+const SETUP_REQUESTS: usize = 2;
+
+/// Refunds that are not done, also those that were given up.
+const TO_GIVE_BACK: &str = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment-refund'";
+
+/// Gives back five dollars of what was paid.
+fn five_back(owner: OwnerId, payment: &pb::Payment) -> pb::RefundPaymentRequest {
+    let amount = Some(Money { currency_code: "USD".to_owned(), units: 5, nanos: 0 });
+    let (payment_id, owner) = (payment.id.clone(), owner.to_string());
+    pb::RefundPaymentRequest { payment_id, owner, amount, request_id: String::new() }
+}
+
+/// What the fake was asked of these, in order.
+fn asked_of(desk: &Desk, paths: &[&str]) -> Vec<String> {
+    let is_of = |it: &String| it.split_once(' ').is_some_and(|(_, path)| paths.contains(&path));
+    desk.fake.asked().into_iter().filter(is_of).collect()
+}
 
 engines! {
     async fn whatever_goes_wrong_once_a_purchase_is_paid_once(db: TestDb) {
@@ -284,13 +305,7 @@ engines! {
         let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
         // The list of refunds is read; that it is given back, nobody hears.
         desk.fake.fails([None, Some(Mishap::Rubbish)]);
-        let refund = pb::RefundPaymentRequest {
-            payment_id: payment.id,
-            owner: ana.owner.to_string(),
-            amount: Some(bursar_proto::google::r#type::Money { currency_code: "USD".to_owned(), units: 5, nanos: 0 }),
-            request_id: String::new(),
-        };
-        operator.refund_payment(refund).await.unwrap();
+        operator.refund_payment(five_back(ana.owner, &payment)).await.unwrap();
         until("it was given back", async || desk.fake.takings() == 1_500).await;
         // Then it is on the second page of refunds, and its key is forgotten.
         for _ in 0..100 {
@@ -304,5 +319,74 @@ engines! {
         })
         .await;
         assert_eq!((desk.fake.takings(), desk.fake.all("refund").len()), (1_400, 101));
+    }
+
+    async fn a_refund_without_an_answer_is_asked_for_once_more_at_once_and_given_back_once(db: TestDb) {
+        let desk = Desk::with(db, |settings| settings.payments.stripe.timeout = Duration::from_secs(2)).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        for (mishap, count, left) in [(Mishap::Lost, 1, 1_500), (Mishap::Slow, 2, 1_000)] {
+            // The list of refunds is read; that it is given back, nobody hears.
+            desk.fake.fails([None, Some(mishap)]);
+            desk.world.operator().refund_payment(five_back(ana.owner, &payment)).await.unwrap();
+            until("it is done", async || desk.world.scalar(TO_GIVE_BACK).await == 0).await;
+            // Nobody has read the list again: nothing but its key says that it was given back.
+            let asked = ["GET /v1/refunds", "POST /v1/refunds", "POST /v1/refunds"].repeat(count);
+            assert_eq!(asked_of(&desk, &["/v1/refunds"]), asked, "{mishap:?}");
+            assert_eq!((desk.fake.all("refund").len(), desk.fake.takings()), (count, left), "{mishap:?}");
+        }
+        desk.delivers().await;
+        assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("150", 0));
+        desk.world.audit(ana.owner).await;
+    }
+
+    async fn a_refund_that_has_failed_for_as_long_as_its_key_is_known_is_given_back_once_it_is_forgotten(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        // The list of refunds is read; that giving it back has failed is what is said from then on.
+        desk.fake.fails([None, Some(Mishap::Failed)]);
+        desk.world.operator().refund_payment(five_back(ana.owner, &payment)).await.unwrap();
+        let posted = || desk.fake.asked().iter().filter(|it| *it == "POST /v1/refunds").count();
+        until("it is asked for twice at once", async || posted() >= 2).await;
+        until("and again later", async || {
+            desk.world.passes(Span::from_mins(1));
+            posted() > 2
+        })
+        .await;
+        assert_eq!((desk.fake.all("refund").len(), desk.fake.takings()), (0, 2_000));
+        desk.fake.forgets_keys();
+        until("it is done", async || {
+            desk.world.passes(Span::from_mins(1));
+            desk.world.scalar(TO_GIVE_BACK).await == 0
+        })
+        .await;
+        assert_eq!((desk.fake.all("refund").len(), desk.fake.takings()), (1, 1_500));
+        desk.delivers().await;
+        assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("225", 0));
+        desk.world.audit(ana.owner).await;
+    }
+
+    async fn whoever_saves_a_card_has_one_customer_and_one_page_though_an_answer_was_lost(db: TestDb) {
+        let desk = Desk::with(db, |settings| settings.payments.stripe.timeout = Duration::from_secs(2)).await;
+        let ana = desk.world.person(1);
+        let mut begun = 0;
+        for mishap in [Mishap::Lost, Mishap::Slow] {
+            for step in 0..SETUP_REQUESTS {
+                begun += 1;
+                let name = format!("{mishap:?}{step}");
+                desk.fake.fails((0..=step).map(|n| (n == step).then_some(mishap)));
+                desk.world.passes(Span::SECOND);
+                let page = ana.begin_setup(setup(ana.owner).under(&name)).await.unwrap().action.unwrap().url;
+                // One of the two was asked for twice.
+                let asked = asked_of(&desk, &["/v1/customers", "/v1/checkout/sessions"]).len();
+                assert_eq!(asked, (SETUP_REQUESTS + 1) * begun, "{name}");
+                let made = ["customer", "checkout.session", "setup_intent"].map(|kind| desk.fake.all(kind).len());
+                assert_eq!(made, [begun; 3], "{name}");
+                desk.fake.enters(&page, Card::Good);
+                desk.delivers().await;
+                assert_eq!(methods(&ana, ana.owner).await.len(), begun, "{name}");
+            }
+        }
     }
 }
