@@ -68,6 +68,7 @@ mod stripe_cards;
 mod stripe_desk;
 mod stripe_package;
 mod stripe_troubles;
+mod stripe_unattended;
 mod subjects;
 mod tampering;
 mod telling;

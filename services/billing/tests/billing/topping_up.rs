@@ -23,7 +23,7 @@ fn usd(units: i64) -> Money {
 }
 
 /// Starter packs (300 credits, 20 dollars) below 100 credits, for at most so many dollars a month.
-fn starter(ceiling: i64, method: &str) -> pb::AutoTopUp {
+pub(crate) fn starter(ceiling: i64, method: &str) -> pb::AutoTopUp {
     pb::AutoTopUp {
         enabled: true,
         threshold: "100".to_owned(),
@@ -52,7 +52,8 @@ impl Caller {
 }
 
 impl World {
-    async fn top_up(&self, owner: OwnerId) -> pb::AutoTopUp {
+    /// The owner's top-up as it is.
+    pub(crate) async fn top_up(&self, owner: OwnerId) -> pb::AutoTopUp {
         let get = pb::GetAccountSettingsRequest { owner: owner.to_string() };
         self.operator().get_account_settings(get).await.unwrap().settings.unwrap().auto_top_up.unwrap_or_default()
     }
@@ -68,7 +69,7 @@ impl World {
     }
 
     /// Until there are so many payments, each of which is known to have been asked for, and nothing is left to look at now.
-    async fn tried(&self, owner: OwnerId, count: usize) {
+    pub(crate) async fn tried(&self, owner: OwnerId, count: usize) {
         let asked = async || {
             let states = self.states(owner).await;
             states.len() == count && !states.contains(&PaymentState::Created)
@@ -79,7 +80,7 @@ impl World {
     }
 
     /// Until no job looks at a top-up now.
-    async fn looked(&self) {
+    pub(crate) async fn looked(&self) {
         let now = self.now().as_micros();
         until("everything is looked at", async || {
             let due = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.top-up' AND (leased = 1 OR due_at <= $1)";
@@ -88,7 +89,8 @@ impl World {
         .await;
     }
 
-    async fn stopped(&self) -> i64 {
+    /// How often somebody was told that a top-up was switched off.
+    pub(crate) async fn stopped(&self) -> i64 {
         self.scalar("SELECT COUNT(*) FROM outbox WHERE type = 'top_up.stopped'").await
     }
 }
