@@ -15,6 +15,7 @@ use crate::domain::{News, ProductId};
 use crate::usecase::cashier::Due;
 use crate::usecase::shop::Shop;
 
+mod again;
 mod former;
 mod yearly;
 
