@@ -35,14 +35,15 @@ use super::standings::Change;
 use super::subscriptions::SubscriptionUseCases;
 use crate::catalog;
 use crate::domain::{
-    Actor, Assortment, Attribution, Card, Catalog, CatalogVersion, ChargeCommand, Command, Cost, FormerRates,
-    GrantCommand, KeptCatalog, Labels, Lot, LotSource, OperationKey, Request, Rules, SavedMethod, Spending,
+    Actor, Assortment, Attribution, BillingProfile, Card, Catalog, CatalogVersion, ChargeCommand, Command, Cost,
+    FormerRates, GrantCommand, KeptCatalog, Labels, Lot, LotSource, OperationKey, Request, Rules, SavedMethod,
+    SettingsChange, Spending, TaxProvider, TaxRate,
 };
 use crate::error::Error;
 use crate::lane::{Batcher, Job, RulesHandle, RulesSource};
 use crate::payment::stripe::{Account, Stripe, token};
 use crate::payment::{Payments, ToSave};
-use crate::store::{MIGRATIONS, accounts, lots};
+use crate::store::{MIGRATIONS, accounts, lots, settings};
 
 /// The use cases under test and what they stand on.
 #[derive(Clone)]
@@ -339,6 +340,19 @@ impl Shop {
         }
         .await
         .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// From now on everybody in Germany pays 19 percent of taxes, and that is where the owner is.
+    pub(super) async fn taxes(&self, owner: OwnerId) {
+        let rate = TaxRate { country: "DE".parse().unwrap(), name: "USt.".to_owned(), percent: "19".parse().unwrap() };
+        let taxes = TaxProvider::table(vec![rate]).unwrap();
+        self.subscriptions.till.invoices.taxes().replace(&Arc::new(taxes));
+        let profile = BillingProfile { country: "DE".parse().ok(), ..BillingProfile::default() };
+        let change = SettingsChange { profile: Some(profile), ..SettingsChange::default() };
+        let mut tx = self.db.begin().await.unwrap();
+        let before = settings::of(&mut tx, owner).await.unwrap();
+        settings::put(&mut tx, owner, &before.with(&change), self.clock.now()).await.unwrap();
         tx.commit().await.unwrap();
     }
 

@@ -1,15 +1,11 @@
 //! Changes that cost less than their provider takes: they are made for nothing, as was told beforehand. With a fake of Stripe, on
 //! both engines.
 
-use std::sync::Arc;
-
 use bursar_id::OwnerId;
 use bursar_testkit::stripe::FakeStripe;
 use bursar_testkit::{TestDb, credits, engines, personal};
 
 use super::tests::{BEGIN, NEXT, change, now, round, stands, subscribed, wanted};
-use crate::domain::{BillingProfile, SettingsChange, TaxProvider, TaxRate};
-use crate::store::settings;
 use crate::usecase::contracts::tests::{costing, set};
 use crate::usecase::shop::Shop;
 
@@ -45,19 +41,6 @@ fn three(due: &str, waived: &str, credits: &str) -> (String, String, String) {
 async fn assert_seats(shop: &Shop, owner: OwnerId, seats: u32) {
     let is = now(shop, owner).await;
     assert_eq!((is.seats, is.pending), (seats, None));
-}
-
-/// From now on everybody pays 19 percent in Germany, where the owner is.
-async fn taxed(shop: &Shop, owner: OwnerId) {
-    let rate = TaxRate { country: "DE".parse().unwrap(), name: "USt.".to_owned(), percent: "19".parse().unwrap() };
-    let taxes = TaxProvider::table(vec![rate]).unwrap();
-    shop.subscriptions.till.invoices.taxes().replace(&Arc::new(taxes));
-    let profile = BillingProfile { country: "DE".parse().ok(), ..BillingProfile::default() };
-    let change = SettingsChange { profile: Some(profile), ..SettingsChange::default() };
-    let mut tx = shop.db.begin().await.unwrap();
-    let before = settings::of(&mut tx, owner).await.unwrap();
-    settings::put(&mut tx, owner, &before.with(&change), shop.clock.now()).await.unwrap();
-    tx.commit().await.unwrap();
 }
 
 engines! {
@@ -120,7 +103,7 @@ engines! {
     async fn what_taxes_raise_to_what_stripe_takes_is_asked_for(db: TestDb) {
         let fake = FakeStripe::start().await;
         let (shop, owner) = (with_cards(&db, &fake, 1).await, personal(1));
-        taxed(&shop, owner).await;
+        shop.taxes(owner).await;
         shop.set(TOO_LATE);
         assert_eq!(told(&shop, owner, 11).await.0, "0.49 USD");
         change(&shop, owner, "", 11).await.unwrap().payment.expect("a payment");
