@@ -1,8 +1,8 @@
 //! The inbox for Stripe's webhooks, over HTTP: whose word is believed, and that each counts once.
 
 use bursar_billing::inbox;
-use bursar_testkit::engines;
-use bursar_testkit::stripe::{Card, FakeStripe, deliver, post, signed};
+use bursar_testkit::stripe::{Card, FakeStripe, Webhook, deliver, post, signed};
+use bursar_testkit::{TestDb, engines};
 use bursar_time::Span;
 use futures::future::join_all;
 use serde_json::json;
@@ -11,9 +11,50 @@ use tokio::net::TcpStream;
 
 use crate::stripe_desk::{Desk, FORMER, buy};
 use crate::words::Under;
+use crate::world::{Person, until};
 
 const EVENT: &[u8] =
     br#"{"id": "evt_1", "object": "event", "type": "invoice.paid", "data": {"object": {"id": "in_1"}}}"#;
+
+/// Somebody's payment has arrived, and its event has come while no payment is known that it could be about: the row is there later
+/// ([`is_known`]). Nobody looks after it but the event.
+async fn told_too_early(db: TestDb) -> (Desk, Person, Webhook) {
+    let desk = Desk::open(db).await;
+    let (ana, _) = desk.person_with(1, Card::Pending).await;
+    ana.purchase_pack(buy(ana.owner)).await.unwrap();
+    for away in [
+        "CREATE TABLE payments_to_come AS SELECT * FROM payments",
+        "DELETE FROM payments",
+        "DELETE FROM jobs WHERE kind = 'billing.payment'",
+    ] {
+        desk.world.by_hand(away).await.unwrap();
+    }
+    desk.fake.arrives(&desk.intent(), true);
+    let told = desk.fake.webhooks();
+    let paid = told.into_iter().find(|it| it.kind == "payment_intent.succeeded").unwrap();
+    assert_eq!(deliver(desk.inbox, &paid, desk.seconds()).await, 200);
+    let failed = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.webhook' AND failure IS NOT NULL";
+    until("it was tried in vain", async || desk.world.scalar(failed).await == 1).await;
+    assert_eq!(desk.count("WAITING").await, 1);
+    (desk, ana, paid)
+}
+
+/// From now on the payment is known, and nobody has learnt that it is paid.
+async fn is_known(desk: &Desk, who: &Person) {
+    assert_eq!(desk.world.by_hand("INSERT INTO payments SELECT * FROM payments_to_come").await.unwrap(), 1);
+    assert_eq!(desk.world.available(who.owner).await, "0");
+}
+
+/// The event has counted, and counts once however often it comes.
+async fn assert_counted_once(desk: &Desk, who: &Person, event: &Webhook) {
+    for _ in 0..2 {
+        assert_eq!((desk.count("WAITING").await, desk.count("ASIDE").await), (0, 0));
+        assert_eq!(desk.world.available(who.owner).await, "300");
+        assert_eq!(desk.world.scalar("SELECT COUNT(*) FROM invoices").await, 1);
+        desk.delivers_these(std::slice::from_ref(event)).await;
+    }
+    desk.world.audit(who.owner).await;
+}
 
 engines! {
     async fn nobody_is_believed_but_stripe_and_not_for_long(db: TestDb) {
@@ -168,6 +209,24 @@ engines! {
         assert!(inbox::aside(&world.store).await.unwrap().is_empty());
     }
 
+    async fn what_comes_before_its_payment_counts_once_it_is_there(db: TestDb) {
+        let (desk, ana, paid) = Box::pin(told_too_early(db)).await;
+        is_known(&desk, &ana).await;
+        desk.gives_up().await;
+        assert_counted_once(&desk, &ana, &paid).await;
+    }
+
+    async fn what_was_set_aside_before_its_payment_was_there_counts_once_when_it_is_tried_again(db: TestDb) {
+        let (desk, ana, paid) = Box::pin(told_too_early(db)).await;
+        desk.gives_up().await;
+        assert_eq!(desk.count("ASIDE").await, 1);
+        is_known(&desk, &ana).await;
+        let world = &desk.world;
+        assert!(bursar_billing::retry_webhook(&world.settings, &world.store, &paid.id, world.now()).await.unwrap());
+        desk.gives_up().await;
+        assert_counted_once(&desk, &ana, &paid).await;
+    }
+
     async fn whose_body_never_ends_keeps_no_place(db: TestDb) {
         let desk = Desk::open(db).await;
         let event = desk.fake.event("charge.updated", &json!({"id": "ch_1", "object": "charge"}));
@@ -211,7 +270,7 @@ engines! {
         desk.person_with(1, Card::Good).await;
         assert!(desk.count("DONE").await > 0);
         let all = "SELECT COUNT(*) FROM webhooks";
-        crate::world::until("it is forgotten", async || {
+        until("it is forgotten", async || {
             desk.world.passes(Span::from_days(1));
             desk.world.scalar(all).await == 0
         })
