@@ -7,7 +7,7 @@ use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::{PaymentState, PurchaseState};
 use bursar_proto::google::r#type::Money;
-use bursar_testkit::{TestDb, audited, engines, id, refused};
+use bursar_testkit::{TestDb, audited, engines, id, refused, rounds};
 use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::{Code, Status};
@@ -348,7 +348,7 @@ engines! {
 
     async fn sixty_four_callers_at_the_threshold_buy_one_pack(db: TestDb) {
         let world = World::on(db).await;
-        for round in 1..4_u64 {
+        for round in 1..=rounds() {
             let ana = world.person_with(round, "163").await;
             ana.tops_up(ana.owner, starter(1_000, "sandbox_ok")).await;
             at_once((0..64).map(|_| {

@@ -4,7 +4,7 @@ use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::{PurchaseState, SubscriptionState};
-use bursar_testkit::{credits, engines, personal};
+use bursar_testkit::{credits, engines, personal, rounds};
 
 use crate::domain::{News, Payment, PaymentState};
 use crate::error::Error;
@@ -76,24 +76,27 @@ engines! {
 
     async fn sixty_four_racers_on_one_payment_deliver_once(db: TestDb) {
         let shop = Shop::open(&db, NOON).await;
-        let owner = personal(1);
-        let id = payment_of(&shop.buy(owner, "starter", "sandbox_pending", "").await.unwrap());
-        let racers = (0..64).map(|n| {
-            let shop = shop.clone();
-            tokio::spawn(async move {
-                match n % 4 {
-                    0 => shop.payments.cashier.look_after(Due { payment: id }).await.map(drop),
-                    1 => shop.payments.told(id, News::Declined("no".to_owned())).await.map(drop),
-                    _ => shop.payments.told(id, News::Paid).await.map(drop),
-                }
-            })
-        });
-        for racer in racers.collect::<Vec<_>>() {
-            racer.await.unwrap().unwrap();
+        for round in 1..=rounds() {
+            let owner = personal(round);
+            let id = payment_of(&shop.buy(owner, "starter", "sandbox_pending", "").await.unwrap());
+            let racers = (0..64).map(|n| {
+                let shop = shop.clone();
+                tokio::spawn(async move {
+                    match n % 4 {
+                        0 => shop.payments.cashier.look_after(Due { payment: id }).await.map(drop),
+                        1 => shop.payments.told(id, News::Declined("no".to_owned())).await.map(drop),
+                        _ => shop.payments.told(id, News::Paid).await.map(drop),
+                    }
+                })
+            });
+            for racer in racers.collect::<Vec<_>>() {
+                racer.await.unwrap().unwrap();
+            }
+            assert_eq!(shop.available(owner).await, credits("300"));
+            assert_eq!(shop.lots(owner).await.len(), 1);
+            assert_eq!(shop.count("invoices").await.unsigned_abs(), round, "one for each payment");
+            shop.assert_sound(owner).await;
         }
-        assert_eq!(shop.available(owner).await, credits("300"));
-        assert_eq!(shop.lots(owner).await.len(), 1);
-        shop.assert_sound(owner).await;
     }
 
     /// The caller was lost after the payment was written down: before the provider was asked, or before its answer was.
