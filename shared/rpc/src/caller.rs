@@ -257,12 +257,13 @@ impl Caller {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bursar_id::ApiKeyId;
 
     use super::*;
 
-    fn person() -> UserCaller {
+    /// Somebody who acts for no organization.
+    pub(crate) fn person() -> UserCaller {
         let user = UserId::from_parts(1, [1; 10]);
         UserCaller {
             user,

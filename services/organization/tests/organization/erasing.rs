@@ -109,6 +109,17 @@ async fn stored(world: &World, owner: &str) -> Vec<i64> {
 }
 
 /// The names of all that is listed, over all pages, sorted.
+/// An agent beside another one, with a chat under which are a note and 250 more like it; and what is stored without it.
+async fn agent_with_notes(world: &World, client: &Client, acme: &str) -> ([proto::Item; 3], Vec<i64>) {
+    create(client, item(acme, "agent", "Kept")).await.expect("made");
+    let before = stored(world, acme).await;
+    let agent = create(client, item(acme, "agent", "Agent")).await.expect("made");
+    let chat = under(client, &agent, "chat", "Chat").await.expect("made");
+    let note = under(client, &chat, "note", "Note").await.expect("made");
+    multiply(world, &note, 250).await;
+    ([agent, chat, note], before)
+}
+
 async fn listed(client: &Client, request: proto::ListItemsRequest) -> Vec<String> {
     let (mut found, mut page_token) = (Vec::new(), String::new());
     loop {
@@ -304,13 +315,8 @@ bursar_testkit::engines! {
         let world = world(db).await;
         let (ada, _, acme) = team(&world).await;
         let client = &ada.client;
-        create(client, item(&acme, "agent", "Kept")).await.expect("made");
-        let before = stored(&world, &acme).await;
-        let agent = create(client, item(&acme, "agent", "Agent")).await.expect("made");
+        let ([agent, chat, _], before) = agent_with_notes(&world, client, &acme).await;
         let persona = under(client, &agent, "persona", "Persona").await.expect("made");
-        let chat = under(client, &agent, "chat", "Chat").await.expect("made");
-        let note = under(client, &chat, "note", "Note").await.expect("made");
-        multiply(&world, &note, 250).await;
         mark(&world, &chat).await;
         let copied = proto::CopyItemRequest { with_children: true, ..to(&agent, &acme) };
         let copied = copy(client, copied).await.expect("copied");
@@ -330,12 +336,7 @@ bursar_testkit::engines! {
         let world = world(db).await;
         let (ada, _, acme) = team(&world).await;
         let client = &ada.client;
-        create(client, item(&acme, "agent", "Kept")).await.expect("made");
-        let before = stored(&world, &acme).await;
-        let agent = create(client, item(&acme, "agent", "Agent")).await.expect("made");
-        let chat = under(client, &agent, "chat", "Chat").await.expect("made");
-        let note = under(client, &chat, "note", "Note").await.expect("made");
-        multiply(&world, &note, 250).await;
+        let ([agent, chat, note], before) = agent_with_notes(&world, client, &acme).await;
         multiply(&world, &chat, 250).await;
         let erasure = mark(&world, &agent).await;
         let organization = world.at_rest().await;

@@ -262,36 +262,15 @@ fn is_recent(authenticated_at: Option<Timestamp>, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caller::tests::person;
     use crate::stack::methods::Method;
-    use crate::{
-        AuthMethods, KeyGrant, KeySet, Limits, Permission, PublicKeys, ServiceCaller, StackDeps, Suspended, UserCaller,
-    };
-    use bursar_id::{ApiKeyId, OwnerId, ServiceAccountId, SessionId, UserId};
+    use crate::{KeyGrant, KeySet, Limits, Permission, PublicKeys, ServiceCaller, StackDeps, Suspended, UserCaller};
+    use bursar_id::{ApiKeyId, ServiceAccountId};
     use bursar_proto::access::Idempotency;
     use bursar_secret::Entropy;
     use bursar_time::Clock;
     use http::HeaderValue;
     use tokio::time::Instant;
-
-    fn user() -> UserCaller {
-        let user = UserId::from_parts(1, [1; 10]);
-        UserCaller {
-            user,
-            session: SessionId::from_parts(1, [2; 10]),
-            branch: None,
-            context: OwnerId::User(user),
-            role: None,
-            membership_version: 0,
-            membership_incarnation: 0,
-            email: "ada@example.com".into(),
-            email_verified: true,
-            authenticated_at: None,
-            methods: AuthMethods::default(),
-            operator: None,
-            key: None,
-            permission: Permission::Unspecified,
-        }
-    }
 
     fn service(role: ServiceRole, on_behalf_of: Option<UserCaller>) -> Caller {
         let account = ServiceAccountId::BILLING;
@@ -341,11 +320,11 @@ mod tests {
     fn rules_admit_whom_they_name() {
         let callers = [
             Caller::Anonymous,
-            Caller::User(user()),
+            Caller::User(person()),
             service(ServiceRole::Billing, None),
             service(ServiceRole::Product, None),
-            service(ServiceRole::Billing, Some(user())),
-            service(ServiceRole::Product, Some(user())),
+            service(ServiceRole::Billing, Some(person())),
+            service(ServiceRole::Product, Some(person())),
         ];
         for (rule, row) in table() {
             for (caller, expected) in callers.iter().zip(row) {
@@ -375,11 +354,11 @@ mod tests {
             ..rule(&[CallerKind::User], &[])
         };
         let acting = |acting| MethodRule { acting, ..demands(Permission::ViewUsage, false) };
-        let plain = user();
-        let fresh = UserCaller { authenticated_at: Some(at(1_000)), ..user() };
-        let acted = UserCaller { operator: Some(ServiceAccountId::OPERATOR), ..user() };
+        let plain = person();
+        let fresh = UserCaller { authenticated_at: Some(at(1_000)), ..person() };
+        let acted = UserCaller { operator: Some(ServiceAccountId::OPERATOR), ..person() };
         let id = ApiKeyId::from_parts(1, [3; 10]);
-        let keyed = UserCaller { key: Some(KeyGrant { id, permissions: [Permission::ViewUsage].into() }), ..user() };
+        let keyed = UserCaller { key: Some(KeyGrant { id, permissions: [Permission::ViewUsage].into() }), ..person() };
         let cases = [
             ("anything", &plain, demands(Permission::Own, false), 1_000, None),
             ("nobody proved anything", &plain, demands(Permission::Own, true), 1_000, Some(REAUTHENTICATE)),
