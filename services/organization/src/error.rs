@@ -19,6 +19,9 @@ pub enum Error {
     /// Billing did not answer, or not as it should.
     #[error("billing answered {:?}: {}", .0.code(), .0.message())]
     Billing(#[source] Box<tonic::Status>),
+    /// What this service was told last may not be so any more, and it rests on that. The text: by whom.
+    #[error("what {0} told last may be out of date")]
+    FeedStale(&'static str),
     /// Too many ask for what takes a core, or a while.
     #[error("too many are served already")]
     Overloaded,

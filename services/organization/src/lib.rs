@@ -34,13 +34,13 @@ use bursar_members::people::{People, Told};
 use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
-use bursar_time::{Clock, Timestamp};
+use bursar_time::{Clock, Monotonic, Timestamp};
 
 use consume::{FromBilling, FromIdentity};
 use content::{Contents, Places};
 use store::MIGRATIONS;
 use usecase::present::State;
-use usecase::{Easel, Organization, Parts};
+use usecase::{Easel, Feeds, Organization, Parts};
 
 /// Looks into the kinds file, and says everything that is wrong with it.
 pub fn check(settings: &Settings) -> anyhow::Result<()> {
@@ -72,7 +72,14 @@ pub async fn at_rest(settings: &Settings) -> anyhow::Result<Organization> {
     let db = open_migrated(settings).await?;
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
-    over(settings, db, (clock, entropy), outbox, Transport::late().0)
+    let feeds = unheard(settings, &Monotonic::system());
+    over(settings, db, (clock, entropy), outbox, (Transport::late().0, feeds))
+}
+
+/// What is heard of the services that this one follows: nothing yet.
+fn unheard(settings: &Settings, time: &Monotonic) -> Feeds {
+    let feed = |source: Service| Feed::new(source.name(), time, settings.max_staleness);
+    Feeds { people: feed(Service::Identity), plans: feed(Service::Billing) }
 }
 
 /// The use cases over a store, and everything that the settings name beside it.
@@ -81,7 +88,7 @@ fn over(
     db: Db,
     (clock, entropy): (Clock, Entropy),
     outbox: Outbox,
-    billing: Transport,
+    (billing, feeds): (Transport, Feeds),
 ) -> anyhow::Result<Organization> {
     let sealer = settings.sealer(&entropy)?;
     Ok(Organization::new(Parts {
@@ -99,6 +106,7 @@ fn over(
         outbox,
         easel: Easel::new()?,
         billing,
+        feeds,
         db,
         clock,
         entropy,
@@ -125,19 +133,19 @@ pub async fn start_on(db: Db, settings: &Settings, keys: KeySet, peers: Peers, e
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
     let tokens = peers.tokens(Service::Organization, settings, &env)?;
     let billing = peers.to(Service::Billing).with_tokens(tokens.clone());
-    let organization = over(settings, db.clone(), (clock.clone(), entropy.clone()), outbox.clone(), billing)?;
+    let feeds = unheard(settings, &env.monotonic);
+    let others = (billing, feeds.clone());
+    let organization = over(settings, db.clone(), (clock.clone(), entropy.clone()), outbox.clone(), others)?;
     organization.parts().contents.begin().await?;
     organization.tell_deployment_policy().await?;
-    let feeds = [Service::Identity, Service::Billing]
-        .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
-    for feed in &feeds {
+    for feed in [&feeds.people, &feeds.plans] {
         feed.measure(&env.meter);
     }
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
     let people = People::known(Told(db.clone())).await?;
     let suspended = people.suspended();
     let contents = organization.parts().contents.clone();
-    spawn_tasks(&organization, (courier, people), &feeds, &peers, &tokens, &env);
+    spawn_tasks(&organization, (courier, people), &peers, &tokens, &env);
 
     let on_time = clock.clone();
     let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits(), suspended };
@@ -146,11 +154,9 @@ pub async fn start_on(db: Db, settings: &Settings, keys: KeySet, peers: Peers, e
     Ok(Started::new(Service::Organization, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(
-            ReadyProbe::store(db.clone(), &MIGRATIONS).on_time(on_time).showing(move || {
-                format!("{}, {}", feeds.each_ref().map(Feed::describe).join(", "), contents.describe())
-            }),
-        )
+        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS).on_time(on_time).showing(move || {
+            format!("{}, {}, {}", feeds.people.describe(), feeds.plans.describe(), contents.describe())
+        }))
         .closing(async move { db.close().await }))
 }
 
@@ -158,7 +164,6 @@ pub async fn start_on(db: Db, settings: &Settings, keys: KeySet, peers: Peers, e
 fn spawn_tasks(
     organization: &Organization,
     (courier, people): (Courier, People<Told>),
-    feeds: &[Feed; 2],
     peers: &Peers,
     tokens: &ServiceTokens,
     env: &Env,
@@ -166,7 +171,6 @@ fn spawn_tasks(
     let parts = organization.parts();
     env.tasks.spawn(jobs::runner(organization, people, courier, env).run(env.shutdown.clone(), env.halt.clone()));
     let consumer = FromIdentity { clock: parts.clock.clone(), jobs: parts.jobs.clone() };
-    let [identity, billing] = feeds;
     let following = |feed: &Feed, source| Following {
         feed: feed.clone(),
         transport: peers.to(source).with_tokens(tokens.clone()),
@@ -175,7 +179,7 @@ fn spawn_tasks(
         entropy: parts.entropy.clone(),
         shutdown: env.shutdown.clone(),
     };
-    env.tasks.spawn(bursar_events::run(consumer, following(identity, Service::Identity)));
+    env.tasks.spawn(bursar_events::run(consumer, following(&parts.feeds.people, Service::Identity)));
     let mailing = FromBilling { mailing: Some(organization.clone()) };
-    env.tasks.spawn(bursar_events::run(mailing, following(billing, Service::Billing)));
+    env.tasks.spawn(bursar_events::run(mailing, following(&parts.feeds.plans, Service::Billing)));
 }

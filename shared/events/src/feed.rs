@@ -136,9 +136,10 @@ impl Feed {
 
     /// This is in doubt now, and nothing else.
     pub(crate) fn doubt(&self, doubts: Doubts) {
-        let doubting = doubts.events > 0;
-        *self.0.doubts.write().unwrap_or_else(PoisonError::into_inner) = doubts;
-        self.0.doubting.store(doubting, Ordering::Relaxed);
+        let mut known = self.0.doubts.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whoever is shown that something is set aside finds its owner in doubt.
+        self.0.doubting.store(doubts.events > 0, Ordering::Relaxed);
+        *known = doubts;
     }
 }
 

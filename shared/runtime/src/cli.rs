@@ -97,7 +97,7 @@ pub struct Options {
           value_name = "BOOL", action = ArgAction::Set)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_sqlite: Option<bool>,
-    /// How old what a service was last told of memberships may be: above it organizations cannot spend [default: `5m`].
+    /// How old what a service was last told by another may be: above it organizations cannot spend [default: `5m`].
     #[arg(long, global = true, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_staleness: Option<String>,

@@ -62,6 +62,7 @@ mod reason {
     pub(super) const PARENT_NOT_ALLOWED: &str = "PARENT_NOT_ALLOWED";
     pub(super) const KIND_UNKNOWN: &str = "KIND_UNKNOWN";
     pub(super) const TOO_MANY_ITEMS: &str = "TOO_MANY_ITEMS";
+    pub(super) const FEED_STALE: &str = "FEED_STALE";
     pub(super) const LIBRARY_QUOTA_REACHED: &str = "LIBRARY_QUOTA_REACHED";
     pub(super) const ORGANIZATION_REQUIRED: &str = "ORGANIZATION_REQUIRED";
     pub(super) const PERSONAL_PROJECT: &str = "PERSONAL_PROJECT";
@@ -86,6 +87,7 @@ impl Refusing for Error {
             Self::Invalid(problem) => problem.is_refusal().then_some(problem.reason()),
             Self::Refused(refusal) => Some(refused(*refusal).reason()),
             Self::Billing(_)
+            | Self::FeedStale(_)
             | Self::Overloaded
             | Self::Sent(_)
             | Self::Content(_)
@@ -100,6 +102,10 @@ fn problem(error: Error) -> Problem {
         Error::Invalid(problem) => problem,
         Error::Refused(refusal) => refused(refusal),
         Error::Billing(status) => unanswered("billing", &status),
+        Error::FeedStale(source) => {
+            let message = format!("what {source} told last may not be so any more; try again");
+            Problem::unavailable(reason::FEED_STALE, message)
+        }
         Error::Overloaded => Problem::exhausted(
             bursar_rpc::problem::reason::OVERLOADED,
             "as much of this as may be is being done; try again",

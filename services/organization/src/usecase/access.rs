@@ -113,7 +113,7 @@ impl Organization {
         let role = self.authorize(m.tx(), caller, organization).await;
         admitted(m, OwnerId::Organization(organization), &role);
         let role = role?;
-        demand_staying(m.tx(), caller).await?;
+        self.demand_staying(m.tx(), caller).await?;
         Ok(role)
     }
 
@@ -127,7 +127,7 @@ impl Organization {
         let role = self.authorize_move(m.tx(), caller, organization).await;
         admitted(m, OwnerId::Organization(organization), &role);
         role?;
-        demand_staying(m.tx(), caller).await
+        self.demand_staying(m.tx(), caller).await
     }
 
     /// The owner's standing for taking an organization home; see [`Self::authorize_export`].
@@ -140,7 +140,7 @@ impl Organization {
         let role = self.authorize_export(m.tx(), caller, organization).await;
         admitted(m, OwnerId::Organization(organization), &role);
         role?;
-        demand_staying(m.tx(), caller).await
+        self.demand_staying(m.tx(), caller).await
     }
 
     /// Locks an organization until the transaction ends, and authorizes the caller in it.
@@ -167,7 +167,7 @@ impl Organization {
         let role = role_in(m.tx(), caller, organization).await;
         admitted(m, OwnerId::Organization(organization), &role);
         let role = role?;
-        demand_staying(m.tx(), caller).await?;
+        self.demand_staying(m.tx(), caller).await?;
         Ok(role)
     }
 
@@ -181,7 +181,7 @@ impl Organization {
         let role = self.authorize_context(m.tx(), caller, owner).await;
         admitted(m, owner, &role);
         let role = role?;
-        demand_staying(m.tx(), caller).await?;
+        self.demand_staying(m.tx(), caller).await?;
         Ok(role)
     }
 
@@ -207,6 +207,13 @@ impl Organization {
         Ok(role)
     }
 
+    /// Whoever is leaving Bursar, or has left, changes nothing any more: a token outlives its account by minutes. Nor does
+    /// whoever may have left, for all that is known here ([`Self::demand_certain`]).
+    pub(super) async fn demand_staying(&self, tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
+        users::person(tx, caller.user).await?.standing().demand_staying()?;
+        self.demand_certain(caller.user)
+    }
+
     /// Demands that the caller belongs to a context, in whichever one the token acts; a service alone does to all.
     pub(super) async fn authorize_entry(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
         let Some(user) = acting(caller)? else { return Ok(()) };
@@ -222,7 +229,10 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         self.look_into(&mut tx, caller, owner).await?;
         match acting(caller)? {
-            Some(user) => demand_not_suspended(&mut tx, user).await,
+            Some(user) => {
+                demand_not_suspended(&mut tx, user).await?;
+                self.demand_certain(user.user)
+            }
             None => Ok(()),
         }
     }
@@ -303,11 +313,6 @@ pub(super) async fn demand_served(tx: &mut Tx, owner: OwnerId) -> Result<(), Err
 /// Whether the token acts in the user's own context.
 pub(super) fn is_personal(caller: &UserCaller) -> bool {
     caller.context == OwnerId::User(caller.user)
-}
-
-/// Whoever is leaving Bursar, or has left, changes nothing any more: a token outlives its account by minutes.
-pub(super) async fn demand_staying(tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
-    Ok(users::person(tx, caller.user).await?.standing().demand_staying()?)
 }
 
 /// Whoever is suspended is let in nowhere. The stack sees to that when a call comes; this is for one that goes on and on.

@@ -7,7 +7,6 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Permission, UserCaller};
 use bursar_secret::{Secret, Token, TokenDigest};
 use bursar_time::Timestamp;
 
-use super::access::demand_staying;
 use super::invitations::{lock, view};
 use super::seats::Wanting;
 use super::{Organization, Preview, events};
@@ -55,7 +54,7 @@ impl Organization {
     /// Refuses what is certain to be refused, before billing is asked; else the organization.
     async fn look(&self, m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<OrganizationId>, Error> {
         let caller = asked.user()?;
-        demand_staying(m.tx(), caller).await?;
+        self.demand_staying(m.tx(), caller).await?;
         let Some(token) = m.open(asked).await? else { return Ok(None) };
         let now = m.now();
         let digest = digest(token.expose())?;
@@ -75,7 +74,7 @@ impl Organization {
         seats: u32,
     ) -> Result<Done<MemberRow, Payload>, Error> {
         let caller = asked.user()?;
-        demand_staying(m.tx(), caller).await?;
+        self.demand_staying(m.tx(), caller).await?;
         let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
         let digest = digest(token.expose())?;
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
@@ -90,6 +89,10 @@ impl Organization {
         let accepted_before = self.acceptance(m.tx(), &invitation, caller, now).await?.decide()?;
         row.life.standing.demand_open()?;
         if !accepted_before {
+            if invitation.role == Role::Admin {
+                // Whether the inviter still may is decided by whether the inviter is still here.
+                self.demand_certain(invitation.invited_by)?;
+            }
             convert(memberships::head_count(m.tx(), organization).await?, seats)?;
             let joining = Joining {
                 organization,

@@ -15,6 +15,7 @@ pub mod deleting;
 pub mod departures;
 mod events;
 mod export;
+mod feeds;
 pub mod founding;
 pub mod inspection;
 mod invitations;
@@ -50,6 +51,7 @@ pub use audit::AuditWanted;
 pub use avatars::{AvatarError, Change as AvatarChange, Easel, Upload};
 pub use deleting::Deletion;
 pub(crate) use events::as_told;
+pub use feeds::Feeds;
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview, SendAgain};
 pub use library::{
     Children, Content, Download, ERASURE, Erasure, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem,
@@ -107,6 +109,8 @@ pub struct Parts {
     pub easel: Easel,
     /// The way to billing, with organization's own token.
     pub billing: Transport,
+    /// What is heard of the others.
+    pub feeds: Feeds,
 }
 
 impl Organization {

@@ -10,7 +10,7 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Permission, UserCaller};
 use bursar_time::Timestamp;
 
-use super::access::{acting, demand_staying, demand_verified, is_personal};
+use super::access::{acting, demand_verified, is_personal};
 use super::rationing::{Ration, creations, rationed};
 use super::{Organization, events};
 use crate::Error;
@@ -76,7 +76,7 @@ impl Organization {
         asked: &Asked<NewOrganization>,
     ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
         let caller = asked.user()?;
-        demand_staying(m.tx(), caller).await?;
+        self.demand_staying(m.tx(), caller).await?;
         demand_verified(caller)?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;

@@ -80,6 +80,7 @@ impl Organization {
         let place = memberships::place(m.tx(), id, to).await?;
         member::transfer(caller.user, to, place.role)?;
         person.unwrap_or_default().standing().demand_to_stay()?;
+        self.demand_certain(to)?;
         match self.policy(m.tx(), id).await?.transfer {
             Transfer::Immediate => {
                 let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;

@@ -182,6 +182,7 @@ impl Organization {
         let place = memberships::place(m.tx(), organization, to.user).await?;
         place.role.ok_or(Refusal::MemberNotFound)?;
         person.unwrap_or_default().standing().demand_to_stay()?;
+        self.demand_certain(to.user)?;
         if row.assigned_to != to.user {
             let now = m.now();
             row.assigned_to = to.user;

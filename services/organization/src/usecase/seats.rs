@@ -31,10 +31,12 @@ pub(super) enum Wanting {
 impl Organization {
     /// How many people the organization's plan has seats for, as far as it matters to somebody who wants one more. Billing's
     /// last word serves where it leaves room, so nobody has to be asked. Where it leaves none, or there was none, billing
-    /// is: the plan may have grown a moment ago. While it does not answer its last word serves, whatever it leaves.
+    /// is: the plan may have grown a moment ago. While it does not answer its last word serves, whatever it leaves. A word that
+    /// may be out of date serves neither way ([`Organization::is_plan_old`]).
     ///
     /// To be asked before a transaction begins: no lock is held while another service thinks.
     pub(super) async fn seats(&self, organization: OrganizationId, wanting: Wanting) -> Result<u32, Error> {
+        let is_old = self.is_plan_old(organization);
         let mut tx = self.0.db.read().await?;
         let known = seats::known(&mut tx, organization).await?;
         let taken = match wanting {
@@ -42,11 +44,17 @@ impl Organization {
             Wanting::Reserved => memberships::head_count(&mut tx, organization).await?,
         };
         drop(tx);
-        if let Some(seats) = known.seats.filter(|seats| taken < *seats) {
+        if let Some(seats) = known.seats.filter(|seats| !is_old && taken < *seats) {
             return Ok(seats);
         }
         match (self.ask_for_seats(organization, &known).await, known.seats) {
-            (Err(Error::Billing(status)), Some(seats)) if is_away(status.code()) => Ok(seats),
+            (Err(Error::Billing(status)), Some(seats)) if is_away(status.code()) => {
+                if is_old {
+                    Err(Error::FeedStale(self.0.feeds.plans.source()))
+                } else {
+                    Ok(seats)
+                }
+            }
             (answer, _) => answer,
         }
     }

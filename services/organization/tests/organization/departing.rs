@@ -37,8 +37,8 @@ async fn stays(world: &World, who: &Who, number: u64) {
     until("it is known that somebody stays", async || create(who).await.is_ok()).await;
 }
 
-/// Everything that somebody who is leaving is refused, by whoever asks for it.
-async fn every_way(world: &World, ada: &Who, ben: &Who, acme: &str, token: &str) -> Vec<Result<(), Status>> {
+/// Everything that somebody who is leaving, or may have left, is refused, by whoever asks for it.
+pub(crate) async fn every_way(world: &World, ada: &Who, ben: &Who, acme: &str, token: &str) -> Vec<Result<(), Status>> {
     let acting = world.acting(ben, acme);
     let project = proto::CreateProjectRequest { owner: acme.to_owned(), name: "P".to_owned(), ..Default::default() };
     let personal =

@@ -53,6 +53,7 @@ mod refusals;
 mod schema;
 mod seating;
 mod second_factor;
+mod staleness;
 mod templates;
 mod usage;
 mod vanishing;

@@ -29,6 +29,7 @@ use tonic::{Request, Response, Status};
 
 use crate::billing::Billing;
 use crate::bucket::Bucket;
+use crate::staleness::hearing;
 use crate::usage::Usage;
 
 /// Everything a test needs.
@@ -127,8 +128,7 @@ impl World {
         bursar_organization::migrate(&settings, None).await.expect("migrates");
         let started = bursar_organization::start_with(&settings, issuer.keys(), peers.clone(), env.clone());
         let started = started.await.expect("starts");
-        let ready = started.ready.clone();
-        ready.check().await.expect("is ready");
+        let ready = hearing(started.ready.clone()).await;
         let transport = Transport::routes(started.routes);
         let anybody = Client::new(peers.to(Service::Identity), transport, peers.to(Service::Billing));
         Self {
@@ -449,9 +449,9 @@ fn deps(issuer: &Issuer, clock: &Clock) -> StackDeps {
 }
 
 /// The part of identity that gives organization its token.
-struct Accounts {
-    issuer: Arc<Issuer>,
-    clock: Clock,
+pub(crate) struct Accounts {
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) clock: Clock,
 }
 
 #[tonic::async_trait]

@@ -139,8 +139,8 @@ pub struct Settings {
     #[serde(with = "span")]
     pub tls_reload: std::time::Duration,
     /// How old what a service was last told by another one may be. Above it billing refuses spending and changes in
-    /// organizations' contexts with `FEED_STALE`, and identity gives no token for one without asking organization. A member
-    /// who was removed while nothing could be told may spend for so long.
+    /// organizations' contexts with `FEED_STALE`, identity gives no token for one without asking organization, and organization
+    /// no seat without asking billing. A member who was removed while nothing could be told may spend for so long.
     #[serde(with = "span")]
     pub max_staleness: std::time::Duration,
     /// Brings each store's schema up to date before serving. Off where a job runs `migrate`.

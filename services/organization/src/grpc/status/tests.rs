@@ -124,6 +124,7 @@ fn every_other_error_has_its_status_and_tells_no_cause() {
         (billing(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
         (billing(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         (billing(Code::PermissionDenied), Code::Internal, "INTERNAL"),
+        (Error::FeedStale("billing"), Code::Unavailable, "FEED_STALE"),
         (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
         (Error::Store(DbError::TimedOut), Code::Unavailable, "STATEMENT_TIMED_OUT"),
         (Error::Internal("the secret is 42"), Code::Internal, "INTERNAL"),

@@ -17,7 +17,7 @@ use bursar_time::Timestamp;
 use serde_json::json;
 
 use super::Organization;
-use super::access::{demand_not_suspended, demand_staying};
+use super::access::demand_not_suspended;
 use super::outflow::{self, Broken, LONGEST, Outflow, Patience};
 use crate::Error;
 use crate::content::Place;
@@ -143,7 +143,7 @@ impl Organization {
         let Exporting { id, caller, .. } = exporting;
         let mut tx = self.0.db.read().await?;
         self.authorize_export(&mut tx, caller, *id).await?;
-        demand_staying(&mut tx, caller).await?;
+        self.demand_staying(&mut tx, caller).await?;
         demand_not_suspended(&mut tx, caller).await?;
         Ok(tx)
     }

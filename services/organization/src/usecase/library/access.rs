@@ -72,24 +72,32 @@ impl Organization {
         owner: OwnerId,
         named: Option<UserId>,
     ) -> Result<UserId, Error> {
-        let writer = locked_writer(tx, visitor, named).await?;
+        let writer = self.locked_writer(tx, visitor, named).await?;
         enter(tx, visitor, owner, writer).await?;
         Ok(writer)
     }
-}
 
-/// Who writes, locked; see [`Organization::writer`].
-pub(super) async fn locked_writer(tx: &mut Tx, visitor: Visitor, named: Option<UserId>) -> Result<UserId, Error> {
-    match (visitor, named) {
-        (Visitor::User(user, _), named) if named.is_none_or(|named| named == user) => {
-            users::lock(tx, user).await?.standing().demand_staying()?;
-            Ok(user)
-        }
-        (Visitor::User(..), _) => Err(Problem::invalid_field("member", "must be empty or the user's own id").into()),
-        (Visitor::Service, None) => Err(Problem::invalid_field("member", "must name for whom it is done").into()),
-        (Visitor::Service, Some(named)) => {
-            users::lock(tx, named).await?.standing().demand_to_stay()?;
-            Ok(named)
+    /// Who writes, locked; see [`Organization::writer`].
+    pub(super) async fn locked_writer(
+        &self,
+        tx: &mut Tx,
+        visitor: Visitor,
+        named: Option<UserId>,
+    ) -> Result<UserId, Error> {
+        match (visitor, named) {
+            (Visitor::User(user, _), named) if named.is_none_or(|named| named == user) => {
+                users::lock(tx, user).await?.standing().demand_staying()?;
+                Ok(user)
+            }
+            (Visitor::User(..), _) => {
+                Err(Problem::invalid_field("member", "must be empty or the user's own id").into())
+            }
+            (Visitor::Service, None) => Err(Problem::invalid_field("member", "must name for whom it is done").into()),
+            (Visitor::Service, Some(named)) => {
+                users::lock(tx, named).await?.standing().demand_to_stay()?;
+                self.demand_certain(named)?;
+                Ok(named)
+            }
         }
     }
 }

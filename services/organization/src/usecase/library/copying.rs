@@ -12,7 +12,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, Problem};
 use bursar_time::Timestamp;
 
 use super::super::Organization;
-use super::access::{enter, locked_writer};
+use super::access::enter;
 use super::contents::give;
 use super::deleting::under;
 use super::{Children, Item, ItemCopy, portion};
@@ -62,7 +62,7 @@ impl Organization {
         let found = self.item(m.tx(), asked.caller(), copy.item).await?;
         m.about(&found.id);
         m.admit(found.owner);
-        let created_by = locked_writer(m.tx(), visitor, copy.member).await?;
+        let created_by = self.locked_writer(m.tx(), visitor, copy.member).await?;
         enter(m.tx(), visitor, found.owner, created_by).await?;
         enter(m.tx(), visitor, to, created_by).await?;
         let taken = lock_both(m.tx(), found.owner, to).await?;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 
 use super::super::Organization;
+use super::super::access::acting;
 use super::super::outflow::{self, Broken, Inlet, Look, Outflow, Patience};
 use super::Content;
 use crate::Error;
@@ -30,7 +31,8 @@ pub struct Download {
 }
 
 impl Organization {
-    /// Begins to give out an item's content from an offset on. Whoever may not read there any more gets no further segment.
+    /// Begins to give out an item's content from an offset on. Whoever may not read there any more gets no further segment,
+    /// nor does a person of whom nobody knows whether that is so.
     pub async fn download_content(
         &self,
         caller: &Caller,
@@ -40,6 +42,9 @@ impl Organization {
         let id = asked.as_ref().map(|(id, _)| *id).map_err(Problem::clone);
         let row = self.item_to_read(&mut tx, caller, id).await?;
         let (id, offset) = asked?;
+        if let Some(user) = acting(caller)? {
+            self.demand_certain(user.user)?;
+        }
         let found = contents::of_item(&mut tx, row.owner, id).await?.ok_or(Refusal::ContentNotFound)?;
         drop(tx);
         if offset > found.size.unsigned_abs() {
