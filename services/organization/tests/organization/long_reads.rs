@@ -118,6 +118,17 @@ bursar_testkit::engines! {
         assert_eq!(taken + more, bytes.len());
     }
 
+    async fn a_download_ends_when_nobody_knows_any_more_whether_its_taker_is_still_here(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let asset = with_content(&ada.client, &ada.user.to_string(), &noise(2 * SEGMENT)).await;
+        let (begun, taken) = Begun::download(&ada.client, &asset).await;
+        world.blots(ada.user).await;
+        let (more, ended) = begun.rest().await;
+        refused(ended, Code::Unavailable, "FEED_STALE");
+        assert_eq!(taken + more, SEGMENT);
+    }
+
     async fn a_download_in_a_personal_context_ends_with_a_suspension(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);

@@ -81,7 +81,7 @@ impl World {
     }
 
     /// Identity tells something of somebody that nobody can read, and it is set aside.
-    async fn blots(&self, user: UserId) {
+    pub(crate) async fn blots(&self, user: UserId) {
         let damage = "CREATE TRIGGER damage AFTER INSERT ON outbox \
             BEGIN UPDATE outbox SET payload = x'ff' WHERE seq = new.seq; END";
         by_hand(&self.identity_db, damage).await;
