@@ -11,8 +11,8 @@
 //! it is delivered again; the `Message-ID` stays the same, so that most mail programs show it once. As a file it is
 //! written to the same name again.
 //!
-//! What lives here: queueing and delivering, and how a name that somebody chose is repeated ([`quoted`]). What must not:
-//! what a mail says (that is its service's business).
+//! What lives here: queueing and delivering, and how a name or an address that somebody chose is repeated ([`quoted`],
+//! [`quoted_address`]). What must not: what a mail says (that is its service's business).
 
 mod courier;
 mod letter;
@@ -21,5 +21,5 @@ mod transport;
 
 pub use courier::{Courier, queue, queue_bulk};
 pub use letter::{Mail, MailError};
-pub use quote::quoted;
+pub use quote::{quoted, quoted_address};
 pub use transport::Transport;

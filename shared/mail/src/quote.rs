@@ -1,4 +1,4 @@
-//! Names that somebody chose, in mails to somebody else.
+//! Names and addresses that somebody chose, in mails to somebody else.
 
 /// The longest name that a mail repeats, in characters.
 const MOST: usize = 60;
@@ -22,6 +22,24 @@ pub fn quoted(name: &str) -> String {
         kept.push('…');
     }
     format!("\"{kept}\"")
+}
+
+/// An address as a mail may repeat it: as it is where nothing makes a link of a part of it, and otherwise as a name is
+/// ([`quoted`]). Programs take the whole of `ada.love+x@mail.example` for an address to write to, but of
+/// `evil.example/win@mail.example` and `www.evil.example@mail.example` they may make a way to a site that its holder chose.
+pub fn quoted_address(address: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '+' | '-');
+    let is_whole = address.split_once('@').is_some_and(|(local, domain)| {
+        [local, domain].into_iter().all(|part| !part.is_empty() && part.chars().all(is_plain))
+    });
+    if is_whole && !begins_a_site(address) { address.to_owned() } else { quoted(address) }
+}
+
+/// Whether something in an address begins as the name of a site does, which programs take for one without its `https://`.
+fn begins_a_site(address: &str) -> bool {
+    let folded = address.to_ascii_lowercase();
+    let mut labels = folded.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric());
+    labels.any(|label| matches!(label, "www." | "ftp."))
 }
 
 /// Control characters and whatever could end the quotation are something harmless instead.
@@ -62,5 +80,45 @@ mod tests {
         }
         let long = quoted(&"ж".repeat(500));
         assert_eq!(long, format!("\"{}…\"", "ж".repeat(60)));
+    }
+
+    #[test]
+    fn an_address_stands_as_it_is_unless_a_part_of_it_reads_as_a_link() {
+        let as_they_are = [
+            "ada@example.com",
+            "Ada.Love+films_1-x@Sub-1.Example.COM",
+            "evil.example@mail.example",
+            "awww.ada@mail.example",
+            "www@mail.example",
+            "ada@ftpserver.example",
+            "a@b",
+        ];
+        for address in as_they_are {
+            assert_eq!(quoted_address(address), address);
+        }
+        let cases = [
+            ("evil.example/win@mail.example", "evil example win mail example"),
+            ("https//evil.example@mail.example", "https evil example mail example"),
+            ("o'hara@mail.example", "o'hara mail example"),
+            ("win?at=evil.example@mail.example", "win?at=evil example mail example"),
+            ("~win#evil.example@mail.example", "~win#evil example mail example"),
+            ("www.evil.example@mail.example", "www evil example mail example"),
+            ("WWW.evil.example@mail.example", "WWW evil example mail example"),
+            ("ada+www.evil.example@mail.example", "ada+www evil example mail example"),
+            ("ada.www.evil.example@mail.example", "ada www evil example mail example"),
+            ("ada@www.evil.example", "ada www evil example"),
+            ("ftp.evil.example@mail.example", "ftp evil example mail example"),
+            ("ada", "ada"),
+            ("@mail.example", "@mail example"),
+            ("ada@b@mail.example", "ada b mail example"),
+            ("ada love@mail.example", "ada love mail example"),
+            ("evil。example@mail.example", "evil example mail example"),
+            ("", ""),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(quoted_address(address), format!("\"{expected}\""), "{address:?}");
+        }
+        let long = quoted_address(&format!("{}/x@mail.example", "a".repeat(62)));
+        assert_eq!(long, format!("\"{}…\"", "a".repeat(60)));
     }
 }

@@ -3,7 +3,7 @@
 
 use askama::Template;
 use bursar_id::Role;
-use bursar_mail::{Mail, quoted};
+use bursar_mail::{Mail, quoted, quoted_address};
 use bursar_secret::Token;
 use bursar_time::Timestamp;
 
@@ -49,8 +49,8 @@ struct InvitationHtml<'a> {
 /// Invites somebody. The token stands here and nowhere else.
 pub(super) fn invitation(about: &InvitationMail<'_>, config: &Config, token: &Token) -> Mail {
     let InvitationMail { to, from, organization, role, expires_at } = *about;
-    let organization = quoted(organization);
-    let organization = organization.as_str();
+    let (from, organization) = (quoted_address(from), quoted(organization));
+    let (from, organization) = (from.as_str(), organization.as_str());
     let role = match role {
         Role::Owner | Role::Admin => "an admin",
         Role::Member => "a member",
@@ -103,8 +103,9 @@ struct NominationHtml<'a> {
 
 /// Asks the nominee whether to own the organization.
 pub(super) fn nomination(about: &OwnershipMail<'_>, until: Timestamp, config: &Config) -> Mail {
-    let (name, link) = (quoted(&about.organization.name), about.link(config));
-    let (product, owner, organization, link) = (config.product.as_str(), about.owner, name.as_str(), link.as_str());
+    let (name, owner) = (quoted(&about.organization.name), quoted_address(about.owner));
+    let link = about.link(config);
+    let (product, owner, organization, link) = (config.product.as_str(), owner.as_str(), name.as_str(), link.as_str());
     Mail::of(
         about.nominee,
         &NominationText { product, owner, organization, link, until },
@@ -134,8 +135,10 @@ struct NominatedHtml<'a> {
 
 /// Tells the owner whom they have nominated: somebody else may have done so in their name.
 pub(super) fn nominated(about: &OwnershipMail<'_>, until: Timestamp, config: &Config) -> Mail {
-    let (name, link) = (quoted(&about.organization.name), about.link(config));
-    let (product, nominee, organization, link) = (config.product.as_str(), about.nominee, name.as_str(), link.as_str());
+    let (name, nominee) = (quoted(&about.organization.name), quoted_address(about.nominee));
+    let link = about.link(config);
+    let (product, nominee, organization, link) =
+        (config.product.as_str(), nominee.as_str(), name.as_str(), link.as_str());
     Mail::of(
         about.owner,
         &NominatedText { product, nominee, organization, link, until },
@@ -175,17 +178,34 @@ struct NewOwnerHtml<'a> {
 pub(super) fn new_owner(about: &NewOwnerMail<'_>, config: &Config) -> Vec<Mail> {
     let name = quoted(&about.organization.name);
     let (product, organization) = (config.product.as_str(), name.as_str());
-    let NewOwnerMail { owner, former, .. } = *about;
+    let (said, said_before) = (quoted_address(about.owner), about.former.map(quoted_address));
+    let (owner, former) = (said.as_str(), said_before.as_deref());
     let text = NewOwnerText { product, owner, former, organization };
     let html = NewOwnerHtml { product, owner, former, organization };
-    former.into_iter().chain([owner]).map(|to| Mail::of(to, &text, &html)).collect()
+    about.former.into_iter().chain([about.owner]).map(|to| Mail::of(to, &text, &html)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bursar_id::{OrganizationId, UserId};
     use bursar_runtime::Settings;
     use bursar_secret::Entropy;
+
+    use crate::store::standings::Life;
+
+    fn organization(name: &str) -> OrganizationRow {
+        OrganizationRow {
+            id: OrganizationId::from_parts(1, [0; 10]),
+            name: name.to_owned(),
+            slug: "acme".to_owned(),
+            owner_user_id: UserId::from_parts(1, [0; 10]),
+            version: 1,
+            created_at: Timestamp::EPOCH,
+            updated_at: Timestamp::EPOCH,
+            life: Life::ACTIVE,
+        }
+    }
 
     #[test]
     fn the_link_stands_on_a_line_of_its_own_and_names_are_only_text() {
@@ -224,6 +244,52 @@ mod tests {
         for part in [&mail.subject, &mail.text, &mail.html] {
             assert!(part.contains("You have won: https evil example claim"), "{part}");
             assert!(!part.contains("evil.example"), "{part}");
+        }
+    }
+
+    /// What stands before the @ is its holder's choice, as a name is.
+    #[test]
+    fn an_address_reaches_a_mail_without_links_and_is_written_to_as_it_is() {
+        const SENDER: &str = "evil.example/win@mail.example";
+        const OTHER: &str = "www.evil.example@mail.example";
+        let config = Config::of(&Settings::for_test("/nowhere"));
+        let until = Timestamp::from_unix_secs(0).expect("a time");
+        let token = Token::generate(&Entropy::seeded(1));
+        let organization = organization("Acme");
+        let invited =
+            InvitationMail { to: OTHER, from: SENDER, organization: "Acme", role: Role::Member, expires_at: until };
+        let about = OwnershipMail { organization: &organization, owner: SENDER, nominee: OTHER };
+        let changed = NewOwnerMail { organization: &organization, owner: OTHER, former: Some(SENDER) };
+        let mut mails = vec![
+            invitation(&invited, &config, &token),
+            nomination(&about, until, &config),
+            nominated(&about, until, &config),
+        ];
+        mails.extend(new_owner(&changed, &config));
+        let to: Vec<&str> = mails.iter().map(|mail| mail.to.as_str()).collect();
+        assert_eq!(to, [OTHER, OTHER, SENDER, SENDER, OTHER]);
+        for mail in &mails {
+            for part in [&mail.text, &mail.html] {
+                assert!(part.contains("evil example") && part.contains("mail example"), "{part}");
+            }
+            for part in [&mail.subject, &mail.text, &mail.html] {
+                assert!(!part.contains("evil.example") && !part.contains("mail.example"), "{part}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_ordinary_address_reaches_a_mail_as_it_is() {
+        let config = Config::of(&Settings::for_test("/nowhere"));
+        let organization = organization("Acme");
+        let changed = NewOwnerMail {
+            organization: &organization,
+            owner: "ben@example.com",
+            former: Some("ada.love+x@example.com"),
+        };
+        for mail in new_owner(&changed, &config) {
+            let said = "ben@example.com owns \"Acme\" on Bursar now. ada.love+x@example.com, who owned it before";
+            assert!(mail.text.contains(said), "{}", mail.text);
         }
     }
 }
