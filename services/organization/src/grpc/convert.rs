@@ -59,13 +59,22 @@ mod stored {
     use bursar_rpc::Stored;
 
     use super::{FoundOrganization, InvitationView, Item, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
-    use crate::usecase::Revealed;
+    use crate::usecase::{Created, Revealed};
 
     /// What the plan allows is for who may see billing: a repetition is told of it as it may be then.
     impl Stored for OrganizationOfUser {
         type Message = proto::Organization;
         fn to_message(&self) -> proto::Organization {
             proto::Organization { entitlements: None, ..super::organization(self.clone()) }
+        }
+    }
+
+    /// What is kept for its creator is in no context that ends with it. What it is called is kept with itself alone: a
+    /// repetition is told it from there.
+    impl Stored for Created {
+        type Message = proto::Organization;
+        fn to_message(&self) -> proto::Organization {
+            proto::Organization { name: String::new(), slug: String::new(), ..self.0.to_message() }
         }
     }
 

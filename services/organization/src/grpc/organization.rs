@@ -24,7 +24,7 @@ use super::{Handlers, avatar, convert, export, operating, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
 use crate::store::organizations::OrganizationOfUser;
-use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey};
+use crate::usecase::{Created, Deletion, NewOrganization, OrganizationChange, OrganizationKey};
 
 #[tonic::async_trait]
 impl OrganizationService for Handlers {
@@ -36,12 +36,9 @@ impl OrganizationService for Handlers {
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, new);
-        let mut created = self.0.create_organization(&asked).await?.message()?;
-        if created.state() == OrganizationState::Pending {
-            let standing = self.0.founded(convert::organization_id(&created.id)?).await?;
-            created.state = convert::standing(standing).into();
-        }
-        Ok(Response::new(CreateOrganizationResponse { organization: Some(created) }))
+        let created = self.0.create_organization(&asked).await?;
+        let organization = Some(self.created(asked.user()?, created).await?);
+        Ok(Response::new(CreateOrganizationResponse { organization }))
     }
 
     async fn get_organization(
@@ -249,6 +246,24 @@ impl OrganizationService for Handlers {
 }
 
 impl Handlers {
+    /// What whoever creates an organization is answered with, once it is founded or takes too long. A repetition is told what it
+    /// is called then, if the caller may see it then.
+    async fn created(&self, caller: &UserCaller, answer: Answer<Created>) -> Result<Organization, Status> {
+        let (mut organization, is_told_again) = match answer {
+            Answer::New(Created(new)) => (convert::organization(new), false),
+            before @ Answer::Replay(_) => (before.message()?, true),
+        };
+        let id = convert::organization_id(&organization.id)?;
+        if organization.state() == OrganizationState::Pending {
+            organization.state = convert::standing(self.0.founded(id).await?).into();
+        }
+        if is_told_again {
+            // Also where an earlier program has kept what it was called.
+            (organization.name, organization.slug) = self.0.words_of(caller, id).await?.unwrap_or_default();
+        }
+        Ok(organization)
+    }
+
     /// What a change of an organization is answered with. A repetition is told of the same change, and of what the plan allows
     /// as that is now, if the caller may see it now.
     async fn told(

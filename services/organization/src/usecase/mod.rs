@@ -59,7 +59,7 @@ pub use library::{
 };
 pub use members::{MembersWanted, RoleChange};
 pub use operating::{OrganizationsWanted, Query, Suspension};
-pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
+pub use organizations::{Created, NewOrganization, OrganizationChange, OrganizationKey};
 pub use outflow::Outflow;
 pub use policies::{PolicyChange, PolicyView};
 pub use preferences::{Preferences, PreferencesChange};

@@ -40,6 +40,10 @@ pub struct NewOrganization {
     pub slug: Option<Slug>,
 }
 
+/// An organization that somebody has just created. What is kept of it is its creator's and outlives it, so it does not say
+/// what it was called.
+pub struct Created(pub OrganizationOfUser);
+
 /// What to change about an organization; `None` stays as it is.
 pub struct OrganizationChange {
     /// The new name.
@@ -61,20 +65,13 @@ pub enum OrganizationKey {
 impl Organization {
     /// Creates an organization whose owner is the caller. Where that takes a paid plan it is pending at first
     /// ([`Organization::founded`]).
-    pub async fn create_organization(
-        &self,
-        asked: &Asked<NewOrganization>,
-    ) -> Result<Answer<OrganizationOfUser>, Error> {
+    pub async fn create_organization(&self, asked: &Asked<NewOrganization>) -> Result<Answer<Created>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.create(&mut m, asked).await;
         self.0.mutations.end(m, done).await
     }
 
-    async fn create(
-        &self,
-        m: &mut Mutation,
-        asked: &Asked<NewOrganization>,
-    ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
+    async fn create(&self, m: &mut Mutation, asked: &Asked<NewOrganization>) -> Result<Done<Created, Payload>, Error> {
         let caller = asked.user()?;
         self.demand_staying(m.tx(), caller).await?;
         demand_verified(caller)?;
@@ -123,7 +120,8 @@ impl Organization {
             vec![events::created(&organization, caller), events::member(id, caller.user, Role::Owner, version)]
         };
         let (seating, nominee) = (Seating::UNKNOWN, Nominee::NOBODY);
-        Ok(Done::New(OrganizationOfUser { organization, role: Some(Role::Owner), seating, nominee }, events))
+        let created = Created(OrganizationOfUser { organization, role: Some(Role::Owner), seating, nominee });
+        Ok(Done::New(created, events))
     }
 
     /// Takes the slug that was asked for, or makes one up until it is free.
@@ -175,6 +173,18 @@ impl Organization {
             OrganizationKey::Id(_) | OrganizationKey::Slug(None) => false,
         };
         Ok((seen(&mut tx, organization, role.zip(user), self.now()).await?, moved))
+    }
+
+    /// What an organization is called, and its slug, as far as a caller may see that now: for who is told again of having created
+    /// it.
+    pub async fn words_of(&self, caller: &UserCaller, id: OrganizationId) -> Result<Option<(String, String)>, Error> {
+        let mut tx = self.0.db.read().await?;
+        match self.authorize_look(&mut tx, caller, id).await {
+            Ok(_) => {}
+            Err(Error::Refused(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        Ok(organizations::by_id(&mut tx, id).await?.map(|row| (row.name, row.slug)))
     }
 
     /// What an organization's plan allows, as far as a caller may see that now: for who is told again of a change that came

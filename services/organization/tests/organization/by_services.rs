@@ -7,7 +7,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
 use bursar_testkit::{columns_with, refused};
-use prost::Message as _;
+use prost::Message;
 use tonic::Code;
 
 use crate::copying::{copy, to};
@@ -143,10 +143,10 @@ bursar_testkit::engines! {
     }
 }
 
-/// Keeps a whole item with an answer, as programs of before did.
-async fn keep_whole(world: &World, request_id: &str, item: &proto::Item) {
+/// Keeps the whole of something with an answer, as programs of before did.
+pub(crate) async fn keep_whole(world: &World, request_id: &str, whole: &impl Message) {
     const KEEP: &str = "UPDATE requests SET response = $2 WHERE request_id = $1";
-    let bytes = item.encode_to_vec();
+    let bytes = whole.encode_to_vec();
     let mut tx = world.store.begin().await.expect("a transaction");
     let kept = async {
         let rows = on!(&mut tx, c => sqlx::query(KEEP).bind(request_id).bind(&bytes).execute(c).await?.rows_affected());

@@ -15,15 +15,15 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::OrganizationState::{Active, Deleted};
 use bursar_rpc::convert::to_timestamp;
-use bursar_testkit::{audited, columns_with, id, refused};
+use bursar_testkit::{answers_with, audited, columns_with, id, refused};
 use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
-use crate::by_services::{WRITTEN, write_as_services};
+use crate::by_services::{WRITTEN, keep_whole, write_as_services};
 use crate::contents::{collected, download, files, start, upload};
 use crate::library::{create, document, item};
 use crate::refusals::PIXEL;
-use crate::world::{Who, World, delete, get, invite, remove, set_policy, transfer, undelete, until};
+use crate::world::{Who, World, delete, get, invite, leave, remove, set_policy, transfer, undelete, until};
 
 /// The grace of a deletion.
 pub(crate) const GRACE: Span = Span::from_days(7);
@@ -257,6 +257,46 @@ bursar_testkit::engines! {
         everything_is_gone(&world, &acme, [&ada, &ben, &cem]).await;
         refused(undelete(&ada, &acme.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(get(&ada, &acme.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    /// What its creator was answered is in no context that ends with it, and is kept for longer than the grace lasts.
+    async fn what_is_kept_for_its_creator_does_not_say_what_it_was_called(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.policies.deletion_grace = DeletionGrace::NONE).await;
+        let ada = world.who(1);
+        let asked = proto::CreateOrganizationRequest {
+            name: "Quibblefix".to_owned(),
+            request_id: "founded".to_owned(),
+            ..Default::default()
+        };
+        let founded = async || {
+            let created = ada.client.organizations().create_organization(asked.clone()).await.expect("created");
+            created.into_inner().organization.expect("an organization")
+        };
+        let made = founded().await;
+        assert!(made.name == "Quibblefix" && made.slug.contains("quibblefix"), "{made:?}");
+        assert_eq!(founded().await, made, "the first answer, as nothing has changed");
+        assert_eq!(answers_with(&world.store, &made.id).await, 1, "it is kept");
+        for text in ["Quibblefix", "quibblefix"] {
+            assert_eq!(answers_with(&world.store, text).await, 0, "{text}");
+        }
+        let rename = proto::UpdateOrganizationRequest {
+            organization_id: made.id.clone(),
+            name: "Other".to_owned(),
+            ..Default::default()
+        };
+        ada.client.organizations().update_organization(rename).await.expect("renamed");
+        assert_eq!(founded().await, proto::Organization { name: "Other".to_owned(), ..made.clone() }, "as it is then");
+        // Whoever is no member is told no more of it by a repetition than otherwise, also where a program of before has kept
+        // all of it.
+        keep_whole(&world, "founded", &made).await;
+        let ben = world.join(&ada, &made.id, 2, Role::Admin).await;
+        transfer(&ada, &made.id, ben.user).await.expect("transferred");
+        leave(&ada, &made.id).await.expect("left");
+        let bare = proto::Organization { name: String::new(), slug: String::new(), ..made.clone() };
+        assert_eq!(founded().await, bare);
+        delete(&ben, &made).await.expect("deleted");
+        until("it is purged", async || world.standings_of(&made.id).await.len() == 2).await;
+        assert_eq!(founded().await, bare, "it is kept for longer");
     }
 
     async fn a_purge_of_what_was_taken_back_or_is_not_due_erases_nothing(db: TestDb) {
