@@ -42,6 +42,28 @@ impl Origin {
     pub fn at(address: IpAddr) -> Self {
         Self::Address(address.to_canonical())
     }
+
+    /// The network that a place is in.
+    pub fn site(self) -> Site {
+        Site(self)
+    }
+}
+
+/// The network of a place, for what must not be had once more for each place that somebody can have: whoever rents an IPv6 one
+/// has a /48 of 65,536 places. Everything else is a network of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Site(Origin);
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Origin::Address(address) = self.0
+            && let IpAddr::V6(ip) = address.to_canonical()
+        {
+            let [first, second, third, ..] = ip.segments();
+            return write!(f, "address:{first:x}:{second:x}:{third:x}::/48");
+        }
+        fmt::Display::fmt(&self.0, f)
+    }
 }
 
 /// The place that is counted: whoever has one IPv6 address has a /64 of them.
@@ -257,6 +279,24 @@ mod tests {
             assert_eq!(Origin::at(ip(text)).to_string(), expected);
         }
         assert_eq!(Origin::Local.to_string(), "local");
+    }
+
+    #[test]
+    fn places_of_one_network_are_one_site() {
+        let cases = [
+            ("192.0.2.7", "address:192.0.2.7"),
+            ("::ffff:192.0.2.7", "address:192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "address:2001:db8:1::/48"),
+            ("2001:db8:1:ffff::9", "address:2001:db8:1::/48"),
+            ("2001:db8:2:2::9", "address:2001:db8:2::/48"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Origin::at(ip(text)).site().to_string(), expected);
+            assert_eq!(Origin::Address(ip(text)).site().to_string(), expected, "however it was written");
+        }
+        let service = Origin::Service(ServiceAccountId::BILLING);
+        assert_eq!(service.site().to_string(), service.to_string());
+        assert_eq!(Origin::Local.site().to_string(), "local");
     }
 
     #[test]

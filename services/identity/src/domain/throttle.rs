@@ -31,9 +31,9 @@ impl Throttle {
     pub const PLACE: Self = Self { capacity: 100, leak: Span::from_secs(3) };
     /// Sign-ups from one place: a class that begins together, then one in ten seconds.
     pub const SIGN_UPS: Self = Self { capacity: 200, leak: Span::from_secs(10) };
-    /// Mails to one address that somebody at one place can cause: five at once, then one in ten minutes.
+    /// Mails to one address that somebody in one network can cause: five at once, then one in ten minutes.
     pub const MAIL: Self = Self { capacity: 5, leak: Span::from_mins(10) };
-    /// Mails to one address that strangers everywhere can cause: it takes ten places to fill it.
+    /// Mails to one address that strangers everywhere can cause: it takes ten networks to fill it.
     pub const MAILS: Self = Self { capacity: 50, leak: Span::from_mins(1) };
     /// Mails about one thing that billing tells of: one, and it is remembered for a day that there was one.
     pub const ONCE: Self = Self { capacity: 1, leak: Span::DAY };

@@ -4,7 +4,8 @@
 //!
 //! Nothing is counted by what an attacker shares with the victim alone. Wrong passwords are counted by account *and*
 //! place; those for one account from everywhere, and those for all accounts from one place, are counted, too, but refuse
-//! nobody at a place where the account succeeded before. Names of buckets hold no address, only its digest.
+//! nobody at a place where the account succeeded before. Mails to one address are counted by the network that they are asked
+//! for from, of which one holder has many places. Names of buckets hold no address, only its digest.
 
 use std::fmt;
 
@@ -33,11 +34,11 @@ pub enum Bucket<'a> {
     Secrets(Origin),
     /// Sign-ups from one place.
     SignUps(Origin),
-    /// Mails to one address that sign-ups from one place cause.
+    /// Mails to one address that sign-ups from one network cause.
     SignUpMail(&'a str, Origin),
     /// The same, from everywhere.
     SignUpMails(&'a str),
-    /// Verifications that are mailed again to one address, asked for from one place.
+    /// Verifications that are mailed again to one address, asked for from one network.
     Verification(&'a str, Origin),
     /// The same, from everywhere.
     Verifications(&'a str),
@@ -64,9 +65,9 @@ impl fmt::Display for Bucket<'_> {
             Self::Place(origin) => write!(f, "place:{origin}"),
             Self::Secrets(origin) => write!(f, "secret:{origin}"),
             Self::SignUps(origin) => write!(f, "sign_up:{origin}"),
-            Self::SignUpMail(key, origin) => write!(f, "sign_up:{}:{origin}", digest(key)),
+            Self::SignUpMail(key, origin) => write!(f, "sign_up:{}:{}", digest(key), origin.site()),
             Self::SignUpMails(key) => write!(f, "sign_up:{}", digest(key)),
-            Self::Verification(key, origin) => write!(f, "verification:{}:{origin}", digest(key)),
+            Self::Verification(key, origin) => write!(f, "verification:{}:{}", digest(key), origin.site()),
             Self::Verifications(key) => write!(f, "verification:{}", digest(key)),
             Self::Invoice(document) => write!(f, "invoice:{document}"),
             Self::Invoices(user) => write!(f, "invoices:{user}"),
@@ -200,6 +201,14 @@ mod tests {
         // These are stored: no later program may name them otherwise.
         let stored = "account:b5fc85e55755f9e0d030a10ab4429b6b";
         assert_eq!(Bucket::Account(key).to_string(), stored);
+        let [first, second] =
+            ["2001:db8:7:1::1", "2001:db8:7:2::1"].map(|text| Origin::at(text.parse().expect("an address")));
+        let by_network: [fn(Origin) -> Bucket<'static>; 2] =
+            [|at| Bucket::SignUpMail("a@b", at), |at| Bucket::Verification("a@b", at)];
+        for bucket in by_network {
+            assert_eq!(bucket(first).to_string(), bucket(second).to_string(), "two places of one network");
+        }
+        assert_ne!(Bucket::SignUps(first).to_string(), Bucket::SignUps(second).to_string());
         assert_ne!(place(key, here), place(key, there));
         assert_ne!(place(key, here), place("bob@example.com", here));
     }

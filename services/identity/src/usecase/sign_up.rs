@@ -33,6 +33,18 @@ pub struct SignUp {
     pub origin: Origin,
 }
 
+impl SignUp {
+    /// What counts it, in the order in which they are locked.
+    fn buckets(&self) -> Vec<Bucket<'_>> {
+        let key = self.email.key();
+        // Whoever stands behind a service or in this process cannot be told from the others there: they share no count but that
+        // of mails to the one address.
+        let is_place = matches!(self.origin, Origin::Address(_));
+        let place = is_place.then_some(Bucket::SignUps(self.origin));
+        place.into_iter().chain([Bucket::SignUpMail(key, self.origin), Bucket::SignUpMails(key)]).collect()
+    }
+}
+
 /// An address to mail a verification to once more.
 #[derive(Clone, Debug)]
 pub struct VerifyAgain {
@@ -50,8 +62,7 @@ impl Identity {
     pub async fn sign_up(&self, asked: &Asked<SignUp>) -> Result<(), Error> {
         let command = asked.command()?;
         let place = self.0.hasher.join(command.origin, Purpose::SignUp)?;
-        let (key, origin) = (command.email.key(), command.origin);
-        let buckets = [Bucket::SignUps(origin), Bucket::SignUpMail(key, origin), Bucket::SignUpMails(key)];
+        let buckets = command.buckets();
         self.take(&buckets).await?;
         let hashed = self.0.hasher.hash(place, command.password.clone()).await;
         if hashed.is_err() {

@@ -215,6 +215,50 @@ bursar_testkit::engines! {
         users.sign_up(from_address("192.0.2.66", sign_up(EMAIL))).await.expect("the two hundredth");
     }
 
+    /// Whoever stands behind it cannot be told from the others there; mails to one address are bounded all the same.
+    async fn sign_ups_of_a_service_that_states_no_origin_do_not_throttle_each_other(db: TestDb) {
+        let world = World::start(&db).await;
+        let service = world.operator().await;
+        let itself = Operator::of(&world.path("")).client_id.parse().unwrap();
+        let bucket = Bucket::SignUps(Origin::Service(itself)).to_string();
+        let mut tx = world.db.begin().await.unwrap();
+        let now = world.clock.now();
+        throttles::drained_at(&mut tx, &bucket, now).await.unwrap();
+        throttles::set(&mut tx, &bucket, now.saturating_add(Span::from_secs(2_000))).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut users = service.users();
+        for _ in 0..5 {
+            users.sign_up(sign_up(EMAIL)).await.expect("as many as there are");
+        }
+        refused(users.sign_up(sign_up(EMAIL)).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        users.sign_up(sign_up("bob@example.com")).await.expect("somebody else");
+    }
+
+    /// One holder of an IPv6 network has 65,536 places in it.
+    async fn the_places_of_one_network_together_keep_nobody_from_being_mailed(db: TestDb) {
+        let world = World::start(&db).await;
+        let inside = |n: u32| format!("2001:db8:7:{n:x}::1");
+        let mut mailed = 0;
+        for n in 0..50 {
+            let answer = verification(&world, &inside(n), EMAIL).await;
+            mailed += u32::from(answer.is_ok());
+            if answer.is_err() {
+                refused(answer, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+            }
+        }
+        assert_eq!(mailed, 5, "as from one place");
+        verification(&world, "192.0.2.1", EMAIL).await.expect("whose address it is");
+        verification(&world, "2001:db8:8::1", EMAIL).await.expect("from another network, too");
+        verification(&world, &inside(1), "bob@example.com").await.expect("another address");
+        let mut users = world.anybody.users();
+        for n in 0..5 {
+            users.sign_up(from_address(&inside(n), sign_up(EMAIL))).await.expect("there is room");
+        }
+        let more = users.sign_up(from_address(&inside(5), sign_up(EMAIL))).await;
+        refused(more, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        users.sign_up(from_address("192.0.2.1", sign_up(EMAIL))).await.expect("whose address it is");
+    }
+
     async fn a_flood_of_sign_ups_leaves_room_for_sign_ins(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
