@@ -25,8 +25,10 @@ impl LimitService for LimitHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, command);
-        let set = self.0.set(owner, &asked).await?;
-        Ok(Response::new(pb::SetLimitResponse { limit: Some(set.message()?) }))
+        let set = self.0.set(owner, &asked).await?.message()?;
+        // A repetition names it again: it would not be one if it named something else.
+        let subject = Some(named(&asked.command()?.subject));
+        Ok(Response::new(pb::SetLimitResponse { limit: Some(pb::Limit { subject, ..set }) }))
     }
 
     async fn list_limits(
@@ -39,7 +41,7 @@ impl LimitService for LimitHandler {
         let viewer = self.0.viewer(&caller, owner).await?;
         let list = self.1.list("ListLimits", [owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
-        let page = self.0.list(owner, viewer, &page).await?.messages(|it| it.to_message());
+        let page = self.0.list(owner, viewer, &page).await?.messages(|it| limit(&it));
         Ok(Response::new(pb::ListLimitsResponse { limits: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -108,39 +110,48 @@ fn subject(message: Option<&pb::LimitSubject>, bad: &mut Violations) -> Option<L
     Some(LimitSubject::One(one))
 }
 
+/// What it is about may be anybody's words, which end with the limit: they stand in the request.
 impl Stored for Shown {
     type Message = pb::Limit;
 
     fn to_message(&self) -> pb::Limit {
-        use pb::limit_subject::Subject as Named;
-        let limit = &self.limit;
-        let subject = match &limit.subject {
-            LimitSubject::EveryMember => Named::EveryMember(true),
-            LimitSubject::One(Subject::Member(user)) => Named::Member(user.to_string()),
-            LimitSubject::One(Subject::Project(name)) => Named::Project(name.to_string()),
-            LimitSubject::One(Subject::Model(name)) => Named::Model(name.to_string()),
-            LimitSubject::One(Subject::Key(key)) => Named::ApiKey(key.to_string()),
-        };
-        let window = match limit.window {
-            LimitWindow::Hour => pb::LimitWindow::Hour,
-            LimitWindow::Day => pb::LimitWindow::Day,
-            LimitWindow::Month => pb::LimitWindow::Month,
-            LimitWindow::Period => pb::LimitWindow::Period,
-        };
-        let mode = match limit.mode {
-            LimitMode::Hard => pb::LimitMode::Hard,
-            LimitMode::Warn => pb::LimitMode::Warn,
-        };
-        pb::Limit {
-            id: limit.id.to_string(),
-            owner: self.owner.to_string(),
-            subject: Some(pb::LimitSubject { subject: Some(subject) }),
-            window: window.into(),
-            amount: limit.amount.to_string(),
-            mode: mode.into(),
-            alert_percents: limit.alerts.as_slice().iter().copied().map(u32::from).collect(),
-            used: self.used.map(|used| Total(used).to_string()).unwrap_or_default(),
-            resets_at: Some(to_timestamp(self.resets_at)),
-        }
+        pb::Limit { subject: None, ..limit(self) }
+    }
+}
+
+fn named(subject: &LimitSubject) -> pb::LimitSubject {
+    use pb::limit_subject::Subject as Named;
+    let subject = match subject {
+        LimitSubject::EveryMember => Named::EveryMember(true),
+        LimitSubject::One(Subject::Member(user)) => Named::Member(user.to_string()),
+        LimitSubject::One(Subject::Project(name)) => Named::Project(name.to_string()),
+        LimitSubject::One(Subject::Model(name)) => Named::Model(name.to_string()),
+        LimitSubject::One(Subject::Key(key)) => Named::ApiKey(key.to_string()),
+    };
+    pb::LimitSubject { subject: Some(subject) }
+}
+
+fn limit(shown: &Shown) -> pb::Limit {
+    let limit = &shown.limit;
+    let window = match limit.window {
+        LimitWindow::Hour => pb::LimitWindow::Hour,
+        LimitWindow::Day => pb::LimitWindow::Day,
+        LimitWindow::Month => pb::LimitWindow::Month,
+        LimitWindow::Period => pb::LimitWindow::Period,
+    };
+    let mode = match limit.mode {
+        LimitMode::Hard => pb::LimitMode::Hard,
+        LimitMode::Warn => pb::LimitMode::Warn,
+    };
+    pb::Limit {
+        id: limit.id.to_string(),
+        owner: shown.owner.to_string(),
+        subject: Some(named(&limit.subject)),
+        window: window.into(),
+        amount: limit.amount.to_string(),
+        mode: mode.into(),
+        alert_percents: limit.alerts.as_slice().iter().copied().map(u32::from).collect(),
+        used: shown.used.map(|used| Total(used).to_string()).unwrap_or_default(),
+        resets_at: Some(to_timestamp(shown.resets_at)),
     }
 }

@@ -8,7 +8,7 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::LimitWindow::{Day, Hour, Month, Period};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, LimitAlert};
-use bursar_testkit::{engines, id, refused};
+use bursar_testkit::{answers_with, engines, id, refused};
 use bursar_time::Span;
 use prost::Message as _;
 use tonic::Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted};
@@ -296,6 +296,25 @@ engines! {
         let again = ana.charge(spend(ana.owner, "5").under("c")).await.unwrap();
         assert!(again.replayed && again.charge == first.charge);
         refused(ana.charge(spend(ana.owner, "5").under("d")).await, FailedPrecondition, "LIMIT_REACHED");
+    }
+
+    /// The name of a project or a model may be anybody's words: a purge erases them with the limits, and of answers kept for
+    /// repetitions it erases nothing.
+    async fn what_is_kept_of_a_limit_does_not_say_what_it_is_about(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "100").await;
+        boss.charged(spend(team, "1").for_project("quibblefix").on_model("a-zanzibar")).await;
+        for subject in ["project quibblefix", "model a-zanzibar", "every"] {
+            let request = limit(team, subject, Day, "5").under(subject);
+            let set = boss.limited(request.clone()).await;
+            assert_eq!(set.subject, request.subject);
+            assert_eq!(boss.limited(request).await, set, "a repetition names it itself");
+            assert!(boss.list_limits(limits_of(team)).await.unwrap().limits.contains(&set), "so does the list");
+            assert_eq!(answers_with(&world.store, &set.id).await, 1, "it is kept");
+        }
+        for text in ["quibblefix", "a-zanzibar"] {
+            assert_eq!(answers_with(&world.store, text).await, 0, "{text}");
+        }
     }
 
     async fn the_limits_of_who_is_gone_are_gone(db: TestDb) {
