@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
 mod crates;
+mod kept;
 mod layers;
 mod sources;
 mod sql;
