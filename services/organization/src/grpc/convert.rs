@@ -124,10 +124,11 @@ mod stored {
         fn to_message(&self) {}
     }
 
+    /// What a project says is kept with the project alone, and ends with it: a repetition is told it from there.
     impl Stored for ProjectRow {
         type Message = proto::Project;
         fn to_message(&self) -> proto::Project {
-            super::project(self.clone())
+            super::project_alone(super::project(self.clone()))
         }
     }
 }
@@ -258,6 +259,11 @@ pub(super) fn project(row: ProjectRow) -> proto::Project {
         updated_at: Some(to_timestamp(row.updated_at)),
         etag: etag::of(row.version),
     }
+}
+
+/// Which project it was, in which state, and nothing of what it said.
+pub(super) fn project_alone(project: proto::Project) -> proto::Project {
+    proto::Project { id: project.id, owner: project.owner, etag: project.etag, ..Default::default() }
 }
 
 /// A kind of items.

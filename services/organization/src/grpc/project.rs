@@ -6,16 +6,17 @@ use bursar_id::ProjectId;
 use bursar_proto::organization::v1::project_service_server::ProjectService;
 use bursar_proto::organization::v1::{
     CreateProjectRequest, CreateProjectResponse, DeleteProjectRequest, DeleteProjectResponse, GetProjectRequest,
-    GetProjectResponse, ListProjectsRequest, ListProjectsResponse, ReassignProjectRequest, ReassignProjectResponse,
-    UpdateProjectRequest, UpdateProjectResponse,
+    GetProjectResponse, ListProjectsRequest, ListProjectsResponse, Project, ReassignProjectRequest,
+    ReassignProjectResponse, UpdateProjectRequest, UpdateProjectResponse,
 };
 use bursar_rpc::convert::UpdateMask;
-use bursar_rpc::{Asked, Call, Caller, PageRequest, Violations};
+use bursar_rpc::{Answer, Asked, Call, Caller, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::domain::description::Description;
 use crate::domain::name::Name;
+use crate::store::projects::ProjectRow;
 use crate::usecase::{NewProject, ProjectChange, Reassignment};
 
 #[tonic::async_trait]
@@ -30,7 +31,7 @@ impl ProjectService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, new);
         let created = self.0.create_project(owner, &asked).await?;
-        Ok(Response::new(CreateProjectResponse { project: Some(created.message()?) }))
+        Ok(Response::new(CreateProjectResponse { project: Some(self.project(created).await?) }))
     }
 
     async fn get_project(&self, request: Request<GetProjectRequest>) -> Result<Response<GetProjectResponse>, Status> {
@@ -62,7 +63,7 @@ impl ProjectService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, change);
         let updated = self.0.update_project(&asked).await?;
-        Ok(Response::new(UpdateProjectResponse { project: Some(updated.message()?) }))
+        Ok(Response::new(UpdateProjectResponse { project: Some(self.project(updated).await?) }))
     }
 
     async fn reassign_project(
@@ -74,7 +75,7 @@ impl ProjectService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, reassignment);
         let reassigned = self.0.reassign_project(&asked).await?;
-        Ok(Response::new(ReassignProjectResponse { project: Some(reassigned.message()?) }))
+        Ok(Response::new(ReassignProjectResponse { project: Some(self.project(reassigned).await?) }))
     }
 
     async fn delete_project(
@@ -91,6 +92,23 @@ impl ProjectService for Handlers {
         let asked = Asked::read(call, &request_id, &message, read);
         self.0.delete_project(&asked).await?;
         Ok(Response::new(DeleteProjectResponse {}))
+    }
+}
+
+impl Handlers {
+    /// What a change of a project is answered with. A repetition is told of the project as it is then; of one that is gone, or not
+    /// to be seen at the moment, which one it was.
+    async fn project(&self, answer: Answer<ProjectRow>) -> Result<Project, Status> {
+        let kept = match answer {
+            Answer::New(project) => return Ok(convert::project(project)),
+            before @ Answer::Replay(_) => before.message()?,
+        };
+        let (Ok(owner), Ok(id)) = (kept.owner.parse(), kept.id.parse()) else {
+            return Err(Problem::internal(&"a stored answer names no project").into());
+        };
+        let now = self.0.project_as_is(owner, id).await?;
+        // Earlier programs have kept all of it.
+        Ok(now.map_or_else(|| convert::project_alone(kept), convert::project))
     }
 }
 

@@ -109,6 +109,16 @@ impl Organization {
         Ok(project)
     }
 
+    /// A project of a context in which the caller has changed it: `None` where it is gone, or the context is closed at the moment.
+    pub async fn project_as_is(&self, owner: OwnerId, id: ProjectId) -> Result<Option<ProjectRow>, Error> {
+        let mut tx = self.0.db.read().await?;
+        match demand_served(&mut tx, owner).await {
+            Err(Error::Refused(_)) => return Ok(None),
+            served => served?,
+        }
+        Ok(projects::by_id(&mut tx, owner, id).await?)
+    }
+
     /// The projects of a context, the latest first.
     pub async fn list_projects(
         &self,

@@ -11,11 +11,12 @@ use bursar_proto::event::v1::{ProjectsChanged, SnapshotRequest};
 use bursar_proto::event_type;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{id, refused};
+use bursar_testkit::{answers_with, id, refused};
 use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
+use crate::by_services::keep_whole;
 use crate::library;
 use crate::world::{Who, World, leave, remove, until};
 
@@ -335,6 +336,41 @@ bursar_testkit::engines! {
         refused(reassign(&owner, &own, &cem.user.to_string()).await, Code::FailedPrecondition, "PERSONAL_PROJECT");
         let unknown = proto::Project { id: id::<bursar_id::kinds::Project>(9).to_string(), ..own };
         refused(reassign(&ada, &unknown, &cem.user.to_string()).await, Code::NotFound, "NOT_FOUND");
+    }
+
+    async fn a_repetition_is_told_of_the_project_as_it_is_then(db: TestDb) {
+        let world = World::start(db).await;
+        let owner = world.who(1);
+        let acme = world.create(&owner, "Acme").await.id;
+        let ada = world.acting(&owner, &acme);
+        let ben = world.join(&owner, &acme, 2, Role::Member).await;
+        let made = create(&ada, &acme, "Quibblefix", "made").await.expect("made");
+        assert_eq!(create(&ada, &acme, "Quibblefix", "made").await.expect("replayed"), made, "as nothing has changed");
+        let change = proto::UpdateProjectRequest {
+            project_id: made.id.clone(),
+            name: "Zanzibar".to_owned(),
+            request_id: "changed".to_owned(),
+            ..Default::default()
+        };
+        let changed = update(&ada, change.clone()).await.expect("changed");
+        let last = reassign(&ada, &changed, &ben.user.to_string()).await.expect("reassigned");
+        assert_eq!(create(&ada, &acme, "Quibblefix", "made").await.expect("replayed"), last);
+        assert_eq!(update(&ada, change.clone()).await.expect("replayed"), last);
+        assert_eq!(get(&ada, &made.id).await.expect("read"), last, "a repetition changes nothing");
+        assert_eq!(answers_with(&world.store, &made.id).await, 2, "they are kept");
+        for text in ["Quibblefix", "Zanzibar", made.description.as_str()] {
+            assert_eq!(answers_with(&world.store, text).await, 0, "{text}");
+        }
+        // Of what is gone nothing is told but which it was, also where a program of before has kept all of it.
+        keep_whole(&world, "made", &made).await;
+        delete(&ada, &made.id, "", "").await.expect("deleted");
+        let bare = |project: &proto::Project| {
+            let (id, owner, etag) = (project.id.clone(), project.owner.clone(), project.etag.clone());
+            proto::Project { id, owner, etag, ..Default::default() }
+        };
+        assert_eq!(create(&ada, &acme, "Quibblefix", "made").await.expect("replayed"), bare(&made));
+        assert_eq!(update(&ada, change).await.expect("replayed"), bare(&changed));
+        refused(create(&ada, &acme, "Other", "made").await, Code::AlreadyExists, "REQUEST_ID_REUSED");
     }
 
     async fn deleting_is_for_the_responsible_and_managers(db: TestDb) {

@@ -40,7 +40,7 @@ const OF_OTHERS: [(&str, &str, &str); 17] = [
     ("organization/src/grpc/convert.rs", "Owned", "ids and a number"),
     ("organization/src/grpc/convert.rs", "Item", "which one it is, and in which state"),
     ("organization/src/grpc/convert.rs", "Revealed", "nothing"),
-    ("organization/src/grpc/convert.rs", "ProjectRow", "in its context, and it ends with that"),
+    ("organization/src/grpc/convert.rs", "ProjectRow", "which one it is, and in which state"),
     ("organization/src/grpc/policy.rs", "PolicyView", "choices, and it ends with its context"),
     ("organization/src/grpc/member.rs", "Preferences", "in its context, and it ends with that"),
 ];
