@@ -8,6 +8,7 @@
 mod calendar;
 mod clock;
 mod doubt;
+mod lasting;
 mod monotonic;
 mod span;
 mod sql;
@@ -17,6 +18,7 @@ mod zone;
 
 pub use clock::{Clock, ClockChanges, ClockError};
 pub use doubt::{Doubt, Reading};
+pub use lasting::{furthest_end, lasts};
 pub use monotonic::Monotonic;
 pub use span::{CLOCKS_APART, Span, SpanError};
 pub use timestamp::{Timestamp, TimestampError};

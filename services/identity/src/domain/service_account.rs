@@ -1,7 +1,7 @@
 //! Accounts of programs: who needs which, and how long an old secret outlives its rotation.
 
 use bursar_id::ServiceAccountId;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, lasts};
 
 /// How long the previous secret still works after the file it comes from has changed.
 pub const SECRET_OVERLAP: Span = Span::DAY;
@@ -16,14 +16,16 @@ pub fn has_file(id: ServiceAccountId) -> bool {
     [ServiceAccountId::IDENTITY, ServiceAccountId::ORGANIZATION, ServiceAccountId::BILLING].contains(&id)
 }
 
-/// Whether the previous secret of a rotated account still works.
+/// Whether the previous secret of a rotated account still works. One whose end only a clock could set that was far ahead does
+/// not: somebody rotated it away.
 pub fn previous_secret_works(previous_until: Option<Timestamp>, now: Timestamp) -> bool {
-    previous_until.is_some_and(|until| now < until)
+    previous_until.is_some_and(|until| lasts(until, SECRET_OVERLAP, now))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bursar_time::CLOCKS_APART;
 
     #[test]
     fn the_suites_own_accounts_are_needed() {
@@ -45,5 +47,19 @@ mod tests {
         assert!(previous_secret_works(Some(at(10)), at(9)));
         assert!(!previous_secret_works(Some(at(10)), at(10)));
         assert!(!previous_secret_works(None, at(0)));
+    }
+
+    /// Kind K: a secret that was rotated away while a clock was 400 days ahead works for no 401 days.
+    #[test]
+    fn a_previous_secret_that_only_a_clock_far_ahead_could_prolong_works_no_more() {
+        let now = Timestamp::EPOCH;
+        let last = now.saturating_add(SECRET_OVERLAP).saturating_add(CLOCKS_APART);
+        for (until, works) in [
+            (last, true),
+            (last.saturating_add(Span::SECOND), false),
+            (last.saturating_add(Span::from_days(400)), false),
+        ] {
+            assert_eq!(previous_secret_works(Some(until), now), works, "until {until}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! parties hold it, and the session ends.
 
 use bursar_id::{OrganizationId, OwnerId};
-use bursar_time::{CLOCKS_APART, Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp, lasts};
 
 /// How long refresh tokens and sessions last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +59,15 @@ pub enum RefreshDecision {
     Forgive,
     /// Reuse outside the grace: end this session.
     EndSession,
-    /// Expired, or its session is over: refuse, change nothing.
+    /// Expired, or its session is over, or one of them ends where only a clock could put it that was far ahead: refuse,
+    /// change nothing.
     Refuse,
 }
 
 /// Decides about a presented refresh token.
 pub fn decide_refresh(state: &RefreshState, policy: &RefreshPolicy, now: Timestamp) -> RefreshDecision {
-    if state.session_ended_at.is_some() || state.session_expires_at <= now || state.expires_at <= now {
+    let over = |end| !lasts(end, policy.lifetime, now);
+    if state.session_ended_at.is_some() || over(state.session_expires_at) || over(state.expires_at) {
         return RefreshDecision::Refuse;
     }
     match state.rotated_at {
@@ -84,9 +86,9 @@ pub fn goes_into(created: OrganizationId, present: Option<OwnerId>) -> bool {
     present.and_then(OwnerId::organization).is_none_or(|present| present < created)
 }
 
-/// Whether a session can still be used.
-pub fn is_live(ended_at: Option<Timestamp>, expires_at: Timestamp, now: Timestamp) -> bool {
-    ended_at.is_none() && now < expires_at
+/// Whether a session can still be used. One that a clock began which was far ahead cannot, as in [`decide_refresh`].
+pub fn is_live(ended_at: Option<Timestamp>, expires_at: Timestamp, policy: &RefreshPolicy, now: Timestamp) -> bool {
+    ended_at.is_none() && lasts(expires_at, policy.lifetime, now)
 }
 
 /// Why a session ended.
@@ -171,6 +173,29 @@ mod tests {
         }
         let over = RefreshState { session_expires_at: at(500), ..state(None, None) };
         assert_eq!(decide_refresh(&over, &POLICY, at(500)), Refuse, "the session is over");
+    }
+
+    /// Kind K: nobody stays signed in for 430 days because a clock was 400 days ahead for a minute.
+    #[test]
+    fn what_a_clock_that_was_far_ahead_began_is_over() {
+        let now = at(500);
+        let month = now.saturating_add(POLICY.lifetime);
+        let cases = [
+            ("by the same clock", month, true),
+            ("by a clock that is a little ahead", month.saturating_add(CLOCKS_APART), true),
+            ("by a clock that was an hour ahead", month.saturating_add(Span::HOUR), false),
+            ("by a clock that was 400 days ahead", month.saturating_add(Span::from_days(400)), false),
+        ];
+        let decided = |state: &RefreshState| decide_refresh(state, &POLICY, now) == RefreshDecision::Rotate;
+        for (name, end, good) in cases {
+            assert_eq!(is_live(None, end, &POLICY, now), good, "{name}: the session");
+            let session = RefreshState { session_expires_at: end, ..state(None, None) };
+            assert_eq!(decided(&session), good, "{name}: a token of the session");
+            let token = RefreshState { expires_at: end, session_expires_at: month, ..state(None, None) };
+            assert_eq!(decided(&token), good, "{name}: the token");
+        }
+        let reused = RefreshState { expires_at: month.saturating_add(Span::HOUR), ..state(Some(100), None) };
+        assert_eq!(decide_refresh(&reused, &POLICY, now), RefreshDecision::Refuse, "it ends no session either");
     }
 
     #[test]

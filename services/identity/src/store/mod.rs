@@ -17,6 +17,8 @@ pub mod users;
 pub mod verifications;
 
 #[cfg(test)]
+mod ends_tests;
+#[cfg(test)]
 mod tests;
 
 use bursar_db::Migrations;

@@ -64,7 +64,8 @@ macro_rules! perished {
              sign_ups, version, created_at, updated_at, leaving_since, departures FROM users \
              WHERE email_verified_at IS NULL AND leaving_since IS NULL AND ",
             $before,
-            " AND NOT EXISTS (SELECT 1 FROM email_verifications v WHERE v.user_id = users.id AND v.expires_at > $2) ORDER BY ",
+            " AND NOT EXISTS (SELECT 1 FROM email_verifications v WHERE v.user_id = users.id \
+             AND v.expires_at > $2 AND v.expires_at <= $3) ORDER BY ",
             $order
         )
     };
@@ -73,12 +74,12 @@ macro_rules! perished {
     };
 }
 
-pub(super) const PERISHED: &str = perished!("departures = 0 AND created_at <= $1", "created_at LIMIT $3");
+pub(super) const PERISHED: &str = perished!("departures = 0 AND created_at <= $1", "created_at LIMIT $4");
 pub(super) const PERISHED_LOCKED: &str =
-    perished!("departures = 0 AND created_at <= $1", "created_at LIMIT $3", locked);
-pub(super) const STAYED: &str = perished!("departures > 0 AND +created_at <= $1", "departures, created_at LIMIT $3");
+    perished!("departures = 0 AND created_at <= $1", "created_at LIMIT $4", locked);
+pub(super) const STAYED: &str = perished!("departures > 0 AND +created_at <= $1", "departures, created_at LIMIT $4");
 pub(super) const STAYED_LOCKED: &str =
-    perished!("departures > 0 AND +created_at <= $1", "departures, created_at LIMIT $3", locked);
+    perished!("departures > 0 AND +created_at <= $1", "departures, created_at LIMIT $4", locked);
 pub(super) const LEAVE: &str =
     "UPDATE users SET leaving_since = $2, departures = departures + 1 WHERE id = $1 AND leaving_since IS NULL";
 pub(super) const STAY: &str =
@@ -180,17 +181,28 @@ pub async fn strengthen(tx: &mut Tx, id: UserId, weak: &str, strong: &str) -> Re
     Ok(())
 }
 
-/// Some of the users who signed up until `until`, never proved the address and cannot at `now` by any link that was mailed,
-/// kept from changing until the transaction ends. Those that were to end and stayed stand behind the others.
-pub async fn perished(tx: &mut Tx, until: Timestamp, now: Timestamp, limit: i64) -> Result<Vec<UserRow>, DbError> {
+/// Some of the users who signed up until `until`, never proved the address and cannot by any link that was mailed and ends
+/// after the first of `links`, and no later than the second, kept from changing until the transaction ends. Those that were
+/// to end and stayed stand behind the others.
+pub async fn perished(
+    tx: &mut Tx,
+    until: Timestamp,
+    links: (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<UserRow>, DbError> {
+    let (after, furthest) = links;
     let mut found: Vec<UserRow> = Vec::new();
     for (sqlite, postgres) in [(PERISHED, PERISHED_LOCKED), (STAYED, STAYED_LOCKED)] {
         let left = limit.saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX));
         if left > 0 {
             found.extend(match tx {
-                Tx::Sqlite(t) => sqlx::query_as(sqlite).bind(until).bind(now).bind(left).fetch_all(&mut **t).await?,
+                Tx::Sqlite(t) => {
+                    let found = sqlx::query_as(sqlite).bind(until).bind(after).bind(furthest).bind(left);
+                    found.fetch_all(&mut **t).await?
+                }
                 Tx::Postgres(t) => {
-                    sqlx::query_as(postgres).bind(until).bind(now).bind(left).fetch_all(&mut **t).await?
+                    let found = sqlx::query_as(postgres).bind(until).bind(after).bind(furthest).bind(left);
+                    found.fetch_all(&mut **t).await?
                 }
             });
         }

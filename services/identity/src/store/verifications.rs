@@ -23,7 +23,8 @@ pub(super) const INSERT: &str = "INSERT INTO email_verifications \
     (digest, user_id, email_key, password_hash, display_name, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
 pub(super) const TAKE: &str = "DELETE FROM email_verifications WHERE digest = $1 \
     RETURNING user_id, email_key, password_hash, display_name, expires_at";
-pub(super) const COUNT_LIVE: &str = "SELECT COUNT(*) FROM email_verifications WHERE user_id = $1 AND expires_at > $2";
+pub(super) const COUNT_LIVE: &str = "SELECT COUNT(*) FROM email_verifications \
+    WHERE user_id = $1 AND expires_at > $2 AND expires_at <= $3";
 pub(super) const DELETE_OF: &str = "DELETE FROM email_verifications WHERE user_id = $1";
 
 /// Keeps the digest of a token that is about to be mailed.
@@ -45,9 +46,11 @@ pub async fn take(tx: &mut Tx, digest: &[u8]) -> Result<Option<VerificationRow>,
     Ok(on!(tx, c => sqlx::query_as(TAKE).bind(digest).fetch_optional(c).await?))
 }
 
-/// Whether a link that was mailed to a user can be followed at `now`.
-pub async fn is_live(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<bool, DbError> {
-    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_LIVE).bind(user).bind(now).fetch_one(c).await?);
+/// Whether a link that was mailed to a user can be followed: one that ends after the first of these, and no later than the
+/// second.
+pub async fn is_live(tx: &mut Tx, user: UserId, (after, until): (Timestamp, Timestamp)) -> Result<bool, DbError> {
+    let (rows,): (i64,) =
+        on!(tx, c => sqlx::query_as(COUNT_LIVE).bind(user).bind(after).bind(until).fetch_one(c).await?);
     Ok(rows > 0)
 }
 

@@ -1,6 +1,6 @@
 //! Accounts whose address nobody has proven end after a week: an address cannot be held without reading its mail.
 
-use bursar_time::Span;
+use bursar_time::{Span, furthest_end};
 
 use super::Identity;
 use crate::Error;
@@ -18,11 +18,13 @@ impl Identity {
     pub async fn end_unproven(&self) -> Result<bool, Error> {
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
-        let perished = users::perished(&mut tx, now.saturating_sub(UNPROVEN), now, BATCH).await?;
+        // A link that a clock dated which was far ahead cannot be followed (`verify_email.rs`), so it keeps no account either.
+        let links = (now, furthest_end(self.0.config.verification_ttl, now));
+        let perished = users::perished(&mut tx, now.saturating_sub(UNPROVEN), links, BATCH).await?;
         let mut leaving = Vec::with_capacity(perished.len());
         for user in &perished {
             // Again, now that nobody can be mailed another one: the list may have been made before its lock.
-            if !verifications::is_live(&mut tx, user.id, now).await? {
+            if !verifications::is_live(&mut tx, user.id, links).await? {
                 leaving.push(self.leave(&mut tx, user, now).await?);
             }
         }

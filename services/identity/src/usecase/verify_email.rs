@@ -4,6 +4,7 @@ use bursar_id::OwnerId;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation};
 use bursar_secret::{Secret, Token};
+use bursar_time::{Span, lasts};
 
 use super::departures::demand_staying;
 use super::{Identity, events};
@@ -17,17 +18,17 @@ impl Identity {
     /// answer. Which way a token is wrong is not told.
     pub async fn verify_email(&self, asked: &Asked<Secret>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = verify(&mut m, asked).await;
+        let done = verify(&mut m, asked, self.0.config.verification_ttl).await;
         self.0.mutations.end(m, done).await
     }
 }
 
-async fn verify(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payload>, Error> {
+async fn verify(m: &mut Mutation, asked: &Asked<Secret>, lifetime: Span) -> Result<Done<(), Payload>, Error> {
     let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
     let token = Token::parse(token.expose()).map_err(|_| Error::VerificationTokenInvalid)?;
     let now = m.now();
     let row = verifications::take(m.tx(), token.digest().as_bytes()).await?;
-    let row = row.filter(|row| now < row.expires_at).ok_or(Error::VerificationTokenInvalid)?;
+    let row = row.filter(|row| lasts(row.expires_at, lifetime, now)).ok_or(Error::VerificationTokenInvalid)?;
     let user = users::by_id_locked(m.tx(), row.user_id).await?;
     let user = user.filter(|user| user.email_key == row.email_key).ok_or(Error::VerificationTokenInvalid)?;
     demand_staying(&user)?;

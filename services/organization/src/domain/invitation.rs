@@ -10,13 +10,13 @@
 //! ```
 //!
 //! The deadline counts by itself: a stored PENDING past it **is** expired, whether or not anybody has
-//! written that down.
+//! written that down. So is one whose deadline lies where only a clock could put it that was far ahead.
 
 use std::fmt;
 use std::str::FromStr;
 
 use bursar_id::UserId;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, lasts};
 
 use super::Refusal;
 
@@ -55,11 +55,11 @@ impl State {
         }
     }
 
-    /// The state at `now` of an invitation that is stored as this.
+    /// The state at `now` of an invitation that is stored as this and was sent for `lifetime`.
     #[must_use]
-    pub fn at(self, now: Timestamp, expires_at: Timestamp) -> Self {
+    pub fn at(self, now: Timestamp, expires_at: Timestamp, lifetime: Span) -> Self {
         match self {
-            Self::Pending if expires_at <= now => Self::Expired,
+            Self::Pending if !lasts(expires_at, lifetime, now) => Self::Expired,
             other => other,
         }
     }

@@ -5,6 +5,7 @@ use Refusal::{
     AlreadyAMember, EmailNotVerified, InvitationEmailMismatch, InvitationExpired, InvitationRevoked, InvitationSettled,
     InviterNoLongerAuthorized,
 };
+use bursar_time::CLOCKS_APART;
 
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_unix_secs(secs).expect("a time")
@@ -20,8 +21,25 @@ fn the_deadline_counts_by_itself() {
         (State::Revoked, 100, State::Revoked),
         (State::Expired, 99, State::Expired),
     ] {
-        assert_eq!(state.at(at(now), at(100)), expected, "{state} at {now}");
+        assert_eq!(state.at(at(now), at(100), Span::HOUR), expected, "{state} at {now}");
     }
+}
+
+/// Kind K: an invitation that a clock dated which was 400 days ahead cannot be accepted for 400 days.
+#[test]
+fn a_deadline_that_only_a_clock_far_ahead_could_set_is_over() {
+    let now = at(100);
+    let last = now.saturating_add(LONGEST).saturating_add(CLOCKS_APART);
+    for (state, deadline, expected) in [
+        (State::Pending, last, State::Pending),
+        (State::Pending, last.saturating_add(Span::SECOND), State::Expired),
+        (State::Pending, last.saturating_add(Span::from_days(400)), State::Expired),
+        (State::Accepted, last.saturating_add(Span::from_days(400)), State::Accepted),
+    ] {
+        assert_eq!(state.at(now, deadline, LONGEST), expected, "{state} until {deadline}");
+    }
+    let month = now.saturating_add(LONGEST);
+    assert_eq!(State::Pending.at(now, month, Span::HOUR), State::Expired, "by its own lifetime, not by the longest");
 }
 
 #[test]

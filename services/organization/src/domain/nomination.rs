@@ -8,10 +8,11 @@
 //!       the nominee is no member any more, the owner is another one
 //! ```
 //!
-//! A nomination is its owner's word: it counts while whoever gave it owns the organization.
+//! A nomination is its owner's word: it counts while whoever gave it owns the organization. One that ends where only a clock
+//! could put it that was far ahead is over.
 
 use bursar_id::UserId;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, lasts};
 
 use super::Refusal;
 
@@ -45,7 +46,7 @@ pub fn end(nomination: Option<Nomination>, caller: UserId, owner: UserId, now: T
     let theirs = |it: &Nomination| it.by == owner && (it.nominee == caller || it.by == caller);
     match nomination.filter(theirs) {
         None => Err(Refusal::NotNominated),
-        Some(it) if it.until <= now => Err(Refusal::NominationExpired),
+        Some(it) if !lasts(it.until, LIFETIME, now) => Err(Refusal::NominationExpired),
         Some(_) => Ok(()),
     }
 }
@@ -53,6 +54,24 @@ pub fn end(nomination: Option<Nomination>, caller: UserId, owner: UserId, now: T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bursar_time::CLOCKS_APART;
+
+    /// Kind K: nobody can take an organization over for 407 days because a clock was 400 days ahead.
+    #[test]
+    fn a_nomination_that_only_a_clock_far_ahead_could_make_is_over() {
+        let [ada, ben] = [1, 2].map(|n| UserId::from_parts(n, [0; 10]));
+        let now = Timestamp::from_unix_secs(100).expect("a time");
+        let last = now.saturating_add(LIFETIME).saturating_add(CLOCKS_APART);
+        for (until, expected) in [
+            (last, Ok(())),
+            (last.saturating_add(Span::SECOND), Err(Refusal::NominationExpired)),
+            (last.saturating_add(Span::from_days(400)), Err(Refusal::NominationExpired)),
+        ] {
+            let nomination = Some(Nomination { nominee: ben, by: ada, until });
+            assert_eq!(accept(nomination, ben, ada, now), expected, "until {until}");
+            assert_eq!(end(nomination, ada, ada, now), expected, "until {until}");
+        }
+    }
 
     #[test]
     fn a_nomination_is_for_its_nominee_and_ends_in_many_ways() {

@@ -40,7 +40,7 @@ impl InvitationRow {
     /// Where the invitation is in its life at `now`.
     pub fn state_at(&self, now: Timestamp) -> Result<State, DbError> {
         let stored: State = self.state.parse().map_err(unreadable)?;
-        Ok(stored.at(now, self.expires_at))
+        Ok(stored.at(now, self.expires_at, self.lifetime))
     }
 }
 
@@ -64,6 +64,18 @@ macro_rules! names_person {
     };
 }
 
+/// By how much an end may be further ahead than a lifetime: what the statement below says, too.
+const _: () = assert!(CLOCKS_APART.as_micros() == 60_000_000, "lasts_at! says another");
+
+/// Whether an invitation has not expired, as [`bursar_time::lasts`] says it; the parameters are what stands before its columns,
+/// and the time.
+macro_rules! lasts_at {
+    ($its:literal, $now:literal) => {
+        concat!($its, "expires_at > ", $now, " AND ", $its, "expires_at - ", $its, "lifetime - 60000000 <= ", $now)
+    };
+}
+pub(super) use lasts_at;
+
 pub(super) const INSERT: &str = "INSERT INTO invitations (id, organization_id, email, email_key, role, state, \
     token_digest, lifetime, invited_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 pub(super) const BY_ID: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
@@ -73,17 +85,22 @@ pub(super) const BY_TOKEN: &str = "SELECT id, organization_id, email, email_key,
 /// Above every id.
 pub(super) const LAST: &str = "inv_~";
 /// By the whole key of the index, as the lists of items are.
-pub(super) const LIST: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
-    accepted_by, created_at, expires_at FROM invitations \
-    WHERE (organization_id, id) < ($1, $2) AND (organization_id, id) >= ($1, $3) \
-    AND ($4 = '' OR $4 = CASE WHEN state = 'PENDING' AND expires_at <= $5 THEN 'EXPIRED' ELSE state END) \
-    ORDER BY organization_id DESC, id DESC LIMIT $6";
+pub(super) const LIST: &str = concat!(
+    "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, accepted_by, created_at, expires_at \
+     FROM invitations WHERE (organization_id, id) < ($1, $2) AND (organization_id, id) >= ($1, $3) \
+     AND ($4 = '' OR $4 = CASE WHEN state = 'PENDING' AND NOT (",
+    lasts_at!("", "$5"),
+    ") THEN 'EXPIRED' ELSE state END) ORDER BY organization_id DESC, id DESC LIMIT $6"
+);
 /// The last row that a page looks at, if there are so many: what has expired is told by the time, and no index knows it.
 pub(super) const EDGE: &str = "SELECT id FROM invitations \
     WHERE (organization_id, id) < ($1, $2) AND (organization_id, id) >= ($1, '') \
     ORDER BY organization_id DESC, id DESC LIMIT 1 OFFSET $3";
-pub(super) const EXPIRE: &str = "UPDATE invitations SET state = 'EXPIRED' \
-    WHERE organization_id = $1 AND state = 'PENDING' AND expires_at <= $2";
+pub(super) const EXPIRE: &str = concat!(
+    "UPDATE invitations SET state = 'EXPIRED' WHERE organization_id = $1 AND state = 'PENDING' AND NOT (",
+    lasts_at!("", "$2"),
+    ")"
+);
 pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
 pub(super) const REVOKE_ALL: &str = "UPDATE invitations SET state = 'REVOKED' \
     WHERE organization_id = $1 AND state = 'PENDING' AND expires_at > $2";
@@ -92,10 +109,14 @@ pub(super) const ERASE: &str = "DELETE FROM invitations WHERE id IN \
 pub(super) const ERASE_MAILS: &str = "DELETE FROM invitation_mails WHERE organization_id = $1";
 pub(super) const RENEW: &str =
     "UPDATE invitations SET state = 'PENDING', token_digest = $2, expires_at = $3, invited_by = $4 WHERE id = $1";
-pub(super) const COUNT_PENDING: &str = "SELECT COUNT(*), MIN(expires_at) FROM invitations \
-    WHERE organization_id = $1 AND state = 'PENDING' AND expires_at > $2";
-pub(super) const PENDING_FOR: &str = "SELECT id FROM invitations \
-    WHERE organization_id = $1 AND email_key = $2 AND state = 'PENDING' AND expires_at > $3";
+pub(super) const COUNT_PENDING: &str = concat!(
+    "SELECT COUNT(*), MIN(expires_at) FROM invitations WHERE organization_id = $1 AND state = 'PENDING' AND ",
+    lasts_at!("", "$2")
+);
+pub(super) const PENDING_FOR: &str = concat!(
+    "SELECT id FROM invitations WHERE organization_id = $1 AND email_key = $2 AND state = 'PENDING' AND ",
+    lasts_at!("", "$3")
+);
 pub(super) const NOTE_MAIL: &str = "INSERT INTO invitation_mails (organization_id, sent_at, mails) VALUES ($1, $2, 1) \
     ON CONFLICT (organization_id, sent_at) DO UPDATE SET mails = invitation_mails.mails + 1";
 pub(super) const COUNT_MAILS: &str = "SELECT CAST(COALESCE(SUM(mails), 0) AS BIGINT), MIN(sent_at) FROM invitation_mails \

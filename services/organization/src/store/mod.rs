@@ -30,6 +30,8 @@ pub mod standings;
 pub mod users;
 
 #[cfg(test)]
+mod ends_tests;
+#[cfg(test)]
 mod erasure_tests;
 #[cfg(test)]
 mod page_tests;

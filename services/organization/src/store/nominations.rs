@@ -3,9 +3,9 @@
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OrganizationId, UserId};
-use bursar_time::Timestamp;
+use bursar_time::{CLOCKS_APART, Timestamp};
 
-use crate::domain::nomination::Nomination;
+use crate::domain::nomination::{LIFETIME, Nomination};
 
 /// Who is nominated at a time, if anybody is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -21,12 +21,18 @@ impl Nominee {
     pub const NOBODY: Self = Self { nominee_user_id: None, nominated_until: None };
 }
 
-/// The join that gives the columns of a [`Nominee`], of `organizations o`; the parameter is the time.
+/// What a nomination's end may be ahead of the time: what the statement below says, too.
+const _: () = assert!(LIFETIME.as_micros() + CLOCKS_APART.as_micros() == 604_860_000_000, "nominee_at! says another");
+
+/// The join that gives the columns of a [`Nominee`], of `organizations o`; the parameter is the time. (What lasts is what
+/// [`bursar_time::lasts`] says.)
 macro_rules! nominee_at {
     ($now:literal) => {
         concat!(
             " LEFT JOIN nominations n ON n.organization_id = o.id AND n.nominated_by = o.owner_user_id \
              AND n.nominated_until > ",
+            $now,
+            " AND n.nominated_until - 604860000000 <= ",
             $now
         )
     };

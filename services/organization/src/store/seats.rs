@@ -82,8 +82,8 @@ macro_rules! seats_taken {
             "s.seats, CASE WHEN s.seats IS NULL THEN 0 ELSE \
              (SELECT COUNT(*) FROM memberships h WHERE h.organization_id = o.id AND h.role IS NOT NULL) + \
              (SELECT COUNT(*) FROM invitations i WHERE i.organization_id = o.id AND i.state = 'PENDING' \
-             AND i.expires_at > ",
-            $now,
+             AND ",
+            super::invitations::lasts_at!("i.", $now),
             ") END AS taken"
         )
     };

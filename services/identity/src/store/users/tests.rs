@@ -20,13 +20,13 @@ bursar_testkit::engines! {
             let mut tx = db.begin().await.unwrap();
             let lines: Vec<String> = match &mut tx {
                 Tx::Sqlite(t) => {
-                    let plan = sqlx::query(explain).bind(now).bind(now).bind(10_i64).fetch_all(&mut **t).await.unwrap();
+                    let plan = sqlx::query(explain).bind(now).bind(now).bind(now).bind(10_i64).fetch_all(&mut **t).await.unwrap();
                     plan.iter().map(|row| row.get("detail")).collect()
                 }
                 Tx::Postgres(t) => {
                     // Of an empty table it would read all, and sort that.
                     t.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off").await.unwrap();
-                    let plan = sqlx::query(explain).bind(now).bind(now).bind(10_i64).fetch_all(&mut **t).await.unwrap();
+                    let plan = sqlx::query(explain).bind(now).bind(now).bind(now).bind(10_i64).fetch_all(&mut **t).await.unwrap();
                     plan.iter().map(|row| row.get(0)).collect()
                 }
             };
