@@ -291,6 +291,31 @@ engines! {
         bench.assert_sound(ana, "7").await;
     }
 
+    /// Kind L: what a dead replica's lock, or a statement that overruns, may cost all the others of a transaction.
+    async fn a_transaction_of_a_lane_waits_half_a_second_for_a_lock_and_five_for_a_statement(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
+        if bench.db.engine() == Engine::Sqlite {
+            return; // It has one writer and no locks of rows.
+        }
+        bench.alter("CREATE TABLE bounds (locks TEXT NOT NULL, statements TEXT NOT NULL);
+            CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO bounds VALUES (current_setting('lock_timeout'), current_setting('statement_timeout')); RETURN NULL; END $$;
+            CREATE TRIGGER look AFTER INSERT ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION look()").await;
+        bench.answer(ana, grant("10")).await.unwrap();
+        let next = bench.ask(ana, charge("1"));
+        assert_eq!(bench.lane.undecided(), 0, "one was decided by the store, one is in memory");
+        bench.settle().await;
+        assert_eq!(left(told(next)).0, credits("9"));
+        let mut tx = bench.db.read().await.unwrap();
+        let bursar_db::Tx::Postgres(t) = &mut tx else { panic!("not PostgreSQL") };
+        let asked = sqlx::query_as("SELECT locks, statements FROM bounds");
+        let seen: Vec<(String, String)> = asked.fetch_all(&mut **t).await.unwrap();
+        assert!(seen.len() >= 2, "both were written by the lane: {seen:?}");
+        for (locks, statements) in seen {
+            assert_eq!((locks.as_str(), statements.as_str()), ("500ms", "5s"));
+        }
+    }
+
     async fn apart_nobody_waits_long_for_a_locked_row_either(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 0).await, owner(1));
         if bench.db.engine() == Engine::Sqlite {
