@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the three Secrets that the Deployments mount, once, and writes them to a new file that only you can read:
 #
-#   deploy/kubernetes/secrets.sh secrets.yaml sslmode=verify-full
+#   deploy/kubernetes/secrets.sh secrets.yaml sslmode=verify-full        (which is also what no second argument means)
 #   kubectl apply -f secrets.yaml
 #
 # It asks for two URLs and a key, or reads them as the three lines of standard input; passwords never stand in a command line, where
@@ -27,7 +27,9 @@ for argument in "$@"; do
   esac
 done
 file=$1
-parameters=${2:+?$2}
+# Without another word, the connection is encrypted and the server is who its certificate says; production mode refuses less than
+# sslmode=require where pods may not speak plaintext.
+parameters=?${2:-sslmode=verify-full}
 
 # Asks without showing what is typed. Quotes, backslashes and control characters would end the YAML string.
 ask() {

@@ -52,7 +52,7 @@ fn secrets() -> tempfile::TempDir {
     let certificate = authority.certificate(&["bursar-billing"]);
     let (key, token) = ("7".repeat(64), "A".repeat(43));
     for (name, text) in [
-        ("store", "postgres://bursar:secret@db.example.com/x"),
+        ("store", "postgres://bursar:secret@db.example.com/x?sslmode=verify-full"),
         ("smtp", "smtps://bursar:secret@mail.example.com:465"),
         ("s3", "secret"),
         ("master.key", &key),
@@ -331,6 +331,10 @@ fn making_secrets_leaves_nothing_readable() {
             ))
         );
     }
+    let other = Making::new(None);
+    assert_eq!(other.run(&["secrets.yaml"], URLS), (Some(0), String::new()));
+    let unsaid = fs::read_to_string(other.out()).expect("read");
+    assert_eq!(unsaid.matches("?sslmode=verify-full\"").count(), 3, "encrypted where nobody says anything");
     assert_eq!(text.matches("smtp: \"smtps://USER:hidden2@mail.example.com:465\"").count(), 2);
     assert_eq!(text.matches("s3: \"hidden3\"").count(), 1, "for organization alone");
     let values: Vec<&str> = text.split('"').filter(|it| it.len() == 43 || it.len() == 64).collect();

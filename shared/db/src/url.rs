@@ -1,11 +1,12 @@
 //! Where a store is: `sqlite://PATH` or `postgres://…`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Deserialize;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::Engine;
 
@@ -86,6 +87,18 @@ impl StoreUrl {
         }
     }
 
+    /// Whether what goes to the store could be read on its way to another machine: a PostgreSQL server elsewhere for which
+    /// `sslmode` does not demand encryption. (`allow` and `prefer`, which is the default, do without where the server, or
+    /// whoever stands between, says that it has none.)
+    pub fn is_exposed(&self) -> bool {
+        let Place::Postgres(options) = &self.place else { return false };
+        let is_encrypted =
+            matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+        let host = options.get_host();
+        let is_socket = options.get_socket().is_some() || host.starts_with('/');
+        !(is_encrypted || is_socket || is_this_machine(host))
+    }
+
     /// Which engine the address is for.
     pub fn engine(&self) -> Engine {
         match self.place {
@@ -153,6 +166,12 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
+/// Whether a host is this machine itself.
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 /// The address without the password of its user part and of a `password=` parameter.
 fn redact(text: &str) -> String {
     let (address, query) = text.split_once('?').map_or((text, None), |(a, q)| (a, Some(q)));
@@ -202,6 +221,36 @@ mod tests {
             let url: StoreUrl = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("geheim"), "{url:?}");
+        }
+    }
+
+    /// Kind A: what is allowed to do without encryption does without it where somebody wants it to.
+    #[test]
+    fn an_address_elsewhere_is_exposed_unless_encryption_is_demanded() {
+        let elsewhere = ["db.test", "10.0.0.7", "[fd00::1]", "localhost.test"];
+        let here = ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]"];
+        for mode in ["sslmode=disable", "sslmode=allow", "sslmode=prefer", "ssl-mode=prefer"] {
+            for (host, exposed) in elsewhere.map(|it| (it, true)).into_iter().chain(here.map(|it| (it, false))) {
+                let url: StoreUrl = format!("postgres://bob@{host}/x?{mode}").parse().expect("parses");
+                assert_eq!(url.is_exposed(), exposed, "{url}");
+            }
+        }
+        for (text, exposed) in [
+            ("postgres://bob@db.test/x", true),
+            ("postgres://bob@db.test/x?sslmode=require", false),
+            ("postgres://bob@db.test/x?sslmode=verify-ca", false),
+            ("postgres://bob@db.test/x?sslmode=verify-full", false),
+            ("postgres://bob@db.test/x?ssl-mode=verify-full", false),
+            ("postgres://bob@db.test/x?sslmode=verify-full&sslmode=prefer", true),
+            ("postgres://bob@localhost/x?host=db.test&sslmode=prefer", true),
+            ("postgres://bob@localhost/x?hostaddr=10.0.0.7&sslmode=prefer", true),
+            ("postgres://bob@db.test/x?host=/run/postgresql&sslmode=prefer", false),
+            ("postgres:///x?host=/run/postgresql&user=bob&sslmode=prefer", false),
+            ("postgres://bob@%2Frun%2Fpostgresql/x?sslmode=prefer", false),
+            ("sqlite://data/x.db", false),
+        ] {
+            let url: StoreUrl = text.parse().expect("parses");
+            assert_eq!(url.is_exposed(), exposed, "{text}");
         }
     }
 

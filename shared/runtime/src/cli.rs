@@ -81,7 +81,7 @@ pub struct Options {
           value_name = "BOOL", action = ArgAction::Set)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_sandbox_payments: Option<bool>,
-    /// Let production mode speak plaintext beyond loopback (mail, too): for networks that encrypt by themselves.
+    /// Let production mode speak plaintext beyond loopback (mail, database and collector, too): for networks that encrypt by themselves.
     /// (Ports speak TLS with `tls.certificate_file` and `tls.key_file`; `--print-config` shows all settings of it.)
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL", action = ArgAction::Set)]

@@ -204,6 +204,19 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
         "operations_address",
         "--allow-plaintext",
     ),
+    (
+        "BURSAR_IDENTITY_STORE=postgres://bursar@db.test/identity",
+        &[PROGRAMS[0], SINGLES[0]],
+        "identity_store",
+        "--allow-plaintext",
+    ),
+    (
+        "BURSAR_BILLING_STORE=postgres://bursar@db.test/billing?sslmode=prefer",
+        &[PROGRAMS[0], SINGLES[2]],
+        "billing_store",
+        "--allow-plaintext",
+    ),
+    ("BURSAR_OTLP_ENDPOINT=http://collector.test:4317", &PROGRAMS, "otlp_endpoint", "--allow-plaintext"),
     ("BURSAR_BILLING_URL=http://billing:7403", &SINGLES_BUT_BILLING, "billing_url", "--allow-plaintext"),
 ];
 const SINGLES_BUT_BILLING: [Program; 2] = [SINGLES[0], SINGLES[1]];
@@ -274,6 +287,39 @@ fn mail_leaves_encrypted_or_to_this_machine() {
     for server in ["smtp://localhost.test:25", "smtp://127.0.0.1@mail.test:25"] {
         let given = format!("{fit}BURSAR_MAIL__SMTP_URL={server}");
         assert_eq!(refused(PROGRAMS[0], &given), ["mail.smtp_url"], "{server}");
+    }
+}
+
+#[test]
+fn what_is_stored_and_traced_leaves_encrypted_or_to_this_machine() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    for given in [
+        "BURSAR_BILLING_STORE=postgres://bursar:hidden@db.test/billing?sslmode=require",
+        "BURSAR_BILLING_STORE=postgres://bursar:hidden@db.test/billing?ssl-mode=verify-ca",
+        "BURSAR_BILLING_STORE=postgres://bursar:hidden@localhost/billing?sslmode=disable",
+        "BURSAR_BILLING_STORE=postgres://bursar:hidden@[::1]:5432/billing?sslmode=disable",
+        "BURSAR_BILLING_STORE=postgres:///billing?host=/run/postgresql&user=bursar&sslmode=prefer",
+        "BURSAR_OTLP_ENDPOINT=http://localhost:4317",
+        "BURSAR_OTLP_ENDPOINT=http://[::1]:4317",
+    ] {
+        assert_eq!(refused(SINGLES[2], &format!("{fit}{given}")), Vec::<String>::new(), "{given}");
+    }
+    for (given, key) in [
+        ("BURSAR_BILLING_STORE=postgres://bursar:hidden@db.test/billing?sslmode=disable", "billing_store"),
+        ("BURSAR_BILLING_STORE=postgres://bursar:hidden@db.test/billing?sslmode=allow", "billing_store"),
+        ("BURSAR_BILLING_STORE=postgres://bursar:hidden@10.0.0.7/billing?ssl-mode=prefer", "billing_store"),
+        (
+            "BURSAR_BILLING_STORE=postgres://bursar:hidden@localhost/billing?host=db.test&sslmode=prefer",
+            "billing_store",
+        ),
+        ("BURSAR_OTLP_ENDPOINT=http://10.0.0.7:4317", "otlp_endpoint"),
+        ("BURSAR_OTLP_ENDPOINT=http://localhost.test:4317", "otlp_endpoint"),
+    ] {
+        let given = format!("{fit}{given}");
+        assert_eq!(refused(SINGLES[2], &given), [key], "{given}");
+        let refusal = read(SINGLES[2], &given).expect_err("refused");
+        assert!(!refusal.contains("hidden"), "{refusal}");
     }
 }
 

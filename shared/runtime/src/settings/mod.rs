@@ -120,8 +120,8 @@ pub struct Settings {
     pub max_clock_difference: std::time::Duration,
     /// Lets production mode sell through the sandbox, which takes no money from anybody.
     pub allow_sandbox_payments: bool,
-    /// Lets production mode speak plaintext beyond loopback, on every port, to peers, to the bucket and to the mail
-    /// server: for networks that encrypt by themselves.
+    /// Lets production mode speak plaintext beyond loopback, on every port, to peers, to the bucket, to the mail
+    /// server, to PostgreSQL and to a collector: for networks that encrypt by themselves.
     pub allow_plaintext: bool,
     /// Lets production mode speak plaintext beyond loopback on the operations port alone: for probes and scrapers.
     pub allow_plaintext_operations: bool,
@@ -175,7 +175,8 @@ pub struct Settings {
     /// years; at least 1 day.
     #[serde(with = "span")]
     pub invoice_retention: std::time::Duration,
-    /// Where traces and metrics are sent (OTLP over gRPC); nowhere when not set.
+    /// Where traces and metrics are sent (OTLP over gRPC, in plaintext: in production mode to this machine, or with
+    /// `allow_plaintext`); nowhere when not set.
     #[serde(with = "text::optional")]
     pub otlp_endpoint: Option<String>,
     /// What is logged, and how.

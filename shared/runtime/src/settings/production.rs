@@ -138,6 +138,7 @@ impl Settings {
                 ));
             }
         }
+        self.refuse_exposed_neighbours(program, problems);
         let bucket = matches!(self.content_url, ContentUrl::Bucket { .. });
         let endpoint = self.s3.endpoint.as_deref().filter(|url| bucket && is_exposed(url));
         if let Some(url) = endpoint.filter(|_| program.services().contains(&Service::Organization)) {
@@ -165,6 +166,28 @@ impl Settings {
                     service.url_key()
                 ));
             }
+        }
+    }
+
+    /// What a program keeps elsewhere and tells a collector.
+    fn refuse_exposed_neighbours(&self, program: Program, problems: &mut Vec<String>) {
+        for service in program.services() {
+            let store = self.store(*service);
+            if store.is_exposed() {
+                problems.push(format!(
+                    "{}: {store} would carry all that is stored in plaintext beyond this machine, which production mode \
+                     refuses; use ?sslmode=verify-full (or verify-ca, or require, which believe more servers), or \
+                     allow_plaintext where the network encrypts",
+                    service.store_key()
+                ));
+            }
+        }
+        if let Some(url) = self.otlp_endpoint.as_deref().filter(|url| is_exposed(url)) {
+            problems.push(format!(
+                "otlp_endpoint: {url} would carry traces, with everybody's ids, in plaintext beyond this machine, which \
+                 production mode refuses; use a collector on this machine (in the same pod, say) that sends them on, or \
+                 allow_plaintext where the network encrypts"
+            ));
         }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn fit_for_production(folder: &Path) -> String {
         let secret = format!("{folder}/{service}.secret");
         fs::write(&secret, "A".repeat(43)).expect("written");
         let name = service.name().to_uppercase();
-        let _ = writeln!(given, "{}=postgres://bursar@db.test/{service}", service.store_variable());
+        let _ = writeln!(given, "{}=postgres://bursar@db.test/{service}?sslmode=verify-full", service.store_variable());
         let _ = writeln!(given, "BURSAR_{name}_URL=https://{service}.test:1");
         let _ = writeln!(given, "BURSAR_SERVICE_SECRETS__{name}_FILE={secret}");
     }
