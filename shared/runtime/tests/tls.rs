@@ -18,7 +18,7 @@ use std::{
 
 use bursar_runtime::{Service, healthcheck, network_peers};
 use bursar_testkit::{Authority, Certificate};
-use securing::{Secured, call, eventually, shake};
+use securing::{HttpPort, Secured, ask, call, eventually, shake};
 use tonic::Code;
 
 /// Who this server says it is.
@@ -43,16 +43,17 @@ async fn a_call_over_tls_with_an_authority_of_ones_own() {
 /// Makes a certificate by an authority that callers believe, or by another.
 type Made = fn(&Authority, &Authority) -> Certificate;
 
+/// A server's certificate that nobody believes, made by the authority or the other one; why it is refused.
+const UNBELIEVABLE: [(Made, &str); 3] = [
+    (|own, _| own.expired(&NAMES), "certificate expired"),
+    (|own, _| own.certificate(&["bursar.test", "127.0.0.2"]), "not valid for name"),
+    (|_, other| other.certificate(&NAMES), "UnknownIssuer"),
+];
+
 #[tokio::test]
 async fn a_server_that_is_not_who_it_should_be_is_refused() {
     let other = Authority::new("another");
-    // The server's certificate, made by the authority or the other one; why it is refused.
-    let cases: [(Made, &str); 3] = [
-        (|own, _| own.expired(&NAMES), "certificate expired"),
-        (|own, _| own.certificate(&["bursar.test", "127.0.0.2"]), "not valid for name"),
-        (|_, other| other.certificate(&NAMES), "UnknownIssuer"),
-    ];
-    for (made, why) in cases {
+    for (made, why) in UNBELIEVABLE {
         let place = Secured::new();
         let running = place.serve(&made(&place.authority, &other)).await;
         for host in NAMES {
@@ -60,6 +61,22 @@ async fn a_server_that_is_not_who_it_should_be_is_refused() {
         }
         let cause = shake(place.port(), &place.authority, None).await.expect_err(why);
         assert!(cause.contains(why), "no {why} in {cause}");
+        running.stop().await.expect("stops");
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_who_it_should_be_is_asked_for_no_metrics_and_sent_no_webhook() {
+    let other = Authority::new("another");
+    for (made, why) in UNBELIEVABLE {
+        let mut place = Secured::new();
+        place.secure_operations(None);
+        place.secure_webhooks();
+        let running = place.serve(&made(&place.authority, &other)).await;
+        for port in HttpPort::ALL {
+            let cause = ask(&place, port).await.expect_err(why);
+            assert!(cause.contains(why), "{port:?}: no {why} in {cause}");
+        }
         running.stop().await.expect("stops");
     }
 }
@@ -114,6 +131,50 @@ async fn certificates_rotate_under_load() {
         })
         .await;
         eventually("calls go on", async || calls.load(Ordering::SeqCst) > before + 16).await;
+        assert!(callers.iter().all(|caller| !caller.is_finished()), "round {round}");
+    }
+    over.store(true, Ordering::SeqCst);
+    for caller in callers {
+        caller.await.expect("no call failed");
+    }
+    running.stop().await.expect("stops");
+}
+
+/// Kind A: each kind of port follows its files by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_for_probes_and_webhooks_rotate_under_load() {
+    let mut place = Secured::new();
+    place.secure_operations(None);
+    place.secure_webhooks();
+    let running = place.serve(&place.authority.certificate(&NAMES)).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let (mut callers, mut counts) = (Vec::new(), Vec::new());
+    for port in HttpPort::ALL.into_iter().cycle().take(8) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        counts.push(Arc::clone(&calls));
+        let (over, place) = (Arc::clone(&over), place.clone());
+        callers.push(tokio::spawn(async move {
+            while !over.load(Ordering::SeqCst) {
+                let (_, answer) = ask(&place, port).await.expect("a call failed while certificates rotated");
+                assert!(answer.starts_with("HTTP/1.1 200"), "{port:?}: {answer}");
+                calls.fetch_add(1, Ordering::SeqCst);
+            }
+        }));
+    }
+    for round in 0..4 {
+        let next = place.authority.certificate(&NAMES);
+        let before: Vec<usize> = counts.iter().map(|calls| calls.load(Ordering::SeqCst)).collect();
+        next.write(place.folder(), "port");
+        for port in HttpPort::ALL {
+            eventually("a new connection sees the new certificate", async || {
+                ask(&place, port).await.expect("an answer").0 == securing::der(&next)
+            })
+            .await;
+        }
+        eventually("each caller's calls go on", async || {
+            counts.iter().zip(&before).all(|(calls, before)| calls.load(Ordering::SeqCst) > before + 2)
+        })
+        .await;
         assert!(callers.iter().all(|caller| !caller.is_finished()), "round {round}");
     }
     over.store(true, Ordering::SeqCst);

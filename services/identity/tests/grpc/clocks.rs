@@ -1,14 +1,18 @@
 //! Clocks that are wrong (kind K): a replica that has one lets nobody in, refuses nobody for it and makes no key, and says so.
 
+use bursar_db::{DbError, on};
 use bursar_identity::domain::service_account::SECRET_OVERLAP;
 use bursar_identity::store::service_accounts;
-use bursar_proto::identity::v1::{GetJwksRequest, IssueServiceTokenRequest, RefreshRequest, UpdateMeRequest};
+use bursar_proto::identity::v1::{
+    GetJwksRequest, IssueServiceTokenRequest, ListSessionsRequest, RefreshRequest, UpdateMeRequest, VerifyEmailRequest,
+};
 use bursar_runtime::Service;
 use bursar_secret::{Entropy, Token};
 use bursar_testkit::clocks::{APART, YEARS_APART, undecided, wrong_by};
-use bursar_testkit::{Client, Operator, PASSWORD, Person, TestDb};
-use bursar_time::{Clock, Span};
+use bursar_testkit::{Client, Operator, PASSWORD, Person, TestDb, refused};
+use bursar_time::{CLOCKS_APART, Clock, Span};
 use prost_types::FieldMask;
+use tonic::Code;
 
 use crate::world::{World, becomes, credentials, sign_up};
 
@@ -33,6 +37,17 @@ async fn assert_decides_nothing(world: &World, replica: &Client, ada: &Person) {
 async fn keys(at: &Client) -> Vec<String> {
     let published = at.keys().get_jwks(GetJwksRequest {}).await.unwrap().into_inner();
     published.keys.into_iter().map(|key| key.kid).collect()
+}
+
+/// Ends as a clock writes them that is so far ahead.
+async fn put_off(world: &World, statement: &'static str, by: Span) {
+    let write = async {
+        let mut tx = world.db.begin().await?;
+        let done = on!(&mut tx, c => sqlx::query(statement).bind(by.as_micros()).execute(c).await?.rows_affected());
+        tx.commit().await?;
+        Ok::<_, DbError>(done)
+    };
+    assert!(write.await.unwrap() > 0, "{statement}");
 }
 
 /// SQLite has no clock but this machine's.
@@ -86,6 +101,33 @@ fn a_secret_that_is_taken_by_a_wrong_clock_ends_the_one_before_after_its_overlap
 }
 
 bursar_testkit::engines! {
+    async fn what_was_begun_by_a_clock_that_was_far_ahead_is_over_once_it_is_right(db: TestDb) {
+        let world = World::start(&db).await;
+        let far = Span::from_days(400);
+        let ada = world.join("Ada").await;
+        let tokens = "UPDATE refresh_tokens SET expires_at = expires_at + $1";
+        put_off(&world, tokens, far).await;
+        refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        let again = Person::sign_in(&world.anybody, &ada.email).await;
+        put_off(&world, tokens, CLOCKS_APART).await;
+        world.refresh(&again.tokens.refresh_token).await.expect("by a clock that is a little ahead");
+
+        let sessions = "UPDATE sessions SET expires_at = expires_at + $1";
+        let listed = async |of: &Person| of.client().sessions().list_sessions(ListSessionsRequest::default()).await;
+        let live = listed(&again).await.expect("listed").into_inner().sessions;
+        assert_eq!(live.len(), 2, "a session lives while its tokens do not");
+        put_off(&world, sessions, far).await;
+        refused(listed(&again).await, Code::Unauthenticated, "SESSION_ENDED");
+        let anew = Person::sign_in(&world.anybody, &ada.email).await;
+        assert_eq!(listed(&anew).await.expect("listed").into_inner().sessions.len(), 1, "the others are not shown");
+
+        world.sign_up("ben@example.com").await;
+        let token = world.mailbox.next_token("ben@example.com").await;
+        put_off(&world, "UPDATE email_verifications SET expires_at = expires_at + $1", far).await;
+        let followed = world.anybody.users().verify_email(VerifyEmailRequest { token }).await;
+        refused(followed, Code::FailedPrecondition, "VERIFICATION_TOKEN_INVALID");
+    }
+
     async fn a_clock_that_leaps_for_seconds_lets_nobody_in_meanwhile(db: TestDb) {
         let clock = Clock::system();
         let world = World::start_by(&db, clock.clone(), |_| ()).await;

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use bursar_rpc::Transport;
-use bursar_runtime::{Env, Service, Settings, network_peers};
+use bursar_runtime::{Env, PaymentProvider, Service, Settings, network_peers};
 use bursar_secret::Entropy;
 use bursar_testkit::{Authority, Certificate, Ports, get};
 use bursar_time::Clock;
@@ -16,7 +16,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -64,6 +64,14 @@ impl Secured {
         self.ports.base()
     }
 
+    /// A port that speaks HTTP.
+    pub(crate) fn port_of(&self, port: HttpPort) -> u16 {
+        match port {
+            HttpPort::Operations => self.base(),
+            HttpPort::Webhooks => self.ports.nth(4),
+        }
+    }
+
     /// From now on callers need a certificate of this authority.
     pub(crate) fn ask_callers_for_certificates_of(&mut self, clients: &Authority) {
         let file = self.folder().join("clients.crt");
@@ -89,6 +97,12 @@ impl Secured {
             fs::write(&file, clients.pem()).expect("written");
             self.settings.operations_tls.client_ca_file = Some(file);
         }
+    }
+
+    /// Webhooks come in, and their port shows the same certificate as the others.
+    pub(crate) fn secure_webhooks(&mut self) {
+        self.settings.payments.provider = PaymentProvider::Stripe;
+        self.settings.inbox_tls = self.settings.tls.clone();
     }
 
     /// Serves with this certificate, once it is ready.
@@ -120,6 +134,25 @@ impl Secured {
     }
 }
 
+/// The ports that speak HTTP/1.1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HttpPort {
+    Operations,
+    Webhooks,
+}
+
+impl HttpPort {
+    pub(crate) const ALL: [Self; 2] = [Self::Operations, Self::Webhooks];
+
+    /// What is there for whoever asks.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Operations => "/livez",
+            Self::Webhooks => "/webhooks/stripe",
+        }
+    }
+}
+
 /// One call.
 pub(crate) async fn call(peer: &Transport) -> Result<(), Code> {
     let mut request = tonic::Request::new(HealthCheckRequest::default());
@@ -135,7 +168,36 @@ pub(crate) async fn shake(port: u16, trusted: &Authority, shown: Option<&Certifi
         .map_err(|error| error.to_string())
 }
 
+/// Asks a port that speaks HTTP/1.1, over a connection of its own: the server's certificate and the answer, or what kept them.
+pub(crate) async fn ask(place: &Secured, port: HttpPort) -> Result<(Vec<u8>, String), String> {
+    let asking = try_to_ask(place.port_of(port), port.path(), &place.authority);
+    tokio::time::timeout(PATIENCE, asking).await.expect("an answer in time").map_err(|error| error.to_string())
+}
+
+async fn try_to_ask(port: u16, path: &str, trusted: &Authority) -> io::Result<(Vec<u8>, String)> {
+    let mut stream = connect(port, trusted, None, b"http/1.1").await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok((shown_by(&stream), String::from_utf8_lossy(&answer).into_owned()))
+}
+
 async fn try_to_shake(port: u16, trusted: &Authority, shown: Option<&Certificate>) -> io::Result<Vec<u8>> {
+    let mut stream = connect(port, trusted, shown, b"h2").await?;
+    // A server judges its caller after the caller's last word: only an answer says that it was believed.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
+    stream.read_u8().await?;
+    Ok(shown_by(&stream))
+}
+
+/// A connection over which this protocol is spoken.
+async fn connect(
+    port: u16,
+    trusted: &Authority,
+    shown: Option<&Certificate>,
+    protocol: &[u8],
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trusted.pem().as_bytes()).expect("PEM")).expect("an authority");
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -149,15 +211,16 @@ async fn try_to_shake(port: u16, trusted: &Authority, shown: Option<&Certificate
             builder.with_client_auth_cert(vec![der(shown).into()], key).expect("a pair")
         }
     };
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let name = ServerName::try_from("127.0.0.1").expect("a name");
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    // A server judges its caller after the caller's last word: only an answer says that it was believed.
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
-    stream.read_u8().await?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+/// The certificate that the server has shown.
+fn shown_by(stream: &TlsStream<TcpStream>) -> Vec<u8> {
     let (_, connection) = stream.get_ref();
-    Ok(connection.peer_certificates().and_then(|chain| chain.first()).expect("a certificate").to_vec())
+    connection.peer_certificates().and_then(|chain| chain.first()).expect("a certificate").to_vec()
 }
 
 /// The bytes of a certificate as a connection shows them.
