@@ -197,12 +197,12 @@ pub async fn perished(
         if left > 0 {
             found.extend(match tx {
                 Tx::Sqlite(t) => {
-                    let found = sqlx::query_as(sqlite).bind(until).bind(after).bind(furthest).bind(left);
-                    found.fetch_all(&mut **t).await?
+                    let query = sqlx::query_as(sqlite).bind(until).bind(after).bind(furthest).bind(left);
+                    query.fetch_all(&mut **t).await?
                 }
                 Tx::Postgres(t) => {
-                    let found = sqlx::query_as(postgres).bind(until).bind(after).bind(furthest).bind(left);
-                    found.fetch_all(&mut **t).await?
+                    let query = sqlx::query_as(postgres).bind(until).bind(after).bind(furthest).bind(left);
+                    query.fetch_all(&mut **t).await?
                 }
             });
         }

@@ -157,7 +157,8 @@ pub struct TokenSettings {
     /// Life of a service's token; at most 5 minutes.
     #[serde(with = "span")]
     pub service_ttl: Duration,
-    /// Life of a session that is not refreshed.
+    /// Life of a session that is not refreshed. What ends later from now than this was given by a clock that was wrong, or
+    /// by a replica with another setting, and counts as over.
     #[serde(with = "span")]
     pub refresh_ttl: Duration,
     /// How old a session becomes, however much it is used: then its user signs in again.
@@ -166,7 +167,7 @@ pub struct TokenSettings {
     /// How long a refresh token that was just rotated still answers with its successor.
     #[serde(with = "span")]
     pub refresh_grace: Duration,
-    /// Life of a mailed address verification.
+    /// Life of a mailed address verification; one that ends later from now counts as over, too.
     #[serde(with = "span")]
     pub verification_ttl: Duration,
 }
