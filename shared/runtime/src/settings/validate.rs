@@ -84,8 +84,7 @@ impl Settings {
         let otlp = self.otlp_endpoint.as_deref().map(|url| ("otlp_endpoint", url));
         // A collector runs beside the program; the exporter is built without TLS.
         if otlp.is_some_and(|(_, url)| url.starts_with("https:")) {
-            problems
-                .push("otlp_endpoint: only http:// is supported; use a collector on this host".to_owned());
+            problems.push("otlp_endpoint: only http:// is supported; use a collector on this host".to_owned());
         }
         let peers = self.urls.iter().map(|(service, url)| (service.url_key(), url.as_str()));
         let links = ("mail.link_base_url", self.mail.link_base_url.as_str());
