@@ -342,7 +342,7 @@ engines! {
 
     async fn each_process_has_a_catalog_in_use_of_its_own(db: TestDb) {
         let world = selling(db, &with_painter("images", "2")).await;
-        let ana = world.person_with(1, "1000").await;
+        let ana = world.person_with(1, "100000").await;
         let other = world.another_instance().await;
         let (there, operator) = (world.through(&other, &ana), world.operator_through(&other));
         write(&world, &with_painter("images", "3"));
