@@ -47,6 +47,15 @@ impl Origin {
     pub fn site(self) -> Site {
         Site(self)
     }
+
+    /// The place that is counted, for all that belong to whoever has this one: of an IPv6 address the first of its /64.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        match self {
+            Self::Address(address) => Self::Address(counted(address)),
+            other @ (Self::Service(_) | Self::Local) => other,
+        }
+    }
 }
 
 /// The network of a place, for what must not be had once more for each place that somebody can have: whoever rents an IPv6 one

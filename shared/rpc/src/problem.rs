@@ -99,6 +99,9 @@ pub mod reason {
     pub const CLOCK_DIFFERS: &str = "CLOCK_DIFFERS";
     /// UNAVAILABLE: a service that this one needs cannot be reached at the moment.
     pub const PEER_UNAVAILABLE: &str = "PEER_UNAVAILABLE";
+    /// UNAVAILABLE: a stream that asks for no account (a watch of health, reflection) has been open, or without a request, for as
+    /// long as it may be; open another.
+    pub const STREAM_OVER: &str = "STREAM_OVER";
     /// `DEADLINE_EXCEEDED`: the time given to the call is over.
     pub const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
     /// UNIMPLEMENTED: there is no such RPC on this port.

@@ -1,4 +1,4 @@
-//! One connection to a port: plaintext or TLS, bounded while it says nothing, and possible to cut.
+//! One connection to a port: plaintext or TLS, with a place, bounded until it has opened, and possible to cut.
 
 use std::{
     io,
@@ -15,21 +15,26 @@ use tokio_rustls::{Accept, server::TlsStream};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::{listen::Ending, tls::Acceptor};
+use crate::{listen::Ending, places::Place, tls::Acceptor};
 
-/// How long a new connection may say nothing at all. Over TLS the handshake is included.
+/// How long a new connection may take until it has opened. Over TLS the handshake is included.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
-/// A connection that breaks off when it is cut, or when it says nothing at all for too long.
+/// A connection that breaks off when it is cut, or when it takes too long to open.
 ///
 /// HTTP/2's own keep-alive and farewell start with the first frame, so without this a client that connects
-/// and stays silent would keep its place for ever, and would keep a stopping server waiting.
+/// and stays silent, or stops in the middle of the preface, would keep its place for ever, and would keep a stopping
+/// server waiting.
 pub(crate) struct Connection {
     line: Line,
     ends: TcpConnectInfo,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Until the first byte.
+    /// Until it has opened.
     silence: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// With so many bytes more it has.
+    opening: usize,
+    /// The last field: it is given back when the socket is closed.
+    _place: Place,
 }
 
 /// What carries the bytes. The handshake belongs to the connection's own task, so that one caller who is slow at it
@@ -48,7 +53,14 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, tls: Option<&Acceptor>, ending: &Ending) -> Self {
+    /// Opens with so many bytes (of what is said by TLS, where there is any).
+    pub(crate) fn new(
+        stream: TcpStream,
+        tls: Option<&Acceptor>,
+        ending: &Ending,
+        opening: usize,
+        place: Place,
+    ) -> Self {
         let shutdown = ending.shutdown.clone();
         Self {
             ends: stream.connect_info(),
@@ -60,10 +72,12 @@ impl Connection {
             silence: Some(Box::pin(async move {
                 let _ = tokio::time::timeout(SILENCE_LIMIT, shutdown.cancelled()).await;
             })),
+            opening,
+            _place: place,
         }
     }
 
-    /// Waiting is over when the connection is cut, or has said nothing at all for too long.
+    /// Waiting is over when the connection is cut, or has taken too long to open.
     fn poll_patience<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let cut = self.cut.as_mut().poll(cx).is_ready();
         let silent = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
@@ -103,8 +117,12 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // Whoever has something to say is heard first: the rest is asked only when a read would wait.
+        let before = buffer.filled().len();
         if let Poll::Ready(read) = ready!(self.poll_stream(cx))?.poll_read(cx, buffer) {
-            self.silence = None;
+            self.opening = self.opening.saturating_sub(buffer.filled().len().saturating_sub(before));
+            if self.opening == 0 {
+                self.silence = None;
+            }
             return Poll::Ready(read);
         }
         self.poll_patience(cx)

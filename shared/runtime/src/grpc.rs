@@ -11,6 +11,7 @@ use crate::{
     Env, LimitSettings, Started,
     clock_service::Clockwork,
     health,
+    places::{Kind, Places},
     readiness::PortHealth,
     reflection::{self, Index, Reflection},
 };
@@ -50,16 +51,18 @@ fn jittered(age: Duration, entropy: &Entropy) -> Duration {
 }
 
 /// A service's routes with health, reflection (v1 and v1alpha) and, under a test clock, `ClockService`.
-/// None of these passes through the tower stack: a busy service must still answer its probes.
-pub(crate) fn routes(started: &Started, health: &PortHealth, env: &Env) -> anyhow::Result<Routes> {
+/// None of these passes through the tower stack: a busy service must still answer its probes. So their streams have places of
+/// their own: as many as the port has connections, since a caller who watches health has one on each.
+pub(crate) fn routes(started: &Started, health: &PortHealth, connections: usize, env: &Env) -> anyhow::Result<Routes> {
+    let streams = Places::new(connections, Kind::Streams, started.service.name(), &env.meter);
     let mut names = started.health_services.clone();
-    let mut beside = Routes::new(health::server(health.reporter()));
+    let mut beside = Routes::new(health::server(health.reporter(), streams.clone()));
     if env.clock.is_test() {
         names.push(CLOCK);
         beside = beside.add_service(ClockServiceServer::new(Clockwork::new(env.clock.clone())));
     }
-    let v1 = reflection(&names, "grpc.reflection.v1.ServerReflection")?;
-    let v1alpha = reflection(&names, "grpc.reflection.v1alpha.ServerReflection")?;
+    let v1 = reflection(&names, "grpc.reflection.v1.ServerReflection", &streams)?;
+    let v1alpha = reflection(&names, "grpc.reflection.v1alpha.ServerReflection", &streams)?;
     let beside = beside.add_service(reflection::v1::server(v1)).add_service(reflection::v1alpha::server(v1alpha));
     // What no route takes is refused by the service's own routes, behind the stack.
     let beside = bursar_rpc::stack::reasoned(beside).into_axum_router().reset_fallback();
@@ -67,7 +70,7 @@ pub(crate) fn routes(started: &Started, health: &PortHealth, env: &Env) -> anyho
 }
 
 /// Lists what this port serves; describes all that there is.
-fn reflection(names: &[&'static str], own: &str) -> anyhow::Result<Reflection> {
+fn reflection(names: &[&'static str], own: &str, streams: &Places) -> anyhow::Result<Reflection> {
     let sets = [
         bursar_proto::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -75,5 +78,6 @@ fn reflection(names: &[&'static str], own: &str) -> anyhow::Result<Reflection> {
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ];
     let names = names.iter().copied().chain([HEALTH, own]).map(str::to_owned);
-    Ok(Reflection(Arc::new(Index::new(&sets, names).context("cannot prepare reflection")?)))
+    let index = Index::new(&sets, names).context("cannot prepare reflection")?;
+    Ok(Reflection::new(Arc::new(index), streams.clone()))
 }

@@ -1,10 +1,10 @@
 //! `grpc.health.v1.Health` of one port, as its specification has it: who watches a name that nobody answers to is told
 //! `SERVICE_UNKNOWN` and goes on watching. The library's own service refuses.
 
-use std::pin::Pin;
+use std::time::Duration;
 
 use bursar_rpc::Problem;
-use futures::{Stream, StreamExt as _, future, stream};
+use futures::{StreamExt as _, future, stream};
 use tonic::{Request, Response, Status};
 use tonic_health::{
     pb::{
@@ -14,39 +14,52 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
+use crate::{
+    open_streams::{self, Bounds, OpenStream},
+    places::Places,
+};
+
 /// A request is a name.
 const MESSAGE_MAX: usize = 16 * 1024;
 
-/// Answers what a reporter was told.
-#[derive(Debug)]
-pub(crate) struct PortHealthService(HealthService);
+/// A watch ends after an hour, and its caller begins another. That is no news to callers who make new connections whenever
+/// theirs reach their age, and keeps nobody on one that should have ended long ago.
+const BOUNDS: Bounds = Bounds { longest: Duration::from_hours(1), idle: Duration::from_hours(1), answers: usize::MAX };
 
-/// The service over a reporter.
-pub(crate) fn server(reporter: HealthReporter) -> HealthServer<PortHealthService> {
-    let service = PortHealthService(HealthService::from_health_reporter(reporter));
+/// Answers what a reporter was told.
+pub(crate) struct PortHealthService {
+    reported: HealthService,
+    streams: Places,
+}
+
+/// The service over a reporter; so many may watch.
+pub(crate) fn server(reporter: HealthReporter, streams: Places) -> HealthServer<PortHealthService> {
+    let service = PortHealthService { reported: HealthService::from_health_reporter(reporter), streams };
     HealthServer::new(service).max_decoding_message_size(MESSAGE_MAX)
 }
 
-type Answers = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+type Answers = OpenStream<HealthCheckResponse>;
 
 #[tonic::async_trait]
 impl Health for PortHealthService {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        let answer = self.0.check(request).await;
+        let answer = self.reported.check(request).await;
         answer.map_err(|_| Problem::not_found("service").into())
     }
 
     type WatchStream = Answers;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Answers>, Status> {
-        if let Ok(known) = self.0.watch(request).await {
-            return Ok(Response::new(Box::pin(known.into_inner())));
+        let place = open_streams::enter(&self.streams, &request)?;
+        if let Ok(known) = self.reported.watch(request).await {
+            return Ok(Response::new(open_streams::bounded(known.into_inner(), BOUNDS, place)));
         }
         let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
         let told = stream::once(future::ready(Ok(unknown)));
         // Which names there are is fixed, so nothing follows; the stream ends when the port's own do.
-        let port = self.0.watch(Request::new(HealthCheckRequest { service: String::new() })).await;
+        let port = self.reported.watch(Request::new(HealthCheckRequest { service: String::new() })).await;
         let end = port.map(|port| port.into_inner().filter(|_| future::ready(false)));
-        Ok(Response::new(Box::pin(told.chain(stream::iter(end).flatten()))))
+        let answers = told.chain(stream::iter(end).flatten());
+        Ok(Response::new(open_streams::bounded(answers, BOUNDS, place)))
     }
 }

@@ -25,9 +25,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Env, Listeners, Service, Settings, Started,
     contract::Reload,
-    grpc, inbox,
+    grpc, http_port,
     listen::{Ending, Incoming},
     operations,
+    places::{Kind, Places},
     readiness::{self, PortHealth, Readiness},
     telemetry::Telemetry,
     tls::PortTls,
@@ -156,6 +157,7 @@ impl<'a> Host<'a> {
                 listeners.operations,
                 tls.operations.clone(),
                 Ending { shutdown: operations_end.clone(), cut: operations_end.clone() },
+                places(settings.limits.connections.min(http_port::CONNECTIONS_MAX), "operations", &env),
             ),
             readiness.clone(),
             registry,
@@ -190,10 +192,12 @@ impl<'a> Host<'a> {
                 .ok_or_else(|| anyhow!("{service} has no listener"))?;
             let (_, listener) = self.listeners.swap_remove(place);
             let health = PortHealth::new(service, &started.health_services).await;
-            let routes = grpc::routes(&started, &health, &self.env)?;
+            let connections = self.settings.limits.connections;
+            let routes = grpc::routes(&started, &health, connections, &self.env)?;
             let server = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
             let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
-            let incoming = Incoming::new(listener, self.tls.grpc.clone(), ending.clone());
+            let its_places = places(connections, service.name(), &self.env);
+            let incoming = Incoming::new(listener, self.tls.grpc.clone(), ending.clone(), its_places).of_http2();
             let end = ending.shutdown.clone().cancelled_owned();
             self.servers.spawn(async move { (service, server.serve_with_incoming_shutdown(incoming, end).await) });
             ports.push(health);
@@ -203,10 +207,11 @@ impl<'a> Host<'a> {
             if let Some(router) = started.inbox
                 && let Some(listener) = self.inbox.take()
             {
-                let incoming = Incoming::new(listener, self.tls.inbox.clone(), ending.clone());
+                let its_places = places(connections.min(http_port::CONNECTIONS_MAX), "inbox", &self.env);
+                let incoming = Incoming::new(listener, self.tls.inbox.clone(), ending.clone(), its_places);
                 let end = ending.shutdown;
                 self.servers.spawn(async move {
-                    inbox::serve(incoming, router, end).await;
+                    http_port::serve(incoming, router, end).await;
                     (service, Ok(()))
                 });
             }
@@ -288,6 +293,11 @@ impl<'a> Host<'a> {
         let _ = self.operations.await;
         tracing::info!(milliseconds = begin.elapsed().as_millis(), "stopped");
     }
+}
+
+/// The connections that a port bears.
+fn places(most: usize, port: &'static str, env: &Env) -> Places {
+    Places::new(most, Kind::Connections, port, &env.meter)
 }
 
 /// Has the services read their files anew whenever that is asked for, until draining begins. What is asked for while they

@@ -1,4 +1,4 @@
-//! Listening: every port is taken before anything else starts, and every connection can be cut.
+//! Listening: every port is taken before anything else starts, so many connections have places, and every one can be cut.
 
 use std::{
     io,
@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bursar_rpc::Origin;
 use futures::Stream;
 use tokio::{
     net::TcpListener,
@@ -15,10 +16,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Service, Settings, connection::Connection, tls::Acceptor};
+use crate::{Service, Settings, connection::Connection, places::Places, tls::Acceptor};
 
 /// How long accepting pauses when the process has run out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Bytes with which every connection of HTTP/2 begins (RFC 9113, 3.4). Once they are there its keep-alive asks who is silent.
+const HTTP2_PREFACE: usize = 24;
 
 /// A port that could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -103,25 +106,46 @@ pub(crate) struct Incoming {
     /// Opens TLS; plaintext without.
     tls: Option<Acceptor>,
     ending: Ending,
+    /// How many may be open, and how many of one address.
+    places: Places,
+    /// So many bytes a connection must have said before it may be silent for long.
+    opening: usize,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
-    pub(crate) const fn new(listener: TcpListener, tls: Option<Acceptor>, ending: Ending) -> Self {
-        Self { listener, tls, ending, pause: None }
+    pub(crate) const fn new(listener: TcpListener, tls: Option<Acceptor>, ending: Ending, places: Places) -> Self {
+        Self { listener, tls, ending, places, opening: 1, pause: None }
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Connection, SocketAddr)> {
+    /// For connections of HTTP/2, of which nothing else ends one whose preface never comes to an end.
+    pub(crate) fn of_http2(mut self) -> Self {
+        self.opening = HTTP2_PREFACE;
+        self
+    }
+
+    /// The next connection that has a place.
+    pub(crate) async fn accept(&mut self) -> Connection {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Connection> {
         loop {
             if let Some(pause) = &mut self.pause {
                 std::task::ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
+            // While all are taken the system keeps those who come: nobody among them could have one.
+            std::task::ready!(self.places.poll_free(cx));
             match std::task::ready!(self.listener.poll_accept(cx)) {
                 Ok((stream, peer)) => {
-                    // Small messages in both directions: waiting to fill packets only adds latency.
-                    let _ = stream.set_nodelay(true);
-                    return Poll::Ready((Connection::new(stream, self.tls.as_ref(), &self.ending), peer));
+                    // Whoever has its share is closed at once.
+                    if let Some(place) = self.places.take(Origin::at(peer.ip())) {
+                        // Small messages in both directions: waiting to fill packets only adds latency.
+                        let _ = stream.set_nodelay(true);
+                        let tls = self.tls.as_ref();
+                        return Poll::Ready(Connection::new(stream, tls, &self.ending, self.opening, place));
+                    }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -144,19 +168,6 @@ impl Stream for Incoming {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_accept(cx).map(|(connection, _)| Some(Ok(connection)))
-    }
-}
-
-impl axum::serve::Listener for Incoming {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        std::future::poll_fn(|cx| self.poll_accept(cx)).await
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.poll_accept(cx).map(|connection| Some(Ok(connection)))
     }
 }

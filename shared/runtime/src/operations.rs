@@ -13,7 +13,7 @@ use axum::{
 use prometheus::{Registry, TEXT_FORMAT};
 use tokio_util::sync::CancellationToken;
 
-use crate::{listen::Incoming, readiness::Readiness, telemetry::Telemetry};
+use crate::{http_port, listen::Incoming, readiness::Readiness, telemetry::Telemetry};
 
 #[derive(Clone)]
 struct Operations {
@@ -28,13 +28,10 @@ pub(crate) async fn serve(incoming: Incoming, readiness: Readiness, registry: Re
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Operations { readiness, registry });
+    // Nobody who is slow keeps the program from ending.
     tokio::select! {
         () = end.cancelled() => {}
-        outcome = axum::serve(incoming, router) => {
-            if let Err(error) = outcome {
-                tracing::error!(%error, "the operations port has failed");
-            }
-        }
+        () = http_port::serve(incoming, router, end.clone()) => {}
     }
 }
 

@@ -16,6 +16,7 @@ use bursar_rpc::Transport;
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -127,6 +128,15 @@ where
     outcome.unwrap_or_else(|error| failed(&error))
 }
 
+/// Connections are open files, of which a process may often have a thousand until it asks for as many as it is allowed.
+fn ask_for_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "no more open files than at first");
+    }
+}
+
 /// Takes the ports, starts what `wire` makes, serves it until a signal, and stops. `on_ready` runs once
 /// when all of it is ready.
 pub async fn serve<W, R>(program: Program, settings: &Settings, wire: W, on_ready: R) -> anyhow::Result<ExitCode>
@@ -137,6 +147,7 @@ where
     // The ports first: whoever starts a second program by mistake should not have touched any file.
     let listeners = Listeners::bind(settings, program.services()).await?;
     let (telemetry, env) = prepare(program, settings)?;
+    ask_for_open_files();
     tracing::info!(
         program = program.name(),
         version = env!("CARGO_PKG_VERSION"),

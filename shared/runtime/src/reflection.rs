@@ -4,19 +4,27 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use prost::Message as _;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto};
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use crate::{
+    open_streams::{self, Bounds, OpenStream},
+    places::Places,
+};
+
 /// A request is a name.
 const MESSAGE_MAX: usize = 16 * 1024;
+
+/// A tool asks for a few dozen files, one after the other, and goes.
+const BOUNDS: Bounds = Bounds { longest: Duration::from_mins(10), idle: Duration::from_mins(1), answers: 1_000 };
 
 /// A set of files, each as the bytes it came in: decoding and encoding again would drop the options that are extensions.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -121,9 +129,18 @@ impl Index {
     }
 }
 
-/// Answers out of an index.
-#[derive(Clone, Debug)]
-pub(crate) struct Reflection(pub(crate) Arc<Index>);
+/// Answers out of an index, to so many at a time.
+#[derive(Clone)]
+pub(crate) struct Reflection {
+    index: Arc<Index>,
+    streams: Places,
+}
+
+impl Reflection {
+    pub(crate) fn new(index: Arc<Index>, streams: Places) -> Self {
+        Self { index, streams }
+    }
+}
 
 /// The two versions of the protocol have the same messages in two packages.
 macro_rules! reflection {
@@ -144,7 +161,7 @@ macro_rules! reflection {
                 ServerReflectionServer::new(reflection).max_decoding_message_size(MESSAGE_MAX)
             }
 
-            type Answers = Pin<Box<dyn Stream<Item = Result<ServerReflectionResponse, Status>> + Send>>;
+            type Answers = OpenStream<ServerReflectionResponse>;
 
             #[tonic::async_trait]
             impl ServerReflection for Reflection {
@@ -154,9 +171,10 @@ macro_rules! reflection {
                     &self,
                     requests: Request<Streaming<ServerReflectionRequest>>,
                 ) -> Result<Response<Answers>, Status> {
-                    let index = Arc::clone(&self.0);
+                    let place = open_streams::enter(&self.streams, &requests)?;
+                    let index = Arc::clone(&self.index);
                     let answers = requests.into_inner().map(move |request| request.map(|asked| answer(&index, asked)));
-                    Ok(Response::new(Box::pin(answers)))
+                    Ok(Response::new(open_streams::bounded(answers, BOUNDS, place)))
                 }
             }
 

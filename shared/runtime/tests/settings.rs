@@ -51,6 +51,8 @@ fn bounds_that_nobody_sets_are_those_of_the_product() {
         has_the_bounds_of_organizations(&settings.organizations, &settings.invitations);
         has_the_bounds_of_libraries(&settings.library);
         has_the_bounds_of_accounts(&settings.billing);
+        let limits = &settings.limits;
+        assert_eq!((limits.connections, limits.streams_per_connection), (4_096, 1_024), "a port, and one connection");
         let AuditSettings { retention } = settings.audit;
         assert_eq!(retention, 400 * DAY, "the audit log");
         assert_eq!(settings.invoice_retention, 3_653 * DAY, "ten years");
@@ -287,6 +289,7 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_LIMITS__SHUTDOWN=30s", &["limits.shutdown", "1s to 9s"]),
     ("BURSAR_LIMITS__DRAIN=8s", &["limits.drain"]),
     ("BURSAR_LIMITS__IN_FLIGHT=0", &["limits.in_flight", "at least 1"]),
+    ("BURSAR_LIMITS__CONNECTIONS=0", &["limits.connections", "at least 1"]),
     (
         "BURSAR_LIMITS__IN_FLIGHT=65536\nBURSAR_LIMITS__MESSAGE_BYTES=83886079",
         &["limits.message_bytes: 83886079 is out of range, use 83886080 or more"],

@@ -19,6 +19,7 @@ use std::{
 use bursar_runtime::{Service, healthcheck, network_peers};
 use bursar_testkit::{Authority, Certificate};
 use securing::{HttpPort, Secured, ask, call, eventually, shake};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 /// Who this server says it is.
@@ -277,6 +278,21 @@ async fn who_never_finishes_a_handshake_holds_up_nobody() {
     let begin = Instant::now();
     running.stop().await.expect("stops");
     assert!(begin.elapsed() < Duration::from_secs(2), "took {:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_never_finished_ends() {
+    let place = Secured::new();
+    let running = place.serve(&place.authority.certificate(&NAMES)).await;
+    let mut begun = tokio::net::TcpStream::connect(("127.0.0.1", place.port())).await.expect("connects");
+    begun.write_all(&[22, 3, 1, 2, 0, 1]).await.expect("written");
+    // Time passes as soon as there is nothing else to do.
+    tokio::time::pause();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_mins(2), begun.read_to_end(&mut rest)).await;
+    let _ = ended.expect("it ends");
+    tokio::time::resume();
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]

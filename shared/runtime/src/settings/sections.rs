@@ -114,6 +114,11 @@ pub struct LimitSettings {
     /// caller as many as are left for everybody else; more are refused with `RESOURCE_EXHAUSTED`. Read, a message takes more: a
     /// quarter of the program's memory is enough. At least 16 MiB, and a kilobyte for each of `in_flight`, which goes with its place.
     pub message_bytes: usize,
+    /// Connections open at once to each gRPC port, and to the operations port and that for webhooks (512 at most each); of one
+    /// address (IPv6: of its /64) as many as there are places left for everybody else. More of one address are closed at once;
+    /// while all places are taken whoever comes waits to be accepted. A gRPC port gives as many places to streams that ask for
+    /// no account: watches of health, and reflection. Each connection is an open file of the process.
+    pub connections: usize,
     /// Calls and streams open at once on one connection; more wait for a place.
     pub streams_per_connection: u32,
     /// How long a connection lives before its caller is asked to make a new one (± 10 %), so that
@@ -390,6 +395,7 @@ impl LimitSettings {
             // Each that waits takes the memory of its message and of a future.
             in_flight: bursar_rpc::Limits::default().max_in_flight,
             message_bytes: bursar_rpc::Limits::default().max_message_bytes,
+            connections: 4096,
             streams_per_connection: 1024,
             connection_age: Duration::from_mins(5),
             // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.

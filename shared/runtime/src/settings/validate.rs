@@ -117,6 +117,7 @@ impl Settings {
     fn check_limits(&self, problems: &mut Vec<String>) {
         for (key, count) in [
             ("limits.in_flight", self.limits.in_flight),
+            ("limits.connections", self.limits.connections),
             ("limits.streams_per_connection", self.limits.streams_per_connection as usize),
             ("postgres.connections", self.postgres.connections as usize),
             ("sqlite.readers", self.sqlite.readers as usize),

@@ -1,31 +1,34 @@
-//! The port for a payment provider's webhooks: HTTP/1.1, and nothing else goes over it. It may be reached from everywhere, so
-//! nobody keeps a place by being slow: a request's head has a time to come in, a connection brings one request and ends with
-//! its answer, and only so many connections are open; the others wait to be accepted. (How long a body takes is the router's
-//! affair.)
+//! A port of HTTP/1.1: that for operations, and that for a payment provider's webhooks. The latter may be reached from
+//! everywhere, so nobody keeps a place by being slow: a request's head has a time to come in, a connection brings one request
+//! and ends with its answer, which has a time to be taken. Only so many connections are open, and of one address a share
+//! ([`Places`](crate::places::Places)). (How long a body takes is the router's affair.)
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{Router, serve::Listener as _};
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{connection::Connection, listen::Incoming};
 
-/// What one port bears.
+/// How many connections are open at a time, where the settings allow more: none of them is kept, and each brings a body.
+pub(crate) const CONNECTIONS_MAX: usize = 512;
+
+/// What one connection may take.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     /// How long a request's head may take to come.
     head: Duration,
-    /// How many connections are open at a time.
-    connections: usize,
+    /// How long everything may take, the answer with whoever is slow to take it.
+    whole: Duration,
 }
 
-const BOUNDS: Bounds = Bounds { head: Duration::from_secs(10), connections: 512 };
+const BOUNDS: Bounds = Bounds { head: Duration::from_secs(10), whole: Duration::from_mins(2) };
 
 /// Serves until `end` is cancelled; what has begun by then is answered.
 pub(crate) async fn serve(incoming: Incoming, router: Router, end: CancellationToken) {
@@ -33,30 +36,19 @@ pub(crate) async fn serve(incoming: Incoming, router: Router, end: CancellationT
 }
 
 async fn serve_within(bounds: Bounds, mut incoming: Incoming, router: Router, end: CancellationToken) {
-    let places = Arc::new(Semaphore::new(bounds.connections));
     let open = TaskTracker::new();
     loop {
-        let accepted = tokio::select! {
+        let connection = tokio::select! {
             biased;
             () = end.cancelled() => break,
-            accepted = next(&mut incoming, &places) => accepted,
+            connection = incoming.accept() => connection,
         };
-        let Some((connection, place)) = accepted else { break };
         let (router, end) = (router.clone(), end.clone());
-        open.spawn(async move {
-            attend(bounds, connection, router, &end).await;
-            drop(place);
-        });
+        open.spawn(async move { attend(bounds, connection, router, &end).await });
     }
     drop(incoming);
     open.close();
     open.wait().await;
-}
-
-/// The next connection, once there is a place for it; `None` never happens, as nobody closes the places.
-async fn next(incoming: &mut Incoming, places: &Arc<Semaphore>) -> Option<(Connection, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    Some((incoming.accept().await.0, place))
 }
 
 /// Answers the one request of a connection: kept alive, a few hundred that ask now and then would keep all places.
@@ -67,16 +59,20 @@ async fn attend(bounds: Bounds, connection: Connection, router: Router, end: &Ca
         .keep_alive(false)
         .serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
     let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = end.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let ended = timeout(bounds.whole, async {
+        tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = end.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.as_mut().await
+            }
         }
-    };
-    if let Err(error) = ended {
-        // Anybody can cause this, so it is no warning.
-        tracing::debug!(%error, "a connection to the port for payment webhooks broke");
+    });
+    // Anybody can cause these, so they are no warnings.
+    match ended.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection of HTTP/1.1 broke"),
+        Err(_) => tracing::debug!("a connection of HTTP/1.1 took too long"),
     }
 }
 
@@ -84,34 +80,52 @@ async fn attend(bounds: Bounds, connection: Connection, router: Router, end: &Ca
 mod tests {
     use std::{
         net::SocketAddr,
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
     };
 
     use axum::routing::post;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::{TcpListener, TcpStream},
+        net::{TcpListener, TcpSocket, TcpStream},
+        sync::Semaphore,
         task::JoinHandle,
-        time::timeout,
     };
 
     use super::*;
-    use crate::listen::Ending;
+    use crate::{
+        listen::Ending,
+        places::{Kind, Places},
+    };
 
     const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-    async fn start(bounds: Bounds, router: Router) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    async fn start(
+        bounds: Bounds,
+        connections: usize,
+        router: Router,
+    ) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let end = CancellationToken::new();
         let ending = Ending { shutdown: end.clone(), cut: CancellationToken::new() };
-        let incoming = Incoming::new(listener, None, ending);
+        let places = Places::new(connections, Kind::Connections, "test", &opentelemetry::global::meter("test"));
+        let incoming = Incoming::new(listener, None, ending, places);
         (address, end.clone(), tokio::spawn(serve_within(bounds, incoming, router, end)))
     }
 
     /// Says this, and gives all that is answered until the connection ends.
     async fn say(to: SocketAddr, what: &[u8]) -> String {
-        let mut stream = TcpStream::connect(to).await.expect("connects");
+        say_from(1, to, what).await
+    }
+
+    /// The same from another of this machine's own addresses.
+    async fn say_from(host: u8, to: SocketAddr, what: &[u8]) -> String {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).expect("an address of this machine");
+        let mut stream = socket.connect(to).await.expect("connects");
         stream.write_all(what).await.expect("written");
         let mut answer = Vec::new();
         let _ = timeout(Duration::from_mins(1), stream.read_to_end(&mut answer)).await.expect("it ends");
@@ -121,7 +135,8 @@ mod tests {
     #[tokio::test]
     async fn a_head_that_never_ends_keeps_no_place() {
         let bounds = Bounds { head: Duration::from_millis(50), ..BOUNDS };
-        let (address, end, server) = start(bounds, Router::new().route("/", post(async || "here"))).await;
+        let (address, end, server) =
+            start(bounds, CONNECTIONS_MAX, Router::new().route("/", post(async || "here"))).await;
         for head in ["POST / HTTP/1.1\r\nhost:", "P", "POST / HTTP/1.1\r\nhost: x\r\nx-one-more: 1\r\n"] {
             let answer = say(address, head.as_bytes()).await;
             assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -134,7 +149,8 @@ mod tests {
     async fn a_connection_brings_one_request() {
         // No head is too late here: it is the answer that ends the connection.
         let bounds = Bounds { head: Duration::from_mins(10), ..BOUNDS };
-        let (address, end, server) = start(bounds, Router::new().route("/", post(async || "here"))).await;
+        let (address, end, server) =
+            start(bounds, CONNECTIONS_MAX, Router::new().route("/", post(async || "here"))).await;
         let request = "POST / HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n";
         for requests in [1, 2] {
             let answer = say(address, request.repeat(requests).as_bytes()).await;
@@ -156,14 +172,40 @@ mod tests {
             now.fetch_sub(1, Ordering::SeqCst);
             "here"
         };
-        let bounds = Bounds { connections: 2, ..BOUNDS };
-        let (address, end, server) = start(bounds, Router::new().route("/", post(handler))).await;
-        let callers: Vec<_> = (0..32).map(|_| tokio::spawn(say(address, REQUEST))).collect();
+        let (address, end, server) = start(BOUNDS, 2, Router::new().route("/", post(handler))).await;
+        // Each has an address of its own, so none has its share already.
+        let callers: Vec<_> = (1..=32).map(|host| tokio::spawn(say_from(host, address, REQUEST))).collect();
         for caller in callers {
             let answer = caller.await.expect("no panic");
             assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
         }
         assert!(seen.load(Ordering::SeqCst) <= 2, "{seen:?}");
+        end.cancel();
+        server.await.expect("it stops");
+    }
+
+    #[tokio::test]
+    async fn who_takes_no_answer_keeps_no_place() {
+        // Far more than the sockets of both sides hold.
+        let router =
+            Router::new().route("/long", post(async || vec![b'x'; 64 << 20])).route("/", post(async || "here"));
+        let bounds = Bounds { whole: Duration::from_secs(30), ..BOUNDS };
+        let (address, end, server) = start(bounds, 1, router).await;
+        let mut stuck = TcpStream::connect(address).await.expect("connects");
+        stuck.write_all(b"POST /long HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.expect("written");
+        assert_eq!(stuck.read_u8().await.expect("the answer has begun"), b'H');
+        // There is one place, and from now on time passes as soon as there is nothing else to do: in steps, so that what
+        // comes meanwhile is seen to first.
+        tokio::time::pause();
+        let steps = tokio::spawn(async {
+            for _ in 0..6_000 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let answer = say_from(2, address, REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        steps.abort();
+        drop(stuck);
         end.cancel();
         server.await.expect("it stops");
     }
@@ -177,7 +219,7 @@ mod tests {
             let _permit = wait.acquire().await;
             "here"
         };
-        let (address, end, server) = start(BOUNDS, Router::new().route("/", post(handler))).await;
+        let (address, end, server) = start(BOUNDS, CONNECTIONS_MAX, Router::new().route("/", post(handler))).await;
         let caller = tokio::spawn(say(address, REQUEST));
         let _permit = began.acquire().await.expect("it has begun");
         end.cancel();

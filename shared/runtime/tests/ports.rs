@@ -1,0 +1,252 @@
+//! Connections, and streams that ask for no account: so many on each port, a share of them for one address, an end to each.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+#![allow(dead_code, reason = "this file uses a part of what the tests share")]
+
+mod support;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use bursar_runtime::PaymentProvider;
+use bursar_testkit::{get, until};
+use futures::{Stream, StreamExt as _, channel::mpsc, stream};
+use support::{Running, settings};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::{pause, resume, timeout},
+};
+use tonic::{
+    Code, Response, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, ServerReflectionResponse, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
+
+/// How long anything may take that happens by itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How every caller of HTTP/2 begins: the preface, and settings that change nothing.
+const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A connection from one of this machine's own addresses.
+async fn connect(host: u8, port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).expect("an address of this machine");
+    socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await.expect("connects")
+}
+
+/// One on which HTTP/2 is answered; `None` if it is closed instead.
+async fn open(host: u8, port: u16) -> Option<TcpStream> {
+    let mut stream = connect(host, port).await;
+    stream.write_all(OPENING).await.ok()?;
+    stream.read_u8().await.ok()?;
+    Some(stream)
+}
+
+/// A channel from one of this machine's own addresses.
+fn from(host: u8, port: u16) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).expect("a URL");
+    endpoint.local_address(Some(IpAddr::from([127, 0, 0, host]))).connect_lazy()
+}
+
+/// Begins to watch a name, as far as the first answer.
+async fn watch(client: &mut HealthClient<Channel>, name: &str) -> Result<Streaming<HealthCheckResponse>, Status> {
+    let mut answers = client.watch(HealthCheckRequest { service: name.to_owned() }).await?.into_inner();
+    answers.message().await?;
+    Ok(answers)
+}
+
+fn listing() -> ServerReflectionRequest {
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    ServerReflectionRequest { host: String::new(), message_request }
+}
+
+async fn reflect(
+    channel: Channel,
+    requests: impl Stream<Item = ServerReflectionRequest> + Send + 'static,
+) -> Result<Streaming<ServerReflectionResponse>, Status> {
+    let answers = ServerReflectionClient::new(channel).server_reflection_info(requests).await;
+    answers.map(Response::into_inner)
+}
+
+/// What a refusal says to programs.
+fn said(refused: &Status) -> (Code, String) {
+    (refused.code(), bursar_rpc::problem::reason_of(refused).unwrap_or_default())
+}
+
+/// How many connections to this port were refused, by the operations port.
+async fn refused(operations: u16, port: &'static str) -> Option<u32> {
+    let page = tokio::task::spawn_blocking(move || get(operations, "/metrics")).await.expect("no panic");
+    let (_, page) = page.expect("metrics");
+    let label = format!("port=\"{port}\"");
+    let is_it = |line: &&str| {
+        line.starts_with("bursar_places_refused_total{")
+            && line.contains("kind=\"connections\"")
+            && line.contains(&label)
+    };
+    page.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn connections_of_one_address_leave_room_for_others_and_their_places_come_back() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 8;
+    let running = Running::start(settings, &ports, true).await;
+    let port = ports.nth(3);
+    let mut first = Vec::new();
+    for _ in 0..8 {
+        first.extend(open(1, port).await);
+    }
+    assert_eq!(first.len(), 4, "as many as are left for everybody else");
+    let second = open(2, port).await.expect("room for an address that has none");
+    assert_eq!(refused(ports.base(), "billing").await, Some(4));
+    assert!(open(1, port).await.is_none(), "it has its share");
+    drop(first.pop());
+    until(PATIENCE, "a place comes back", async || open(1, port).await.is_some()).await;
+    drop((first, second));
+    running.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn probes_are_answered_beside_whoever_holds_the_operations_port() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 4;
+    let running = Running::start(settings, &ports, true).await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(connect(2, ports.base()).await);
+    }
+    // Whoever comes is accepted in turn, so all of those have been by the time that this one is.
+    assert_eq!(refused(ports.base(), "operations").await, Some(6), "half of four places are held");
+    drop(held);
+    running.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn whoever_never_finishes_opening_keeps_no_place() {
+    let (mut settings, ports) = settings();
+    settings.payments.provider = PaymentProvider::Stripe;
+    let running = Running::start(settings, &ports, true).await;
+    let (preface, _) = OPENING.split_at(10);
+    let (operations, billing, inbox) = (ports.base(), ports.nth(3), ports.nth(4));
+    let beginnings: [(u16, &[u8]); 7] = [
+        (billing, b""),
+        (billing, preface),
+        // It opens, and then answers nobody who asks whether it is there.
+        (billing, OPENING),
+        (operations, b""),
+        (operations, b"GET /livez HTTP/1.1\r\nhost: x\r\n"),
+        (inbox, b""),
+        (inbox, b"POST /webhooks/stripe HTTP/1.1\r\n"),
+    ];
+    let mut begun = Vec::new();
+    for (port, beginning) in beginnings {
+        let mut stream = connect(1, port).await;
+        stream.write_all(beginning).await.expect("written");
+        begun.push((port, beginning.len(), stream));
+    }
+    // Time passes as soon as there is nothing else to do. A connection reaches its age later than this.
+    pause();
+    for (port, length, stream) in &mut begun {
+        let mut rest = Vec::new();
+        let ended = timeout(Duration::from_mins(2), stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "{length} bytes keep a connection to {port} open");
+    }
+    resume();
+    running.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn streams_without_an_account_of_one_address_leave_room_for_others_and_their_places_come_back() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 8;
+    let running = Running::start(settings, &ports, true).await;
+    let port = ports.nth(3);
+    let (channel, overloaded) = (from(1, port), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
+    let mut client = HealthClient::new(channel.clone());
+    let mut watches = Vec::new();
+    for name in ["", "no.such.Service", ""] {
+        watches.push(watch(&mut client, name).await.expect("room"));
+    }
+    let (asking, requests) = mpsc::unbounded();
+    let reflecting = reflect(channel.clone(), requests).await.expect("room");
+    let refusal = watch(&mut client, "").await.expect_err("half of eight places are taken");
+    assert_eq!(said(&refusal), overloaded);
+    let refusal = reflect(channel.clone(), stream::pending()).await.expect_err("they are the same places");
+    assert_eq!(said(&refusal), overloaded);
+    client.check(HealthCheckRequest::default()).await.expect("a probe needs no place");
+
+    let another = watch(&mut HealthClient::new(from(2, port)), "").await.expect("room for an address that has none");
+    drop(watches.pop());
+    until(PATIENCE, "a watch's place comes back", async || watch(&mut client, "").await.is_ok()).await;
+    watches.push(watch_when_there_is_room(&mut client).await);
+    drop((asking, reflecting));
+    watches.push(watch_when_there_is_room(&mut client).await);
+    drop((watches, another));
+    running.stop().await.expect("stops");
+}
+
+/// Watches the port once it may.
+async fn watch_when_there_is_room(client: &mut HealthClient<Channel>) -> Streaming<HealthCheckResponse> {
+    let mut watching = None;
+    until(PATIENCE, "a place comes back", async || {
+        watching = watch(client, "").await.ok();
+        watching.is_some()
+    })
+    .await;
+    watching.expect("there was room")
+}
+
+#[tokio::test]
+async fn a_watch_of_health_ends_in_time_whatever_it_watches() {
+    let (mut settings, ports) = settings();
+    // No connection reaches its age here.
+    settings.limits.connection_age = Duration::from_hours(24);
+    let running = Running::start(settings, &ports, true).await;
+    let mut client = HealthClient::new(from(1, ports.nth(3)));
+    let mut watches = Vec::new();
+    for name in ["", support::EVENTS, "no.such.Service"] {
+        watches.push((name, watch(&mut client, name).await.expect("a stream")));
+    }
+    pause();
+    for (name, watch) in &mut watches {
+        let end = timeout(Duration::from_hours(2), watch.message()).await;
+        let end = end.unwrap_or_else(|_| panic!("a watch of {name:?} goes on"));
+        let end = end.expect_err("it is told why");
+        assert_eq!(said(&end), (Code::Unavailable, "STREAM_OVER".to_owned()), "{name:?}");
+    }
+    resume();
+    watch(&mut client, "").await.expect("it may begin another");
+    running.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn reflection_ends_where_nobody_asks_and_where_somebody_asks_too_much() {
+    let (settings, ports) = settings();
+    let running = Running::start(settings, &ports, true).await;
+    let channel = from(1, ports.nth(3));
+    let over = (Code::Unavailable, "STREAM_OVER".to_owned());
+
+    let once = stream::iter([listing()]).chain(stream::pending());
+    let mut answers = reflect(channel.clone(), once).await.expect("a stream");
+    answers.message().await.expect("an answer").expect("it goes on");
+    pause();
+    let end = timeout(Duration::from_mins(3), answers.message()).await.expect("it ends");
+    assert_eq!(said(&end.expect_err("it is told why")), over);
+    resume();
+
+    let many = stream::iter(std::iter::repeat_with(listing).take(1_001));
+    let mut answers = reflect(channel, many).await.expect("a stream");
+    for number in 1..=1_000 {
+        let answer = answers.message().await.unwrap_or_else(|end| panic!("{number}: {end}"));
+        assert!(answer.is_some(), "{number}");
+    }
+    assert_eq!(said(&answers.message().await.expect_err("one more than it answers")), over);
+    running.stop().await.expect("stops");
+}
