@@ -11,10 +11,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::held::Held;
-use crate::limited::{Doubts, Limited, Remote, Word};
+use crate::limited::{Doubts, Limited, Limits, Remote, Word};
 use crate::quiet::Newest;
 use crate::url::Place;
-use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx, on};
+use crate::{Asker, DbError, Engine, Local, Migrations, PoolOptions, StoreUrl, Tx, on};
 
 /// A PostgreSQL session that holds a transaction open without a word for this long is a lost one, and gives its locks back.
 /// No transaction waits for a password's hash or for another service: between two statements there is only arithmetic.
@@ -51,14 +51,17 @@ const SIGN_OF_POSTGRES: &str = "SET LOCAL work_mem = '64kB';
     SELECT txid_current(), count(*) FROM (SELECT repeat(md5(n::text), 4) FROM generate_series(1, 8000) AS n ORDER BY 1) AS sorted";
 
 /// A store. Cheap to clone; all clones share the pools.
+///
+/// Those who wait for a connection take turns by whom they work for ([`Asker`]): who waits with thousands of calls leaves
+/// somebody else waiting for a round, and not for all of them.
 #[derive(Debug, Clone)]
 pub enum Db {
     /// A SQLite file.
     Sqlite {
         /// The one connection that writes: SQLite has one writer at a time, and waiting here is fair and quiet.
-        write: SqlitePool,
+        write: Local,
         /// Connections that only read, each seeing a consistent snapshot beside the writer.
-        read: SqlitePool,
+        read: Local,
         /// The connection that looks whether there is room ([`Db::ping`]), opened when it is first asked.
         room: SqlitePool,
     },
@@ -107,8 +110,8 @@ impl Db {
         match self {
             Self::Sqlite { write, room, .. } => {
                 // Whoever writes waits here, and not for the file's own lock, which nobody gives in turn.
-                let writer = Limited::of(write).await?;
-                needs_room(Limited::of(room).await?).await?;
+                let writer = write.acquire().await?;
+                needs_room(Limited::new(room.acquire().await?, None, Limits::none())).await?;
                 needs_room(writer).await
             }
             Self::Postgres(_) => {
@@ -128,8 +131,12 @@ impl Db {
     #[must_use]
     pub fn dedicated(&self, patience: Duration, statement: Duration) -> Self {
         match self {
-            // Its connections have threads of their own, and it has one writer: no row is ever locked.
-            Self::Sqlite { .. } => self.clone(),
+            // Its connections have threads of their own, and it has one writer: no row is ever locked. For that it waits in turns
+            // of its own, and behind nobody's jobs.
+            Self::Sqlite { write, read, room } => {
+                let [write, read] = [write, read].map(|pool| pool.by(Asker::Dedicated));
+                Self::Sqlite { write, read, room: room.clone() }
+            }
             Self::Postgres(pool) => {
                 let limits = [
                     ("lock_timeout", patience),
@@ -216,7 +223,7 @@ async fn open_sqlite(path: &Path, options: &PoolOptions) -> Result<Db, DbError> 
         pool.clone().max_connections(1).connect_lazy_with(connect.clone().pragma("cache_size", PAGES_OF_THE_SIGN));
     let pool = pool.max_connections(options.read_connections.max(1));
     let read = connect_sqlite(&pool, &connect.pragma("query_only", "ON"), options).await?;
-    Ok(Db::Sqlite { write, read, room })
+    Ok(Db::Sqlite { write: Local::new(write), read: Local::new(read), room })
 }
 
 /// Connects, as often as it takes. Of several who turn a new file's log on at the same moment, SQLite refuses all but one at once,
@@ -342,8 +349,8 @@ async fn needs_room(connection: Limited<Sqlite>) -> Result<(), DbError> {
     Ok(held.end(Word::Light, "ROLLBACK").await?)
 }
 
-async fn begin_sqlite(pool: &SqlitePool, statement: &'static str) -> Result<Held<Sqlite>, DbError> {
-    Ok(Held::begin(Limited::of(pool).await?, statement).await?)
+async fn begin_sqlite(pool: &Local, statement: &'static str) -> Result<Held<Sqlite>, DbError> {
+    Ok(Held::begin(pool.acquire().await?, statement).await?)
 }
 
 /// Begins on a connection that is alive: those the server closed while they were idle (it was restarted) are thrown

@@ -1,6 +1,6 @@
 //! One way to a database for every service: [`Db`] and [`Tx`] over SQLite and PostgreSQL.
 //!
-//! What lives here: opening a store, transactions, errors with stable constraint names, idempotent requests
+//! What lives here: opening a store, turns at its connections ([`Asker`]), transactions, errors with stable constraint names, idempotent requests
 //! ([`idempotency`]), the audit log ([`audit`]), forgetting in portions ([`forget_before`]), the database's own time
 //! ([`Db::compare`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service has
 //! (`shared/db/migrations`).
@@ -21,6 +21,7 @@
 //! Transactions are linear: [`Db::begin`] … [`Tx::commit`]; dropping one rolls it back. After a statement
 //! has failed, drop the transaction: PostgreSQL has aborted it, and answers a later commit with a rollback.
 
+mod asker;
 pub mod audit;
 mod clock;
 mod db;
@@ -28,24 +29,30 @@ mod error;
 mod held;
 pub mod idempotency;
 mod limited;
+mod local;
 mod migrations;
 mod options;
+mod places;
 mod portions;
 mod quiet;
 mod schema;
 mod shared;
+mod turns;
 mod tx;
 mod url;
 
+pub use asker::Asker;
 pub use clock::Comparison;
 pub use db::Db;
 pub use error::{ConflictKind, DbError, exactly_one};
 pub use held::{Held, Speaks};
 pub use limited::{Limited, Remote};
+pub use local::Local;
 pub use migrations::Migrations;
 pub use options::PoolOptions;
 pub use portions::forget_before;
 pub use schema::Part;
+pub use turns::Turns;
 pub use tx::Tx;
 pub use url::{StoreUrl, StoreUrlError};
 

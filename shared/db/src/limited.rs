@@ -18,10 +18,11 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
 use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection as _, Database, Describe, Either, Error, Execute, Executor, Postgres, SqlStr, Sqlite};
 use tokio::runtime::Handle;
 
+use crate::Asker;
+use crate::places::{Place, Places};
 use crate::quiet::{Newest, Quiet};
 
 /// How long a server may take to begin or to undo a transaction: it has nothing to do for it.
@@ -133,6 +134,8 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub struct Remote {
     pool: PgPool,
+    /// Everybody takes turns for them.
+    places: Places,
     /// Within transactions.
     limits: Limits,
     /// Outside of them.
@@ -164,7 +167,8 @@ impl Remote {
         // Where the server ends each statement soon, it says so before anybody here gives up.
         let single = if quiet.is_some() { statement } else { statement.min(SINGLE) };
         let (limits, singles) = (with(statement, quiet), with(single, quiet.or(Some(MOMENT))));
-        Self { pool, limits, singles, doubts, settings, begin: "BEGIN" }
+        let places = Places::new(pool.options().get_max_connections());
+        Self { pool, places, limits, singles, doubts, settings, begin: "BEGIN" }
     }
 
     /// Since when connections are in doubt: what other pools to the same server need to know, too.
@@ -189,19 +193,22 @@ impl Remote {
 
     /// A connection for single statements, outside of any transaction.
     pub async fn acquire(&self) -> Result<Limited<Postgres>, Error> {
-        Ok(Limited::new(self.take().await?, self.singles.clone()))
+        self.take(&self.singles).await
     }
 
     /// The same for a transaction.
     pub(crate) async fn for_transaction(&self) -> Result<Limited<Postgres>, Error> {
-        Ok(Limited::new(self.take().await?, self.limits.clone()))
+        self.take(&self.limits).await
     }
 
-    /// A connection that is free, or a new one. A server that accepts one and then says nothing is tried anew; whoever waits
-    /// for others to give theirs back keeps waiting.
-    async fn take(&self) -> Result<PoolConnection<Postgres>, Error> {
+    /// A connection that is free, or a new one, once it is the turn of whom this task works for. A server that accepts one and
+    /// then says nothing is tried anew; whoever waits for others to give theirs back keeps waiting.
+    async fn take(&self, limits: &Limits) -> Result<Limited<Postgres>, Error> {
         let options = self.pool.options();
-        let (until, most) = (Instant::now() + options.get_acquire_timeout(), options.get_max_connections());
+        let (patience, most) = (options.get_acquire_timeout(), options.get_max_connections());
+        let until = Instant::now() + patience;
+        let turn = tokio::time::timeout(patience, self.places.take(Asker::current())).await;
+        let Ok(place) = turn else { return Err(Error::PoolTimedOut) };
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -211,7 +218,7 @@ impl Remote {
             let opening = most == 1 || self.pool.size() < most;
             let within = if opening { left.min(OPENED_WITHIN) } else { left };
             if let Ok(taken) = tokio::time::timeout(within, self.pool.acquire()).await {
-                return taken;
+                return Ok(Limited::new(taken?, Some(place), limits.clone()));
             }
         }
     }
@@ -226,20 +233,16 @@ impl Remote {
 #[derive(Debug)]
 pub struct Limited<DB: Database> {
     connection: Option<PoolConnection<DB>>,
+    /// Given back with it, so that the next one finds a connection.
+    place: Option<Place>,
     limits: Limits,
     lost: bool,
 }
 
-impl Limited<Sqlite> {
-    /// A connection to a file: no peer that could vanish, so nothing of it is bounded.
-    pub async fn of(pool: &SqlitePool) -> Result<Self, Error> {
-        Ok(Self::new(pool.acquire().await?, Limits::none()))
-    }
-}
-
 impl<DB: Database> Limited<DB> {
-    pub(crate) fn new(connection: PoolConnection<DB>, limits: Limits) -> Self {
-        Self { connection: Some(connection), limits, lost: false }
+    /// `place`: which its pool has it taken for, where that gives turns.
+    pub(crate) fn new(connection: PoolConnection<DB>, place: Option<Place>, limits: Limits) -> Self {
+        Self { connection: Some(connection), place, limits, lost: false }
     }
 
     /// For how long a statement on it may still be under way that somebody gave up.
@@ -319,7 +322,11 @@ impl<DB: Database> Drop for Limited<DB> {
             && let Ok(runtime) = Handle::try_current()
         {
             let back = connection.return_to_pool();
-            drop(runtime.spawn(async move { drop(tokio::time::timeout(MOMENT, back).await) }));
+            let place = self.place.take();
+            drop(runtime.spawn(async move {
+                drop(tokio::time::timeout(MOMENT, back).await);
+                drop(place);
+            }));
         }
     }
 }

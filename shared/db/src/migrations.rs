@@ -81,7 +81,7 @@ impl Db {
         match self {
             Self::Sqlite { write, .. } => {
                 let _lock = lock_directory(write.connect_options().get_filename()).await?;
-                let mut connection = write.acquire().await?;
+                let mut connection = write.pool().acquire().await?;
                 run(migrations, Engine::Sqlite, &mut *connection).await?;
             }
             Self::Postgres(pool) => {

@@ -10,7 +10,7 @@ pub struct PoolOptions {
     /// SQLite: connections for reading, beside the one that writes.
     pub read_connections: u32,
     /// How long [`crate::Db::begin`] and [`crate::Db::read`] wait for a connection before they answer
-    /// [`crate::DbError::Unavailable`]. On SQLite it is also how long a lock of another process is waited for.
+    /// [`crate::DbError::Unavailable`], turns of others included. On SQLite it is also how long a lock of another process is waited for.
     pub acquire_timeout: Duration,
     /// PostgreSQL: a statement that runs longer is cancelled by the server. Migrations are exempt.
     pub statement_timeout: Duration,

@@ -79,7 +79,9 @@ pub async fn try_again(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool, Db
 /// What is set aside of a source, as far as it is looked at at once.
 pub(crate) async fn of_source(db: &Db, source: &str) -> Result<Vec<SetAside>, DbError> {
     Ok(match db {
-        Db::Sqlite { read, .. } => sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(read).await?,
+        Db::Sqlite { read, .. } => {
+            sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(&mut read.acquire().await?).await?
+        }
         Db::Postgres(pool) => {
             sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(&mut pool.acquire().await?).await?
         }

@@ -79,7 +79,7 @@ impl Around {
             }};
         }
         match db {
-            Db::Sqlite { read, .. } => read!(read),
+            Db::Sqlite { read, .. } => read!(&mut read.acquire().await?),
             Db::Postgres(pool) => read!(&mut pool.acquire().await?),
         }
     }

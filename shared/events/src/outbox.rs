@@ -241,7 +241,7 @@ impl Outbox {
             }};
         }
         match &self.0.db {
-            Db::Sqlite { read, .. } => read!(read),
+            Db::Sqlite { read, .. } => read!(&mut read.acquire().await?),
             Db::Postgres(pool) => read!(&mut pool.acquire().await?),
         }
     }

@@ -27,7 +27,7 @@ impl Named {
     /// Outside of any.
     pub(crate) async fn of_now(&self, db: &Db, owners: Vec<Vec<u8>>) -> Result<Vec<Row>, DbError> {
         match db {
-            Db::Sqlite { read, .. } => self.of_sqlite(&mut Limited::of(read).await?, owners).await,
+            Db::Sqlite { read, .. } => self.of_sqlite(&mut read.acquire().await?, owners).await,
             Db::Postgres(pool) => self.of_postgres(&mut pool.acquire().await?, owners).await,
         }
     }

@@ -57,7 +57,7 @@ pub async fn named(tx: &mut Tx, members: &[(OwnerId, UserId)]) -> Result<Words, 
 /// The same outside of any transaction.
 pub async fn named_now(db: &Db, members: &[(OwnerId, UserId)]) -> Result<Words, DbError> {
     match db {
-        Db::Sqlite { read, .. } => named_sqlite(&mut Limited::of(read).await?, members).await,
+        Db::Sqlite { read, .. } => named_sqlite(&mut read.acquire().await?, members).await,
         Db::Postgres(pool) => named_postgres(&mut pool.acquire().await?, members).await,
     }
 }

@@ -29,7 +29,7 @@ pub fn file_in(directory: &Path) -> TestDb {
 pub async fn limit_pages(db: &Db, pages: u32) {
     let Db::Sqlite { write, .. } = db else { panic!("not SQLite") };
     let limit = format!("PRAGMA max_page_count = {pages}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(write).await.expect("a limit");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(write.pool()).await.expect("a limit");
 }
 
 /// Runs one test body on SQLite; [`engines!`](crate::engines) calls this.

@@ -1,78 +1,46 @@
-//! Whose request comes next, among those that wait.
-//!
-//! The owners take turns, each turn as long as the work that it was given to: whoever sends a thousand requests at once
-//! waits as long for the second thousand as everybody else takes for theirs. This is start-time fair queueing (Goyal, Vin
-//! and Cheng, 1996) with requests as the unit, and with the clock of self-clocked fair queueing (Golestani, 1994): time is
-//! where the turns that were given end. So whoever has nothing left to wait with can be forgotten, and stands behind all
-//! who waited meanwhile when it comes again. Within an owner the order is the order of arrival.
-
-use std::collections::{BTreeSet, HashMap, VecDeque};
+//! Whose request comes next, among those that wait: the owners take turns, with requests as the unit ([`bursar_db::Turns`]).
 
 use bursar_id::OwnerId;
 
 use super::job::Submission;
 
-/// What one owner waits with, and when its next turn begins.
-struct Queue {
-    turn: u64,
-    waiting: VecDeque<Submission>,
-}
-
 /// Submissions that wait, by the owner of their first request.
 #[derive(Default)]
-pub(super) struct Turns {
-    of: HashMap<OwnerId, Queue>,
-    order: BTreeSet<(u64, OwnerId)>,
-    /// When the last of the turns that were given ends, in requests carried out.
-    now: u64,
-}
+pub(super) struct Turns(bursar_db::Turns<OwnerId, Submission>);
 
 impl Turns {
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.of.is_empty()
+        self.0.is_empty()
     }
 
     /// Adds a submission behind what its owner waits with. One without requests waits for nothing.
     pub(super) fn push(&mut self, submission: Submission) {
-        let Some(owner) = submission.owner() else { return };
-        if let Some(queue) = self.of.get_mut(&owner) {
-            queue.waiting.push_back(submission);
-            return;
+        if let Some(owner) = submission.owner() {
+            self.0.push(owner, submission);
         }
-        self.order.insert((self.now, owner));
-        self.of.insert(owner, Queue { turn: self.now, waiting: VecDeque::from([submission]) });
     }
 
     /// Whose turn is next, of those for whom there is room.
     pub(super) fn next(&self, has_room: impl Fn(OwnerId) -> bool) -> Option<OwnerId> {
-        self.order.iter().map(|(_, owner)| *owner).find(|owner| has_room(*owner))
+        self.0.next(has_room)
     }
 
     /// Whether anybody else waits than this owner.
     pub(super) fn has_others(&self, owner: OwnerId) -> bool {
-        self.of.len() > usize::from(self.of.contains_key(&owner))
+        self.0.has_others(owner)
     }
 
     /// Takes the first submission that `owner` waits with.
     pub(super) fn pop(&mut self, owner: OwnerId) -> Option<Submission> {
-        let queue = self.of.get_mut(&owner)?;
-        self.order.remove(&(queue.turn, owner));
-        let submission = queue.waiting.pop_front();
-        let took = submission.as_ref().map_or(0, |it| it.jobs.len() as u64);
-        queue.turn = queue.turn.saturating_add(took);
-        self.now = self.now.max(queue.turn);
-        if queue.waiting.is_empty() {
-            self.of.remove(&owner);
-        } else {
-            self.order.insert((queue.turn, owner));
-        }
-        submission
+        self.0.pop(owner, |submission| submission.jobs.len() as u64)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use bursar_testkit::id;
 
     use super::*;

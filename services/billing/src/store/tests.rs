@@ -185,7 +185,7 @@ fn parameters(text: &str) -> usize {
 async fn run(db: &Db, statement: &str) {
     let text = AssertSqlSafe(statement.to_owned());
     match db {
-        Db::Sqlite { write, .. } => sqlx::raw_sql(text).execute(write).await.map(|_| ()),
+        Db::Sqlite { write, .. } => sqlx::raw_sql(text).execute(write.pool()).await.map(|_| ()),
         Db::Postgres(pool) => sqlx::raw_sql(text).execute(pool.pool()).await.map(|_| ()),
     }
     .unwrap_or_else(|error| panic!("{error}: {statement}"));
@@ -201,7 +201,7 @@ async fn plan(db: &Db, statement: &Statement) -> Vec<String> {
     match db {
         Db::Sqlite { write, .. } => {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
-            let rows: Result<Vec<(i64, i64, i64, String)>, _> = sqlx::query_as(explain).fetch_all(write).await;
+            let rows: Result<Vec<(i64, i64, i64, String)>, _> = sqlx::query_as(explain).fetch_all(write.pool()).await;
             rows.unwrap_or_else(|error| panic!("{name}: {error}")).into_iter().map(|(.., detail)| detail).collect()
         }
         Db::Postgres(pool) => {

@@ -9,7 +9,7 @@
 //! for everybody, so it may have every turn, and may wait with as many calls as there are places left for everybody else;
 //! what it asks about one owner counts for that owner. So of the places some are left for whoever has none.
 //!
-//! The callers take turns, as owners do in a lane (`lane/turns.rs`): whoever asks for much at once has one more call at
+//! The callers take turns, as owners do in a lane ([`bursar_db::Turns`]): whoever asks for much at once has one more call at
 //! most carried out before the first of whoever comes meanwhile. Within a caller the order is the order of arrival, but for owners
 //! who have their turn already.
 //!
@@ -20,6 +20,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bursar_db::Asker;
 use bursar_id::OwnerId;
 use bursar_rpc::{Caller, Party, has_room};
 use bursar_runtime::Heavy;
@@ -213,7 +214,9 @@ impl Costly {
         reading: impl FnOnce(Place) -> F,
     ) -> Result<T, Error> {
         let place = self.place(caller, owner).await?;
-        self.threads.see_through(reading(place)).await.ok_or(Error::Failed)?
+        // It takes connections for the caller, also on threads of its own.
+        let reading = Asker::current().scope(reading(place));
+        self.threads.see_through(reading).await.ok_or(Error::Failed)?
     }
 
     /// Writes for a call by `caller` about `owner` what takes a core as long as it takes, once it has a place.

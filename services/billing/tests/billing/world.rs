@@ -296,7 +296,7 @@ impl World {
     pub(crate) async fn by_hand(&self, sql: &str) -> Result<u64, sqlx::Error> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.store {
-            Db::Sqlite { write, .. } => Ok(sqlx::raw_sql(sql).execute(write).await?.rows_affected()),
+            Db::Sqlite { write, .. } => Ok(sqlx::raw_sql(sql).execute(write.pool()).await?.rows_affected()),
             Db::Postgres(pool) => Ok(sqlx::raw_sql(sql).execute(pool.pool()).await?.rows_affected()),
         }
     }

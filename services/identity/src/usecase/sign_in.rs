@@ -1,6 +1,6 @@
 //! Signing in with address and password.
 
-use bursar_db::DbError;
+use bursar_db::{Asker, DbError};
 use bursar_email::Email;
 use bursar_id::{OwnerId, UserId};
 use bursar_members::Word;
@@ -71,6 +71,7 @@ impl Identity {
         // A task of its own, so that an attempt is counted to its end, and its place taken, though its caller hangs up.
         let (identity, asked) = (self.clone(), asked.clone());
         let signing_in = async move { identity.count_and_sign_in(&asked, place).await };
+        let signing_in = Asker::current().scope(signing_in);
         tokio::spawn(signing_in.in_current_span()).await.map_err(Error::internal)?
     }
 

@@ -132,7 +132,8 @@ async fn plan(db: &Db, statement: &str) -> String {
     match db {
         Db::Sqlite { write, .. } => {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-            let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(write).await.expect("explained");
+            let rows: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(explain).fetch_all(write.pool()).await.expect("explained");
             rows.into_iter().map(|(.., detail)| detail).collect::<Vec<_>>().join("\n")
         }
         Db::Postgres(_) => {

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bursar_db::DbError;
+use bursar_db::{Asker, DbError};
 use bursar_time::Span;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -96,7 +96,8 @@ where
     let (taker, bytes) = mpsc::channel(1);
     let (tell, end) = oneshot::channel();
     let writing = write(Inlet { taker, patience });
-    tokio::spawn(async move {
+    // What it looks up meanwhile is looked up for whoever takes it.
+    tokio::spawn(Asker::current().scope(async move {
         let ended = match tokio::time::timeout(patience.limit.min(LONGEST.to_std()), writing).await {
             Ok(Ok(()) | Err(Broken::Left)) => Ok(()),
             Ok(Err(Broken::Failed(error))) => Err(error),
@@ -104,7 +105,7 @@ where
         };
         // Whoever has left does not listen.
         let _ = tell.send(ended);
-    });
+    }));
     Outflow { bytes, end }
 }
 

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::body::Body;
+use bursar_db::Asker;
 use bursar_proto::access::v1::{Acting, CallerKind};
 use bursar_proto::access::{Idempotency, MethodRule};
 use bursar_time::{CLOCKS_APART, Span, Timestamp};
@@ -39,7 +40,7 @@ pub(super) async fn admitted<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let (caller, user, weight) = match call.method.access {
+    let (caller, user, by) = match call.method.access {
         Access::Infrastructure => (Caller::Anonymous, None, None),
         Access::Rule(rule) => {
             known_time(shared, rule)?;
@@ -55,7 +56,7 @@ where
             }
             // Nobody is handed on who is nobody here.
             let user = proven.user.filter(|_| caller.user().is_ok());
-            (caller, user, Some(Weight::none(&shared.in_flight, by)))
+            (caller, user, Some(by))
         }
         Access::NoRule => {
             return Err(Problem::permission_denied(
@@ -74,7 +75,10 @@ where
     };
     request.extensions_mut().insert(crate::asked::Serving(call.method.name));
     request.extensions_mut().insert(caller);
-    let answer = weight::counted(weight, context.scope(inner.call(request))).await;
+    let weight = by.map(|by| Weight::none(&shared.in_flight, by));
+    // Of the store's connections it takes the caller's turns.
+    let asker = by.map_or(Asker::Program, By::asker);
+    let answer = asker.scope(weight::counted(weight, context.scope(inner.call(request)))).await;
     answer.map_err(|never| match never {})
 }
 

@@ -9,7 +9,8 @@
 //! 5. **panic** → INTERNAL, and the server lives
 //! 6. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
 //! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
-//!    [`crate::Caller`] into the request; the place is the caller's from there on, or the call is `OVERLOADED`
+//!    [`crate::Caller`] into the request; the place is the caller's from there on, or the call is `OVERLOADED`, and so are its
+//!    turns at the store's connections, from the handler to the end of its answer ([`bursar_db::Asker`])
 //! 8. **message** that does not come → `DEADLINE_EXCEEDED`, long before the call's own deadline; one for which there is no
 //!    memory left, of this caller's or of all → `RESOURCE_EXHAUSTED`, `OVERLOADED`
 //! 9. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
@@ -39,6 +40,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use bursar_db::Asker;
 use bursar_secret::Entropy;
 use bursar_time::Clock;
 use http::{HeaderValue, Request, Response};
@@ -181,18 +183,21 @@ where
 
     // Pinned here and handed on by reference: an async function that takes a future by value has room
     // for it twice, so each layer would double what is copied for a call.
-    let answer = match shed::enter(&shared, call.method, &request) {
-        Err(overloaded) => Err(Status::from(overloaded)),
+    let (answer, asker) = match shed::enter(&shared, call.method, &request) {
+        Err(overloaded) => (Err(Status::from(overloaded)), Asker::Program),
         Ok(mut place) => {
-            let request = message::bounded(request, &call, &shared.limits);
-            let answer = pin!(auth::admitted(&shared, &call, &mut place, inner, request));
-            let answer = pin!(deadline::enforced(&call, answer));
-            panic::contained(answer).instrument(span.clone()).await
+            let answer = {
+                let request = message::bounded(request, &call, &shared.limits);
+                let answer = pin!(auth::admitted(&shared, &call, &mut place, inner, request));
+                let answer = pin!(deadline::enforced(&call, answer));
+                panic::contained(answer).instrument(span.clone()).await
+            };
+            (answer, place.as_ref().map_or(Asker::Program, shed::Place::asker))
         }
     };
 
     let mut response = match answer {
-        Ok(response) => watched::until_the_end(reasons::response_of(response), &shared, &call, &span),
+        Ok(response) => watched::until_the_end(reasons::response_of(response), &shared, (&call, asker), &span),
         Err(status) => {
             let response = status.into_http();
             trace::ended(&span, &call, &response);

@@ -8,6 +8,8 @@
 //! that the call comes from. Until that is known a call counts for who has sent it ([`By::Arriving`]), and apart from those who
 //! prove nothing: what a stranger begins and never sends keeps out nobody who has a token and stands behind the same address.
 //!
+//! By the same callers those who wait for a connection of the store take turns ([`bursar_db::Asker`]).
+//!
 //! The place is the call's, and is given back when the call is answered or dropped, and its handler with it. Work that goes on
 //! without its handler (what waits in a lane, hashing, costly reading) has places of its own, which the work holds.
 
@@ -18,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
+use bursar_db::Asker;
 use http::Request;
 
 use super::Shared;
@@ -57,6 +60,11 @@ impl By {
             (None, Origin::Address(address)) => Self::Nobody(Origin::Address(origin::counted(address))),
             (None, Origin::Local) => Self::Nobody(Origin::Local),
         }
+    }
+
+    /// For whom it takes connections of the store.
+    pub(super) fn asker(self) -> Asker {
+        Asker::caller(&self)
     }
 }
 
@@ -169,6 +177,11 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// For whom the call takes connections of the store.
+    pub(super) fn asker(&self) -> Asker {
+        self.by.map_or(Asker::Program, By::asker)
+    }
+
     /// It counts for this caller from now on, if that may have one more.
     pub(super) fn belongs_to(&mut self, by: By) -> Result<(), Problem> {
         let mut calls = self.in_flight.calls();

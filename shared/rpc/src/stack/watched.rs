@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
+use bursar_db::Asker;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -19,7 +20,7 @@ use super::{Call, Shared, metrics::Metrics, panic, reasons, trace};
 pub(super) fn until_the_end(
     response: Response<Body>,
     shared: &Arc<Shared>,
-    call: &Call,
+    (call, asker): (&Call, Asker),
     span: &Span,
 ) -> Response<Body> {
     let code = trace::code_of(&response);
@@ -34,12 +35,14 @@ pub(super) fn until_the_end(
         span: span.clone(),
         noted: false,
     };
-    response.map(|body| Body::new(Watched { body, noting }))
+    response.map(|body| Body::new(Watched { body, asker, noting }))
 }
 
 /// An answer's body; a caller that goes away in the middle of it counts as CANCELLED.
 struct Watched {
     body: Body,
+    /// For whom it takes connections of the store, where it is a stream.
+    asker: Asker,
     noting: Noting,
 }
 
@@ -74,8 +77,9 @@ impl HttpBody for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let span = this.noting.span.clone();
-        let polled = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| Pin::new(&mut this.body).poll_frame(context))));
+        let (span, asker) = (this.noting.span.clone(), this.asker);
+        let poll = || asker.step(|| Pin::new(&mut this.body).poll_frame(context));
+        let polled = span.in_scope(|| catch_unwind(AssertUnwindSafe(poll)));
         let polled = match polled {
             Ok(polled) => polled,
             Err(panic) => {

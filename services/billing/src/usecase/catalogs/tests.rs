@@ -29,7 +29,7 @@ async fn version(db: &Db, name: &str, now: &str) -> u32 {
 async fn sql(db: &Db, text: &str) {
     let text = AssertSqlSafe(text.to_owned());
     match db {
-        Db::Sqlite { write, .. } => sqlx::raw_sql(text).execute(write).await.map(|_| ()).unwrap(),
+        Db::Sqlite { write, .. } => sqlx::raw_sql(text).execute(write.pool()).await.map(|_| ()).unwrap(),
         Db::Postgres(pool) => sqlx::raw_sql(text).execute(pool.pool()).await.map(|_| ()).unwrap(),
     }
 }
