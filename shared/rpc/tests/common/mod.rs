@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bursar_db::Asker;
 use bursar_id::{OwnerId, Role, ServiceAccountId, UserId};
 use bursar_proto::event::v1 as event;
 use bursar_proto::event::v1::event_service_server::{EventService, EventServiceServer};
@@ -221,7 +222,8 @@ impl EventService for Probe {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<event::WatchResponse, Status>> + Send>>;
 
-    /// Sends one message; a request for the type `panic` panics then, one for `endless` waits forever.
+    /// Sends one message; a request for the type `panic` panics then, one for `endless` waits forever, and one for `asker` says
+    /// for whom it takes connections.
     async fn watch(&self, request: Request<event::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = Caller::of(&request)?;
         let types = request.into_inner().types;
@@ -229,11 +231,16 @@ impl EventService for Probe {
         let first = event::WatchResponse { cursor, item: None };
         let endless = types.iter().any(|name| name == "endless");
         let panics = types.iter().any(|name| name == "panic");
+        let asks = types.iter().any(|name| name == "asker");
         Ok(Response::new(Box::pin(futures::stream::unfold(0, move |sent| {
             let first = first.clone();
             async move {
                 match sent {
                     0 => Some((Ok(first), 1)),
+                    1 if asks => {
+                        let cursor = format!("{:?}", Asker::current());
+                        Some((Ok(event::WatchResponse { cursor, item: None }), 2))
+                    }
                     _ if panics => {
                         // Lets the first message go out by itself.
                         tokio::task::yield_now().await;
