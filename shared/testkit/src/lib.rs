@@ -11,6 +11,7 @@
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
 //! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]): [`fills_up`] has it be so under a service.
 //! - [`clocks`] are wrong.
+//! - [`goes_by`] has a crowd of one caller's calls beside a neighbour's.
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
 //! - [`png_that_says`] makes pictures that lie about their size.
@@ -32,6 +33,7 @@ mod certificates;
 mod client;
 pub mod clocks;
 mod columns;
+mod crowd;
 mod deployment;
 mod engines;
 mod fonts;
@@ -62,6 +64,7 @@ pub use bursar_db::Engine;
 pub use certificates::{Authority, Certificate};
 pub use client::{Channel, Client, Credentials, client};
 pub use columns::columns_with;
+pub use crowd::goes_by;
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb};
 pub use fonts::fonts_of_the_image;

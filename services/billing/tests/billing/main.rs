@@ -38,6 +38,7 @@ mod members;
 mod metering;
 mod moving;
 mod moving_lives;
+mod neighbours;
 mod omitted_owners;
 mod paid_ahead;
 mod paying;

@@ -18,6 +18,7 @@ mod full_disks;
 mod invoicing;
 mod keys;
 mod listing;
+mod neighbours;
 mod organization;
 mod passwords;
 mod proving;

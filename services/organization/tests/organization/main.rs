@@ -38,6 +38,7 @@ mod joining;
 mod library;
 mod long_reads;
 mod members;
+mod neighbours;
 mod operating;
 mod organizations;
 mod origins;
