@@ -91,6 +91,12 @@ pub(crate) enum Way {
     Unknown,
     /// Pictures with as many pixels as are taken.
     Pictures,
+    /// More balances of one person's at once than billing's store has connections.
+    Looks,
+    /// The same at identity: the own user.
+    Selves,
+    /// The same at organization: who belongs there.
+    Members,
     /// Holds that all lapse within seconds.
     Lapses,
     /// The balance of the account that has them, while they are made.
@@ -109,7 +115,7 @@ pub(crate) enum Way {
 
 impl Way {
     /// All of them; those that fill the ledger last.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Audits,
         Self::Several,
         Self::Pages,
@@ -121,6 +127,9 @@ impl Way {
         Self::Malformed,
         Self::Unknown,
         Self::Pictures,
+        Self::Looks,
+        Self::Selves,
+        Self::Members,
         Self::Lapses,
         Self::Balances,
         Self::Refunds,
@@ -144,6 +153,9 @@ impl Way {
             Self::Malformed => "oversized and malformed messages",
             Self::Unknown => "unknown ids, types and paths",
             Self::Pictures => "SetAvatar",
+            Self::Looks => "512 GetBalance at once",
+            Self::Selves => "512 GetMe at once",
+            Self::Members => "512 ListMembers at once",
             Self::Lapses => "holds that lapse together",
             Self::Balances => "GetBalance beside lapsing holds",
             Self::Refunds => "refunds of one charge",
@@ -156,7 +168,7 @@ impl Way {
 
     fn callers(self) -> usize {
         match self {
-            Self::Queue => FLOOD,
+            Self::Queue | Self::Looks | Self::Selves | Self::Members => FLOOD,
             Self::RightSignIns => CLASS,
             _ => WORST_CALLERS,
         }

@@ -13,6 +13,7 @@ use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::session_service_client::SessionServiceClient;
 use bursar_proto::identity::v1::user_service_client::UserServiceClient;
 use bursar_proto::organization::v1 as organization;
+use bursar_proto::organization::v1::member_service_client::MemberServiceClient;
 use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
 use bursar_runtime::Service;
 use bursar_secret::Entropy;
@@ -132,7 +133,18 @@ impl Worst {
             Way::Malformed => self.malformed(caller, number).await,
             Way::Unknown => self.unknown(number).await,
             Way::Pictures => self.show(caller).await,
-            Way::Balances if !caller.is_multiple_of(2) => self.balance().await,
+            Way::Looks => self.balance(&self.team.founder()).await,
+            Way::Selves => {
+                let request = self.team.founder().on(identity::GetMeRequest {});
+                UserServiceClient::new(self.identity.clone()).get_me(request).await.map(drop)
+            }
+            Way::Members => {
+                let organization_id = self.team.owner.clone();
+                let request = organization::ListMembersRequest { organization_id, ..Default::default() };
+                let mut client = MemberServiceClient::new(self.organizations.clone());
+                client.list_members(self.team.founder().on(request)).await.map(drop)
+            }
+            Way::Balances if !caller.is_multiple_of(2) => self.balance(&self.team.product).await,
             Way::Lapses | Way::Balances => self.hold(caller).await,
             Way::Together if !caller.is_multiple_of(2) => self.audit(&self.operator, &self.team.owner).await,
             Way::Refunds | Way::Together => self.refund(caller).await,
@@ -153,9 +165,9 @@ impl Worst {
         AccountServiceClient::new(self.reads.clone()).verify_ledger(request).await.map(drop)
     }
 
-    async fn balance(&self) -> Result<(), Status> {
+    async fn balance(&self, token: &Bearer) -> Result<(), Status> {
         let request = pb::GetBalanceRequest { owner: self.team.owner.clone(), ..Default::default() };
-        AccountServiceClient::new(self.reads.clone()).get_balance(self.team.product.on(request)).await.map(drop)
+        AccountServiceClient::new(self.reads.clone()).get_balance(token.on(request)).await.map(drop)
     }
 
     async fn spend(&self, caller: usize) -> Result<(), Status> {
