@@ -41,7 +41,7 @@ use bursar_jobs::Jobs;
 use bursar_members::Members;
 use bursar_members::people::{People, Told};
 use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps, Suspended};
-use bursar_runtime::{Env, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time};
+use bursar_runtime::{Env, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time, show_crowd};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
@@ -192,10 +192,10 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Billing, &db, settings, env).await?;
-    let config = Config::of(settings);
+    show_crowd(Service::Billing, &db, &env.meter);
+    let (config, sealer) = (Config::of(settings), settings.sealer(&env.entropy)?);
     let sold = sold(&config, &db, env.clock.now()).await?;
     let catalog = sold.handle();
-    let sealer = settings.sealer(&env.entropy)?;
     let key = installation::operation_key(&db, &sealer, &env.entropy).await?;
     let source = Arc::new(RulesSource::new(rules(&config, &catalog.current(), key)));
     policies::follow(&db, &source).await?;

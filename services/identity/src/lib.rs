@@ -34,7 +34,7 @@ use bursar_members::Members;
 use bursar_members::people::People;
 use bursar_rpc::token::ServiceClaims;
 use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens, StackDeps};
-use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
+use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time, show_crowd};
 use bursar_time::Timestamp;
 
 use consume::{FromBilling, FromOrganization};
@@ -78,6 +78,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
 pub async fn start_on(db: Db, settings: &Settings, config: Config, peers: Peers, env: Env) -> anyhow::Result<Started> {
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Identity, &db, settings, env).await?;
+    show_crowd(Service::Identity, &db, &env.meter);
     let identity = over(settings, config, db.clone(), &peers, &env).await?;
     ensure_accounts(settings, &identity, &env).await?;
     let parts = identity.parts();

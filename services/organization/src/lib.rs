@@ -32,7 +32,7 @@ use bursar_jobs::Jobs;
 use bursar_mail::Courier;
 use bursar_members::people::{People, Told};
 use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps, Transport};
-use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
+use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time, show_crowd};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Monotonic, Timestamp};
 
@@ -129,6 +129,7 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
 pub async fn start_on(db: Db, settings: &Settings, keys: KeySet, peers: Peers, env: Env) -> anyhow::Result<Started> {
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Organization, &db, settings, env).await?;
+    show_crowd(Service::Organization, &db, &env.meter);
     let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
     let tokens = peers.tokens(Service::Organization, settings, &env)?;

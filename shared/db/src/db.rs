@@ -14,7 +14,7 @@ use crate::held::Held;
 use crate::limited::{Doubts, Limited, Limits, Remote, Word};
 use crate::quiet::Newest;
 use crate::url::Place;
-use crate::{Asker, DbError, Engine, Local, Migrations, PoolOptions, StoreUrl, Tx, on};
+use crate::{Asker, Crowd, DbError, Engine, Local, Migrations, PoolOptions, StoreUrl, Tx, on};
 
 /// A PostgreSQL session that holds a transaction open without a word for this long is a lost one, and gives its locks back.
 /// No transaction waits for a password's hash or for another service: between two statements there is only arithmetic.
@@ -164,6 +164,14 @@ impl Db {
             Self::Sqlite { .. } => self.clone(),
             Self::Postgres(pool) => Self::Postgres(pool.beginning(BEGIN_IMPATIENTLY)),
         }
+    }
+
+    /// Tells how many wait for a connection.
+    pub fn crowd(&self) -> Crowd {
+        Crowd(match self {
+            Self::Sqlite { write, read, .. } => vec![write.places().clone(), read.places().clone()],
+            Self::Postgres(pool) => vec![pool.places().clone()],
+        })
     }
 
     /// Closes the connections that [`Db::dedicated`] has opened.

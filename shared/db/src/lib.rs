@@ -50,6 +50,7 @@ pub use limited::{Limited, Remote};
 pub use local::Local;
 pub use migrations::Migrations;
 pub use options::PoolOptions;
+pub use places::Crowd;
 pub use portions::forget_before;
 pub use schema::Part;
 pub use turns::Turns;

@@ -223,6 +223,10 @@ impl Remote {
         }
     }
 
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// The pool itself: its options and its end.
     pub fn pool(&self) -> &PgPool {
         &self.pool

@@ -40,6 +40,10 @@ impl Local {
         Ok(Limited::new(self.pool.acquire().await?, Some(place), Limits::none()))
     }
 
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// The pool itself: its options and its end.
     pub fn pool(&self) -> &SqlitePool {
         &self.pool

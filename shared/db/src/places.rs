@@ -27,6 +27,8 @@ struct State {
     waiting: Turns<Asker, Waiter>,
     /// How many ever waited.
     numbers: u64,
+    /// How many wait now.
+    waits: u64,
 }
 
 impl State {
@@ -34,6 +36,7 @@ impl State {
     fn pass_on(&mut self) {
         let next = self.waiting.next(|_| true);
         if let Some(waiter) = next.and_then(|next| self.waiting.pop(next, |_| 1)) {
+            self.waits = self.waits.saturating_sub(1);
             // Whoever has just given up passes it on when its place is dropped.
             let _ = waiter.told.send(());
         } else {
@@ -45,6 +48,17 @@ impl State {
 /// The places of one pool. Clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Places(Arc<Mutex<State>>);
+
+/// How many wait for a connection of a store. It keeps none open.
+#[derive(Debug, Clone)]
+pub struct Crowd(pub(crate) Vec<Places>);
+
+impl Crowd {
+    /// How many wait now, of this process.
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|places| places.state().waits).sum()
+    }
+}
 
 /// A place that somebody has, or waits for; given back when it is dropped.
 #[derive(Debug)]
@@ -58,7 +72,7 @@ pub(crate) struct Place {
 impl Places {
     /// As many as a pool has connections.
     pub(crate) fn new(connections: u32) -> Self {
-        Self(Arc::new(Mutex::new(State { free: connections.max(1), waiting: Turns::default(), numbers: 0 })))
+        Self(Arc::new(Mutex::new(State { free: connections.max(1), waiting: Turns::default(), numbers: 0, waits: 0 })))
     }
 
     /// A place, once it is this one's turn.
@@ -78,6 +92,7 @@ impl Places {
             return (Place { of, number: None, places: self.clone() }, None);
         }
         state.numbers += 1;
+        state.waits += 1;
         let number = state.numbers;
         let (told, turn) = oneshot::channel();
         state.waiting.push(of, Waiter { number, told });
@@ -94,7 +109,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.state();
         let waits = |number: u64| state.waiting.take_out(self.of, |waiter| waiter.number.cmp(&number));
-        if self.number.and_then(waits).is_none() {
+        if self.number.and_then(waits).is_some() {
+            state.waits = state.waits.saturating_sub(1);
+        } else {
             state.pass_on();
         }
     }
@@ -132,7 +149,9 @@ mod tests {
         let places = Places::new(1);
         let mut all = enter(&places, std::iter::repeat_n(ADA, 500));
         all.extend(enter(&places, [BEN, BEN, CLEO, Asker::Program]));
+        assert_eq!(places.state().waits, 503);
         let order = served(all);
+        assert_eq!(places.state().waits, 0);
         assert_eq!(order.len(), 504, "everybody is served");
         let place = |of| order.iter().position(|it| *it == of).unwrap();
         assert_eq!(order[..2], [ADA, Asker::Program], "of two whose turn it is, the program is first");
@@ -164,7 +183,7 @@ mod tests {
         assert!(all[0].1.as_mut().is_some_and(|turn| turn.try_recv().is_ok()), "the next one has it");
         drop(all);
         let state = places.state();
-        assert!(state.free == 1 && state.waiting.is_empty(), "{state:?}");
+        assert!(state.free == 1 && state.waiting.is_empty() && state.waits == 0, "{state:?}");
     }
 
     #[tokio::test]

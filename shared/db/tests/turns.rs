@@ -80,8 +80,9 @@ bursar_testkit::engines! {
             waiting.push(by("cleo", &db, reads, &served));
             waiting.push(transaction(&db, reads, "the program", &served));
             all_wait(&mut waiting).await;
+            assert_eq!(db.crowd().count(), 303);
             let order = order(held, waiting, &served).await;
-            assert_eq!(order.len(), 303, "everybody is served");
+            assert_eq!((order.len(), db.crowd().count()), (303, 0), "everybody is served");
             for neighbour in ["ben", "cleo", "the program"] {
                 assert!(place(&order, neighbour) < 4, "{neighbour} waited for more than a round: {:?}", &order[..8]);
             }
@@ -96,7 +97,9 @@ bursar_testkit::engines! {
         let mut waiting = vec![by("ben", &db, false, &served), by("ada", &db, false, &served)];
         all_wait(&mut given_up).await;
         all_wait(&mut waiting).await;
+        assert_eq!(db.crowd().count(), 52);
         drop(given_up);
+        assert_eq!(db.crowd().count(), 2, "nobody waits who has gone");
         let order = order(held, waiting, &served).await;
         assert_eq!(order.len(), 2);
         let all: Vec<_> = (0..20).map(|_| by("cleo", &db, false, &served)).collect();

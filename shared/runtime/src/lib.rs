@@ -9,6 +9,7 @@ mod clock_command;
 mod clock_service;
 mod connection;
 mod contract;
+mod crowding;
 mod dead_letters;
 mod grpc;
 mod health;
@@ -32,6 +33,7 @@ mod tls;
 
 pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
+pub use crowding::show_crowd;
 pub use heavy::Heavy;
 pub use https::{HttpsClient, https_client};
 pub use lifecycle::{Signals, serve as serve_on, surroundings};
