@@ -1,7 +1,7 @@
 //! Neighbours at the store's connections.
 
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::{engines, goes_by};
+use bursar_testkit::{TestDb, engines, goes_by};
 
 use crate::world::{Person, World};
 
