@@ -57,10 +57,9 @@ async fn all_wait(waiting: &mut [Waiting]) {
 /// The order in which those who wait have their turns, once `held` is given back.
 async fn order(held: bursar_db::Tx, waiting: Vec<Waiting>, served: &Served) -> Vec<&'static str> {
     held.rollback().await.expect("is over");
-    futures::future::join_all(waiting.into_iter().map(tokio::spawn))
-        .await
-        .into_iter()
-        .for_each(|it| it.expect("ended"));
+    for ended in futures::future::join_all(waiting.into_iter().map(tokio::spawn)).await {
+        ended.expect("no panic");
+    }
     served.lock().unwrap().clone()
 }
 
