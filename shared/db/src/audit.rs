@@ -60,7 +60,8 @@ pub struct AuditRow {
     /// What became of it.
     #[sqlx(try_from = "String")]
     pub outcome: Outcome,
-    /// Why it was refused, as the caller was told (`ErrorInfo.reason`).
+    /// Why it was refused, as the caller was told (`ErrorInfo.reason`); where the row tells of many that are alike, followed by
+    /// how many: `ROLE_NOT_ALLOWED (40)`.
     pub reason: Option<String>,
     /// The caller's request id, if it sent one.
     pub request_id: Option<String>,

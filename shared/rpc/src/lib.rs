@@ -29,6 +29,7 @@ pub mod origin;
 pub mod page;
 pub mod peer;
 pub mod problem;
+mod refusals;
 mod share;
 pub mod stack;
 mod suspended;

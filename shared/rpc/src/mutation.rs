@@ -37,6 +37,7 @@ use prost::Message;
 use crate::access::is_privileged;
 use crate::looks::RefusedLooks;
 use crate::problem::reason as reasons;
+use crate::refusals::RefusedCalls;
 use crate::{Asked, Call, Caller, IdempotencyKey, Kept, Problem, Stored};
 
 /// What a mutating use case gives.
@@ -114,6 +115,7 @@ pub struct Mutations<P> {
     outbox: P,
     tells: bool,
     looks: RefusedLooks,
+    refusals: RefusedCalls,
 }
 
 /// A mutating call that is being carried out, in a transaction of its own. Dropping it undoes everything.
@@ -168,7 +170,8 @@ enum Told {
 impl<P: Publish> Mutations<P> {
     /// Mutations in a store, with events into an outbox of the same store.
     pub fn new(db: Db, clock: Clock, entropy: Entropy, outbox: P) -> Self {
-        Self { db, clock, entropy, outbox, tells: false, looks: RefusedLooks::default() }
+        let (looks, refusals) = (RefusedLooks::default(), RefusedCalls::default());
+        Self { db, clock, entropy, outbox, tells: false, looks, refusals }
     }
 
     /// Tells organization, which lists everybody's, of each audit row.
@@ -244,8 +247,8 @@ impl<P: Publish> Mutations<P> {
     }
 
     /// Undoes everything and keeps the refusal's row, if one is due: of a privileged call by somebody who belongs there, or of
-    /// any that the role does not allow. A stranger's refusal is counted by the stack's metrics only; a log that strangers can
-    /// fill is a weapon.
+    /// any that the role does not allow; of many that are alike some, which tell how many. A stranger's refusal is counted by the
+    /// stack's metrics only; a log that strangers can fill is a weapon.
     async fn refuse<E: Refusing>(&self, m: Mutation, error: E) -> E {
         let reason = error.reason().filter(|reason| m.admitted && is_told(&m.call, reason));
         let row = reason.and_then(|reason| self.row(&m, Outcome::Refused, Some(reason)));
@@ -254,7 +257,7 @@ impl<P: Publish> Mutations<P> {
             tracing::warn!(%error, "cannot roll a refused call back; the store does when its connection goes");
         }
         if let Some(row) = row {
-            self.keep_refusal(&row).await;
+            self.keep_refused_call(&row).await;
         }
         error
     }
@@ -275,7 +278,7 @@ impl<P: Publish> Mutations<P> {
     /// strangers must not get here.
     pub async fn refused<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
         if let Some(row) = self.refusal(call, owner, &error) {
-            self.keep_refusal(&row).await;
+            self.keep_refused_call(&row).await;
         }
         error
     }
@@ -300,6 +303,15 @@ impl<P: Publish> Mutations<P> {
             reason: Some(reason.to_owned()),
             request_id: None,
         })
+    }
+
+    /// Keeps the row of a refused call, or what there is to be told of many that are alike.
+    async fn keep_refused_call(&self, row: &AuditRow) {
+        if let Some(told) = self.refusals.told(row)
+            && !self.keep_refusal(&told).await
+        {
+            self.refusals.take_back(row);
+        }
     }
 
     /// Whether the row is kept. Whoever is refused is told so in any case.

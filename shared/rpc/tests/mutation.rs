@@ -235,6 +235,49 @@ async fn of_refused_looks_that_are_alike_one_in_an_hour_has_a_row() {
 }
 
 #[tokio::test]
+async fn of_refused_calls_that_are_alike_ten_have_a_row_and_then_those_that_say_how_many() {
+    let world = World::new().await;
+    let owner = OwnerId::User(UserId::from_parts(1, [0; 10]));
+    for n in 0..100 {
+        refused(world.set(&asked(&format!("r{n}"), -1)).await, "TOO_EARLY");
+        // What is carried out elsewhere is counted as well.
+        let call = Call::new(operator(), "Books/Grant");
+        let error = Error::Problem(Problem::permission_denied("ROLE_NOT_ALLOWED", "no"));
+        assert_eq!(world.mutations.refused(&call, owner, error).await.reason(), Some("ROLE_NOT_ALLOWED"));
+    }
+    for (method, reason) in [("Clock/Set", "TOO_EARLY"), ("Books/Grant", "ROLE_NOT_ALLOWED")] {
+        assert_eq!(world.count(&format!("audit WHERE method = '{method}'")).await, 13);
+        assert_eq!(world.count(&format!("audit WHERE method = '{method}' AND reason = '{reason}'")).await, 10);
+        for count in [20, 40, 80] {
+            let told = format!("audit WHERE method = '{method}' AND reason = '{reason} ({count})'");
+            assert_eq!(world.count(&told).await, 1, "{told}");
+        }
+    }
+    // What takes effect has its row however much is refused, and so has another refusal.
+    world.set(&asked("r", 1)).await.expect("done");
+    refused(world.set(&asked("r", -3)).await, "REQUEST_ID_REUSED");
+    refused(world.set(&asked("", -5)).await, "TOO_EARLY");
+    assert_eq!(world.count("audit WHERE method = 'Clock/Set'").await, 16);
+    world.clock.advance(Span::HOUR).expect("time moves on");
+    refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+    assert_eq!(world.count("audit WHERE method = 'Clock/Set' AND target = '-1' AND reason = 'TOO_EARLY'").await, 11);
+}
+
+#[tokio::test]
+async fn a_refused_call_whose_row_could_not_be_written_is_told_the_next_time() {
+    let world = World::new().await;
+    for _ in 0..19 {
+        refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+    }
+    world.run("ALTER TABLE audit RENAME TO elsewhere").await;
+    refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+    world.run("ALTER TABLE elsewhere RENAME TO audit").await;
+    assert_eq!(world.count("audit").await, 10);
+    refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+    assert_eq!(world.count("audit WHERE reason = 'TOO_EARLY (20)'").await, 1);
+}
+
+#[tokio::test]
 async fn a_look_whose_row_could_not_be_written_is_told_the_next_time() {
     let world = World::new().await;
     let owner = OwnerId::User(UserId::from_parts(1, [0; 10]));

@@ -299,4 +299,26 @@ engines! {
         }
         all_rows_are_told(&stage.world).await;
     }
+
+    /// `VoidLot` goes through the lanes, `SetLimit` does not.
+    async fn whoever_is_refused_all_the_time_adds_a_few_rows_that_say_how_often(db: TestDb) {
+        let mut stage = Stage::set(World::on(db).await).await;
+        stage.request_id = "x".repeat(129);
+        stage.world.hears(stage.team, id(4), Some(Role::Member), 1).await;
+        let (operator, member) = (stage.caller(By::Operator), stage.world.member(4, stage.team, Role::Member, 1));
+        for (caller, rpc, refusal) in
+            [(&operator, "VoidLot", "INVALID_FIELDS"), (&member.calls, "SetLimit", "ROLE_NOT_ALLOWED")]
+        {
+            let mut reasons = Vec::new();
+            for _ in 0..50 {
+                let (reason, rows, _) = stage.rows_of(caller, rpc).await;
+                assert_eq!(reason, refusal, "{rpc}");
+                reasons.extend(rows.into_iter().filter_map(|row| row.reason));
+            }
+            let counted = [20, 40].map(|count| format!("{refusal} ({count})"));
+            let expected: Vec<_> = std::iter::repeat_n(refusal.to_owned(), 10).chain(counted).collect();
+            assert_eq!(reasons, expected, "{rpc}");
+        }
+        all_rows_are_told(&stage.world).await;
+    }
 }

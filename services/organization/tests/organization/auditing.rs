@@ -93,6 +93,33 @@ bursar_testkit::engines! {
         assert_eq!(after, expected);
     }
 
+    async fn whoever_calls_all_the_time_what_is_refused_adds_a_few_rows_that_say_how_often(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        let before = audited(&world.store).await.len();
+        for n in 0..100 {
+            let renamed = rename(&ben, &acme, "Mine", &format!("r{n}")).await;
+            refused(renamed, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+            world.advance(Span::SECOND);
+        }
+        let rows = audited(&world.store).await;
+        let counts = ["ROLE_NOT_ALLOWED (20)", "ROLE_NOT_ALLOWED (40)", "ROLE_NOT_ALLOWED (80)"];
+        let expected: Vec<_> = std::iter::repeat_n("ROLE_NOT_ALLOWED", 10).chain(counts).collect();
+        let reasons: Vec<_> = rows.iter().skip(before).filter_map(|row| row.reason.as_deref()).collect();
+        assert_eq!(reasons, expected);
+        assert!(rows.iter().skip(before).all(|row| told(row).3.as_ref() == Some(&acme)), "{rows:?}");
+        // Others are heard, and so is what takes effect.
+        rename(&ada, &acme, "Acme & Co", "").await.expect("renamed");
+        refused(rename(&ada, &acme, "\n", "").await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(audited(&world.store).await.len(), rows.len() + 2);
+        world.advance(Span::HOUR);
+        // With a token of then.
+        refused(rename(&world.who(2), &acme, "Mine", "").await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        assert_eq!(audited(&world.store).await.len(), rows.len() + 3);
+    }
+
     async fn no_row_holds_a_secret_or_an_address(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);
