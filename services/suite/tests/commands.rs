@@ -7,7 +7,7 @@ mod programs;
 
 use std::{path::Path, time::Duration};
 
-use bursar_id::{OrganizationId, SubscriptionId, UserId};
+use bursar_id::{AuditId, OrganizationId, ServiceAccountId, SubscriptionId, UserId};
 use bursar_runtime::Service;
 use bursar_testkit::{Program, id};
 use bursar_time::{Clock, Span};
@@ -51,6 +51,10 @@ fn every_command_of_an_operator_says_what_it_is_for() {
             0,
             &["clock", "what this machine's clock, the database's and the store say"],
         );
+    }
+    for service in Service::ALL {
+        let pieces = ["--ownerless", "--owner <ID>", "--actor <ID>", "--from <TIME>", "--to <TIME>", "--after <ID>"];
+        ends(service, dir.path(), &["audit", "--help"], 0, &pieces);
     }
     let cases: [(Service, &[&str], &[&str]); 5] = [
         (Service::Billing, &["renewals", "--help"], &["list", "resume", "more than one period behind"]),
@@ -96,6 +100,40 @@ fn the_clock_is_shown_and_accepted_and_a_store_that_was_never_migrated_is_named(
         let shown = ["this machine's clock shows 20", "the store has been used until "];
         ends(service, dir.path(), &["clock"], 0, &shown);
         ends(service, dir.path(), &["clock", "--accept"], 0, &[shown[0], shown[1], "now it counts as used until 20"]);
+    }
+}
+
+/// What an operator does to the deployment belongs to no organization, and what a person does to none either.
+#[tokio::test]
+async fn the_audit_log_is_read_whole_also_what_belongs_to_no_organization() {
+    const INSERT: &str = "INSERT INTO audit (id, at, owner, actor, method, target, outcome) \
+        VALUES ($1, $2, $3, $4, 'bursar.identity.v1.UserService/SuspendUser', $5, 'DONE')";
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path();
+    let (ada, operator): (UserId, ServiceAccountId) = (id(1), ServiceAccountId::OPERATOR);
+    let (ada, operator, now) = (ada.to_string(), operator.to_string(), Clock::system().now());
+    let row = |n: u8| AuditId::from_parts(now.as_millis(), [n; 10]).to_string();
+    let (first, second, third) = (row(1), row(2), row(3));
+    for service in Service::ALL {
+        ends(service, data, &["audit"], 1, &["error: ", "run its `migrate` command"]);
+        ends(service, data, &["migrate"], 0, &[]);
+        ends(service, data, &["audit"], 0, &["0 rows"]);
+        let mut opened = store(data, service).await;
+        for (id, owner, actor) in [(&first, None, &operator), (&second, Some(&ada), &ada), (&third, None, &operator)] {
+            let row = sqlx::query(INSERT).bind(id).bind(now.as_micros()).bind(owner).bind(actor).bind(&ada);
+            row.execute(&mut opened).await.expect("a row");
+        }
+        opened.close().await.expect("closes");
+
+        let line = |id: &str| format!("\"id\":\"{id}\"");
+        ends(service, data, &["audit"], 0, &[&line(&first), &line(&second), &line(&third), "3 rows\n"]);
+        let more = format!("1 rows; there may be more: --after {first}");
+        ends(service, data, &["audit", "--ownerless", "--limit", "1"], 0, &[&line(&first), &more]);
+        ends(service, data, &["audit", "--ownerless", "--after", &first], 0, &[&line(&third), "1 rows\n"]);
+        ends(service, data, &["audit", "--owner", &ada], 0, &[&line(&second), "1 rows\n"]);
+        ends(service, data, &["audit", "--actor", &operator], 0, &[&line(&first), &line(&third), "2 rows\n"]);
+        ends(service, data, &["audit", "--to", "2026-01-01T00:00:00Z"], 0, &["0 rows\n"]);
+        ends(service, data, &["audit", "--owner", &ada, "--ownerless"], 2, &["cannot be used with"]);
     }
 }
 

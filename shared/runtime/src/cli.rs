@@ -6,6 +6,7 @@ use bursar_time::{Clock, Timestamp};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Serialize;
 
+use crate::audit_command::AuditArgs;
 use crate::set_aside::EventsArgs;
 use crate::{ConfigError, Loader, LogFormat, Mode, Preset, Program, Service, Settings};
 
@@ -270,6 +271,9 @@ pub enum ServiceCommand<Extra: Subcommand> {
     },
     /// List the events of other services that could not be applied, so that their owners cannot spend; or settle one.
     Events(EventsArgs),
+    /// Print the audit log as JSON, one row a line, the oldest first: also what no RPC lists, because it belongs to no
+    /// organization. Identity and billing have their own rows, organization everybody's.
+    Audit(AuditArgs),
     #[command(flatten)]
     /// What only this program can do.
     Extra(Extra),

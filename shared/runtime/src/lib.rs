@@ -4,6 +4,7 @@
 //! A service implements the contract ([`Env`], [`Peers`], [`Started`]) and never sees a port or a signal.
 //! Nothing in here knows what a service does; no business rule belongs here.
 
+mod audit_command;
 mod cli;
 mod clock_command;
 mod clock_service;
@@ -31,6 +32,7 @@ mod telemetry;
 mod timekeeping;
 mod tls;
 
+pub use audit_command::AuditArgs;
 pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
 pub use crowding::show_crowd;

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     Each, Env, Listeners, Mode, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Signals,
-    Started, clock_command, dead_letters, lifecycle, set_aside, telemetry::Telemetry, tls,
+    Started, audit_command, clock_command, dead_letters, lifecycle, set_aside, telemetry::Telemetry, tls,
 };
 
 /// What the exit code is when the command line or the configuration is wrong.
@@ -101,6 +101,7 @@ where
         Some(ServiceCommand::Jobs { retry }) => dead_letters::run(settings, open(settings).await?, retry).await,
         Some(ServiceCommand::Clock { accept }) => clock_command::run(open(settings).await?, accept).await,
         Some(ServiceCommand::Events(args)) => set_aside::run(open(settings).await?, args).await,
+        Some(ServiceCommand::Audit(args)) => audit_command::run(open(settings).await?, &args).await,
         Some(ServiceCommand::Extra(command)) => extra(settings, command).await,
     })
 }
