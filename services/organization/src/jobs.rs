@@ -170,7 +170,10 @@ impl Work for Founder {
 
     async fn run(&self, _lease: &Lease, founding: Founding) -> Result<Next, Failure> {
         match self.0.found(founding.organization).await {
-            Ok(_) | Err(Error::Refused(Refusal::PlanRequired | Refusal::RenewalHeld)) => Ok(Next::Finished),
+            Ok(_)
+            | Err(Error::Refused(Refusal::PlanRequired | Refusal::RenewalHeld | Refusal::SubscriptionPastDue)) => {
+                Ok(Next::Finished)
+            }
             Err(Error::Billing(status)) => Err(Failure::Later(format!("billing answered {:?}", status.code()))),
             Err(error) => Err(error.into()),
         }

@@ -196,14 +196,17 @@ pub(crate) struct KeptMove {
     subscription: Option<pb::Subscription>,
     #[prost(bool, tag = "2")]
     renewal_held: bool,
+    #[prost(bool, tag = "3")]
+    past_due: bool,
 }
 
 impl KeptMove {
     /// What is told of it.
     pub(crate) fn told(self) -> Result<pb::MoveSubscriptionResponse, Error> {
         match self {
-            Self { subscription: None, renewal_held: true } => Err(Error::RenewalHeld),
-            Self { subscription: None, renewal_held: false } => Err(Error::PlanRequired),
+            Self { subscription: None, renewal_held: true, .. } => Err(Error::RenewalHeld),
+            Self { subscription: None, past_due: true, .. } => Err(Error::RenewalUnpaid),
+            Self { subscription: None, .. } => Err(Error::PlanRequired),
             Self { subscription, .. } => Ok(pb::MoveSubscriptionResponse { subscription }),
         }
     }
@@ -213,9 +216,10 @@ impl Stored for Moved {
     type Message = KeptMove;
     fn to_message(&self) -> KeptMove {
         match self {
-            Self::To(moved) => KeptMove { subscription: Some(subscription(moved)), renewal_held: false },
+            Self::To(moved) => KeptMove { subscription: Some(subscription(moved)), ..KeptMove::default() },
             Self::PlanRequired => KeptMove::default(),
-            Self::RenewalHeld => KeptMove { subscription: None, renewal_held: true },
+            Self::RenewalHeld => KeptMove { renewal_held: true, ..KeptMove::default() },
+            Self::PastDue => KeptMove { past_due: true, ..KeptMove::default() },
         }
     }
 }
@@ -284,6 +288,7 @@ fn entitlements(allowed: &Entitlements) -> pb::GetEntitlementsResponse {
 
 #[cfg(test)]
 mod tests {
+    use bursar_rpc::Refusing as _;
     use prost::Message as _;
 
     use super::*;
@@ -299,11 +304,16 @@ mod tests {
         let theirs = pb::MoveSubscriptionResponse { subscription: Some(moved) };
         assert_eq!(told(&theirs.encode_to_vec()).unwrap(), theirs);
         assert!(matches!(told(&pb::MoveSubscriptionResponse::default().encode_to_vec()), Err(Error::PlanRequired)));
-        for (refusal, reads) in [(Moved::PlanRequired, false), (Moved::RenewalHeld, true)] {
+        let reasons = [
+            (Moved::PlanRequired, "PLAN_REQUIRED"),
+            (Moved::RenewalHeld, "RENEWAL_HELD"),
+            (Moved::PastDue, "SUBSCRIPTION_PAST_DUE"),
+        ];
+        for (refusal, reason) in reasons {
             let ours = refusal.to_message().encode_to_vec();
             let read = pb::MoveSubscriptionResponse::decode(ours.as_slice()).unwrap();
             assert_eq!(read.subscription, None, "to them either is that none moves");
-            assert_eq!(matches!(told(&ours), Err(Error::RenewalHeld)), reads, "{refusal:?}");
+            assert_eq!(told(&ours).unwrap_err().reason(), Some(reason), "{refusal:?}");
         }
     }
 }

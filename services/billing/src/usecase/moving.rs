@@ -9,12 +9,13 @@
 //! holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
 //! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change
 //! that waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed
-//! first: what moves is paid for. Where that cannot be done at this moment, nothing is answered for good (`overdue.rs`); where it
-//! was tried and not paid, there is no plan to move (`PLAN_REQUIRED`), and where it waits for an operator, there is none to move
-//! now (`RENEWAL_HELD`): nobody knows how long, and what was made for it would wait as long.
+//! first: what moves is paid for. Where that cannot be done in the second after its end, nothing is answered for good
+//! (`overdue.rs`); where it was tried and not paid, there is no plan to move (`PLAN_REQUIRED`), and where it waits for an operator
+//! (`RENEWAL_HELD`) or could not be begun (`SUBSCRIPTION_PAST_DUE`), there is none to move now: nobody knows how long, and what was
+//! made for it would wait as long.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
-//! however long ago. That there was none to move is an answer, too, and so is that it waits: organization then removes what
+//! however long ago. That there was none to move is an answer, too, and so is that it waits or is not paid: organization then removes what
 //! it had made, so nothing may move there by a call that was on its way. It stands for as long as there can be one
 //! ([`refused_moves`]).
 
@@ -64,6 +65,8 @@ pub(crate) enum Moved {
     PlanRequired,
     /// The person's plan waits for an operator ([`Error::RenewalHeld`]), and none moves there any more.
     RenewalHeld,
+    /// The next period of the person's plan could not be begun ([`Error::RenewalUnpaid`]), and none moves there any more.
+    PastDue,
 }
 
 impl SubscriptionUseCases {
@@ -101,6 +104,7 @@ impl SubscriptionUseCases {
         m.about(&live.id);
         match why {
             Some(Error::RenewalHeld) => return refuse(m, asked, to, Moved::RenewalHeld).await,
+            Some(Error::RenewalUnpaid) => return refuse(m, asked, to, Moved::PastDue).await,
             Some(why) => return Err(why),
             None => {}
         }

@@ -18,6 +18,9 @@ pub enum Refusal {
     /// The plan that an organization would be created from waits for an operator.
     #[error("the plan waits for an operator")]
     RenewalHeld,
+    /// The month of the plan that an organization would be created from is over, and the next one is not there.
+    #[error("the plan's next month is not paid")]
+    SubscriptionPastDue,
     /// The caller is a member, and an operator has closed the organization.
     #[error("the organization is suspended")]
     OrganizationSuspended,

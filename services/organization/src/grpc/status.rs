@@ -15,6 +15,7 @@ mod reason {
     pub(super) const ORGANIZATION_PENDING: &str = "ORGANIZATION_PENDING";
     pub(super) const PLAN_REQUIRED: &str = "PLAN_REQUIRED";
     pub(super) const RENEWAL_HELD: &str = "RENEWAL_HELD";
+    pub(super) const SUBSCRIPTION_PAST_DUE: &str = "SUBSCRIPTION_PAST_DUE";
     pub(super) const ORGANIZATION_SUSPENDED: &str = "ORGANIZATION_SUSPENDED";
     pub(super) const ORGANIZATION_DELETED: &str = "ORGANIZATION_DELETED";
     pub(super) const ORGANIZATION_NOT_DELETED: &str = "ORGANIZATION_NOT_DELETED";
@@ -126,6 +127,7 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::OrganizationPending
         | Refusal::PlanRequired
         | Refusal::RenewalHeld
+        | Refusal::SubscriptionPastDue
         | Refusal::OrganizationSuspended
         | Refusal::OrganizationDeleted
         | Refusal::OrganizationNotFound
@@ -248,6 +250,10 @@ fn organization(refusal: Refusal) -> Problem {
         Refusal::RenewalHeld => failed(
             reason::RENEWAL_HELD,
             "your plan waits for whoever runs this deployment; ask them to resume it, and try again then",
+        ),
+        Refusal::SubscriptionPastDue => failed(
+            reason::SUBSCRIPTION_PAST_DUE,
+            "your plan's next month is not paid yet: finish or wait for its payment, and try again then",
         ),
         Refusal::OrganizationSuspended => Problem::permission_denied(
             reason::ORGANIZATION_SUSPENDED,

@@ -4,8 +4,8 @@
 //! 1. the organization is made as PENDING and committed, with a job that looks after it: its slug is taken, it counts as
 //!    owned, and nobody can use it
 //! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
-//! 3. it is ACTIVE and told by event; or, where there was no plan to move or one that waits for an operator, it is removed:
-//!    its slug and its request id are free again, it does not count as created that day, and nothing moves there any more,
+//! 3. it is ACTIVE and told by event; or, where there was no plan to move, or one that waits for an operator or for its
+//!    payment, it is removed: its slug and its request id are free again, it does not count as created that day, and nothing moves there any more,
 //!    however late a call of step 2 arrives (billing has said so for good)
 //!
 //! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
@@ -89,7 +89,8 @@ impl Organization {
     /// then. It may still be pending.
     ///
     /// # Errors
-    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`]: there was no plan to move, and the organization is no more.
+    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`], [`Refusal::SubscriptionPastDue`]: there was no plan to move, and the
+    /// organization is no more.
     pub async fn founded(&self, organization: OrganizationId) -> Result<Standing, Error> {
         let founded = persist(&self.0.entropy, ANSWER, || async move {
             match self.found(organization).await {
@@ -106,8 +107,8 @@ impl Organization {
     /// Asks billing for the plan that a pending organization waits for, and finishes or removes it by the answer.
     ///
     /// # Errors
-    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`]: the organization is removed; who comes later is told the first of
-    /// the two. [`Error::Billing`]: nothing is decided.
+    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`], [`Refusal::SubscriptionPastDue`]: the organization is removed; who
+    /// comes later is told the first of these. [`Error::Billing`]: nothing is decided.
     pub async fn found(&self, organization: OrganizationId) -> Result<Standing, Error> {
         let mut tx = self.0.db.read().await?;
         let founding = foundings::find(&mut tx, organization).await?;
@@ -201,6 +202,7 @@ fn for_good(status: &Status) -> Option<Refusal> {
     match reason_of(status)?.as_str() {
         "PLAN_REQUIRED" => Some(Refusal::PlanRequired),
         "RENEWAL_HELD" => Some(Refusal::RenewalHeld),
+        "SUBSCRIPTION_PAST_DUE" => Some(Refusal::SubscriptionPastDue),
         _ => None,
     }
 }

@@ -32,8 +32,8 @@ pub(crate) struct Billing {
 struct Plans {
     had: BTreeSet<String>,
     has: BTreeSet<String>,
-    /// Whose plans wait for an operator.
-    held: BTreeSet<String>,
+    /// Whose plans wait for an operator, or for their payment: the reason.
+    held: BTreeMap<String, &'static str>,
     /// With the reason why none moves there.
     answered: BTreeMap<String, (String, Option<&'static str>)>,
     moves: Vec<(String, String)>,
@@ -66,14 +66,14 @@ impl Billing {
         }
     }
 
-    /// Somebody's plan waits for an operator.
-    pub(crate) fn holds(&self, who: &Who) {
-        self.plans.lock().expect("plans").held.insert(who.user.to_string());
+    /// Somebody's plan does not move, for this reason.
+    pub(crate) fn holds(&self, who: &Who, reason: &'static str) {
+        self.plans.lock().expect("plans").held.insert(who.user.to_string(), reason);
     }
 
     /// It does not any more.
     pub(crate) fn resumes(&self, who: &Who) {
-        assert!(self.plans.lock().expect("plans").held.remove(&who.user.to_string()), "it was held");
+        assert!(self.plans.lock().expect("plans").held.remove(&who.user.to_string()).is_some(), "it was held");
     }
 
     /// There is one more invoice.
@@ -180,8 +180,8 @@ impl SubscriptionService for Billing {
                 assert_eq!(*first, from, "one creator for each organization");
                 *refused
             } else {
-                let refused = if plans.held.contains(&from) {
-                    Some("RENEWAL_HELD")
+                let refused = if let Some(reason) = plans.held.get(&from).copied() {
+                    Some(reason)
                 } else if plans.has.remove(&from) {
                     plans.moves.push((from.clone(), to.clone()));
                     None

@@ -244,11 +244,23 @@ engines! {
             assert!(matches!(error, Error::RenewalUnpaid), "{error:?}");
         }
         assert_eq!((now(&shop, owner).await.state, now(&shop, owner).await.month.number), (SubscriptionState::Active, 0));
+        // Nobody knows how long: what would wait for it is told so for good.
+        assert_eq!(ask_to_move(&shop, id(1), id(1)).await.unwrap(), Answer::New(Moved::PastDue));
+        assert_eq!(shop.count("refused_moves").await, 1);
         (shop.subscriptions.till, shop.subscriptions.cashier) = (till, cashier);
         // Of a plan without credits, or one that grants them before their payment, the account says nothing.
         shop.sql("UPDATE accounts SET renews_at = NULL").await;
         change(&shop, owner, "", 11).await.unwrap();
         assert_eq!((now(&shop, owner).await.month.number, now(&shop, owner).await.seats), (1, 11));
         shop.assert_sound(owner).await;
+        for _ in 0..2 {
+            let again = ask_to_move(&shop, id(1), id(1)).await.unwrap();
+            assert!(matches!(again, Answer::Replay(_)), "{again:?}");
+            let told = again.message().unwrap().told();
+            assert!(matches!(told, Err(Error::RenewalUnpaid)), "{told:?}");
+            // It stands for longer than answers are kept.
+            shop.sql("DELETE FROM requests").await;
+        }
+        assert!(moves(&shop, id(1), id(2)).await.unwrap(), "it moves elsewhere");
     }
 }

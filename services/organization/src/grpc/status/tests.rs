@@ -37,6 +37,7 @@ fn refusals_of_the_state_have_their_status() {
         (Refusal::OrganizationPending, "ORGANIZATION_PENDING"),
         (Refusal::PlanRequired, "PLAN_REQUIRED"),
         (Refusal::RenewalHeld, "RENEWAL_HELD"),
+        (Refusal::SubscriptionPastDue, "SUBSCRIPTION_PAST_DUE"),
         (Refusal::NotDeleted, "ORGANIZATION_NOT_DELETED"),
         (Refusal::PurgeBegun, "PURGE_BEGUN"),
         (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
