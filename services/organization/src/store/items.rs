@@ -162,13 +162,6 @@ pub(super) const KEYS_OF_POSTGRES: &str = "SELECT i.id, i.kind, i.parent, i.proj
 pub(super) const KEYS_OF_SQLITE: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
     WHERE i.owner = $1 AND i.id IN (SELECT value FROM json_each($2)) \
     AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) ORDER BY i.id";
-/// Reads everything under an item, as far as it must.
-pub(super) const ANOTHER_MAKER: &str = "WITH RECURSIVE below (id, created_by) AS (SELECT i.id, i.created_by FROM items i \
-    WHERE i.owner = $1 AND i.parent = $2 \
-    AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) \
-    UNION ALL SELECT i.id, i.created_by FROM below b JOIN items i ON i.owner = $1 AND i.parent = b.id \
-    WHERE NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id)) \
-    SELECT created_by FROM below WHERE created_by <> $3 LIMIT 1";
 /// The latest first: what stands under something is younger than that.
 pub(super) const LEAVES: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
     WHERE i.owner = $1 AND NOT EXISTS (SELECT 1 FROM items c WHERE c.owner = i.owner AND c.parent = i.id) \
@@ -277,21 +270,6 @@ async fn keys_under(
         Tx::Sqlite(t) => sqlx::query_as(sqlite).bind(owner).bind(json(of)?).bind(limit).fetch_all(&mut **t).await?,
         Tx::Postgres(t) => sqlx::query_as(postgres).bind(owner).bind(of).bind(limit).fetch_all(&mut **t).await?,
     })
-}
-
-/// Somebody else than `maker` who made something under an item that is not being erased, over all levels.
-pub async fn another_maker(
-    tx: &mut Tx,
-    owner: OwnerId,
-    under: ItemId,
-    maker: UserId,
-) -> Result<Option<UserId>, DbError> {
-    Ok(on!(tx, c => sqlx::query_scalar(ANOTHER_MAKER)
-        .bind(owner)
-        .bind(under)
-        .bind(maker)
-        .fetch_optional(c)
-        .await?))
 }
 
 /// The keys of items under which nothing stands, what is being erased included.

@@ -61,7 +61,6 @@ const BOTH: &[&str] = &[
     objects::RESERVED,
     objects::SHARE,
     objects::SHORTEN,
-    items::ANOTHER_MAKER,
     items::ANYWHERE,
     items::BY_ID,
     items::INSERT,

@@ -1,12 +1,12 @@
 //! Deleting an item, and what stands under it: at once where it is not much; otherwise it is gone at once, and erased by a job
-//! (`erasing.rs`).
+//! (`erasing.rs`). Where somebody may delete only what is the own, that is looked through first (`makers.rs`).
 
 use std::collections::BTreeSet;
 
 use bursar_db::Tx;
 use bursar_id::{ItemId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Mutation};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation};
 use bursar_time::Timestamp;
 
 use super::super::Organization;
@@ -14,23 +14,49 @@ use super::ItemDeletion;
 use super::access::Visitor;
 use super::contents::detach;
 use super::erasing::Erasure;
+use super::makers::{Makers, Tree, look_through};
 use crate::Error;
 use crate::domain::item::{MAX_TOUCHED, Root};
 use crate::domain::{Refusal, etag, item};
 use crate::store::items::{self, ItemKey};
 use crate::store::{erasures, libraries};
 
+/// How a deletion goes on.
+#[derive(Debug)]
+enum Step {
+    /// It is done.
+    Done(Done<(), Payload>),
+    /// It is to be known first who has made this.
+    Asks(Tree),
+}
+
 impl Organization {
     /// Deletes an item, with everything under it when that is asked for.
     pub async fn delete_item(&self, asked: &Asked<ItemDeletion>) -> Result<Answer<()>, Error> {
-        let mut m = self.0.mutations.begin(asked).await?;
-        let done = self.drop_item(&mut m, asked).await;
-        self.0.mutations.end(m, done).await
+        let mut known = None;
+        loop {
+            let mut m = self.0.mutations.begin(asked).await?;
+            let tree = match self.drop_item(&mut m, asked, known.as_ref()).await {
+                Ok(Step::Asks(tree)) => tree,
+                Ok(Step::Done(done)) => return self.0.mutations.end(m, Ok::<_, Error>(done)).await,
+                Err(error) => return self.0.mutations.end(m, Err(error)).await,
+            };
+            // Nobody waits for the library meanwhile.
+            if let Looked::Before(answer) = self.0.mutations.look(m, Ok::<_, Error>(Some(()))).await? {
+                return Ok(answer);
+            }
+            known = Some(look_through(&self.0.db, tree, self.believed()?).await?);
+        }
     }
 
-    async fn drop_item(&self, m: &mut Mutation, asked: &Asked<ItemDeletion>) -> Result<Done<(), Payload>, Error> {
+    async fn drop_item(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<ItemDeletion>,
+        known: Option<&Makers>,
+    ) -> Result<Step, Error> {
         let visitor = self.visit_for_item(m, asked.caller()).await?;
-        let Some(wanted) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let Some(wanted) = m.open(asked).await? else { return Ok(Step::Done(Done::Replay)) };
         let found = self.item(m.tx(), asked.caller(), wanted.item).await?;
         m.about(&found.id);
         m.admit(found.owner);
@@ -40,14 +66,16 @@ impl Organization {
         let under = under(m.tx(), row.owner, vec![row.id]).await?;
         let many = under.len() >= MAX_TOUCHED as usize;
         if let Visitor::User(user, role) = visitor {
-            // Of many the first are known only.
-            let another = if many && wanted.with_children && item::only_own(role) {
-                items::another_maker(m.tx(), row.owner, row.id, user).await?
-            } else {
-                None
-            };
             let makers = under.iter().map(|key| key.created_by).filter(|_| wanted.with_children);
-            item::delete(user, role, makers.chain(another).chain([row.created_by]))?;
+            item::delete(user, role, makers.chain([row.created_by]))?;
+            // Of many the first are known only.
+            if many && wanted.with_children && item::only_own(role) {
+                let tree = Tree { owner: row.owner, root: row.id, maker: user };
+                let Some(known) = known.filter(|known| known.are_of(tree)) else { return Ok(Step::Asks(tree)) };
+                if known.have_others(m.tx()).await? {
+                    return Err(Refusal::RoleNotAllowed.into());
+                }
+            }
         }
         etag::demand(&wanted.etag, row.version)?;
         if !under.is_empty() && !wanted.with_children {
@@ -62,7 +90,7 @@ impl Organization {
             let now = m.now();
             self.remove_items(m.tx(), row.owner, taken, &all, now).await?;
         }
-        Ok(Done::New((), Vec::new()))
+        Ok(Step::Done(Done::New((), Vec::new())))
     }
 
     /// Removes items of a library that takes so many bytes, each with the bytes of its own; nothing is left under one.

@@ -13,6 +13,7 @@ mod deleting;
 mod documents;
 mod downloading;
 mod erasing;
+mod makers;
 mod making;
 mod reading;
 mod secrets;
