@@ -56,7 +56,7 @@ pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> any
 
 /// Opens organization's store as it is.
 pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
-    let options = settings.pool_options(Service::Organization);
+    let options = store::options(settings.pool_options(Service::Organization));
     Ok(Db::open(settings.store(Service::Organization), &MIGRATIONS, &options).await?)
 }
 

@@ -18,7 +18,8 @@ pub struct PoolOptions {
     pub statement_cache: usize,
     /// PostgreSQL: plans never scan a whole table where an index can answer, and are made once. For a store whose every statement is
     /// written to go by an index: a plan is cached for long, and one that was made while a table was empty or its
-    /// statistics were missing would otherwise keep scanning it after it has grown.
+    /// statistics were missing would otherwise keep scanning it after it has grown. What no index answers is scanned all the same
+    /// (how many jobs there are of each kind), and not compiled first.
     pub index_plans: bool,
     /// PostgreSQL: shown in `pg_stat_activity`, so that an operator sees whose connection it is.
     pub application_name: String,

@@ -38,11 +38,17 @@ mod page_tests;
 #[cfg(test)]
 mod tests;
 
-use bursar_db::{DbError, Migrations};
+use bursar_db::{DbError, Migrations, PoolOptions};
 
 /// The schema of both engines.
 pub static MIGRATIONS: Migrations =
     Migrations::new(&sqlx::migrate!("migrations/sqlite"), &sqlx::migrate!("migrations/postgres"));
+
+/// How the store is opened. Each request of the product waits for a check of access, and no plan of one may be left of the time
+/// when there were a few members.
+pub fn options(base: PoolOptions) -> PoolOptions {
+    PoolOptions { index_plans: true, ..base }
+}
 
 /// A stored value that this program cannot have written.
 fn unreadable(error: impl std::fmt::Display) -> DbError {

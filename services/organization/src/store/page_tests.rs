@@ -1,10 +1,10 @@
 //! What a page costs is a walk along one index from where it begins, for the first page as for the last, however long the list.
 //! Shown by plans, and on PostgreSQL by the blocks that a page touches, too: never by a clock.
 
-use bursar_db::{Db, on};
+use bursar_db::{Db, PoolOptions, on};
 use sqlx::AssertSqlSafe;
 
-use super::{MIGRATIONS, audit, invitations, items, memberships, projects};
+use super::{MIGRATIONS, audit, invitations, items, memberships, options, projects};
 
 /// Members of one organization.
 const MEMBERS: u32 = 10_000;
@@ -78,6 +78,20 @@ async fn fill_members(db: &Db) {
     }
     fill(db, &statements).await;
     analyze(db, "users, memberships").await;
+}
+
+/// One organization with its owner, of which PostgreSQL knows that there is no more.
+async fn fill_tiny(db: &Db) {
+    let statements = [
+        "INSERT INTO users (id, display_name) VALUES ('usr_1', 'X')",
+        "INSERT INTO slugs (slug, organization_id, taken_at) VALUES ('x', 'org_1', 0)",
+        "INSERT INTO organizations (id, name, slug, owner_user_id, version, created_at, updated_at) \
+         VALUES ('org_1', 'X', 'x', 'usr_1', 1, 0, 0)",
+        "INSERT INTO memberships (organization_id, user_id, role, state, email, email_key, version, joined_at, changed_at) \
+         VALUES ('org_1', 'usr_1', 'OWNER', 'ACTIVE', 'x', 'x', 1, 0, 0)",
+    ];
+    fill(db, &statements.map(str::to_owned)).await;
+    analyze(db, "outbox_head, organizations, memberships").await;
 }
 
 /// All of one kind but some, all under one item and in one project; as many are somebody else's.
@@ -197,6 +211,23 @@ async fn costs_the_same(db: &Db, statement: &str, first: &str, last: &str) {
 }
 
 bursar_testkit::engines! {
+    /// PostgreSQL keeps a plan until it has gathered new statistics, however much has come meanwhile.
+    async fn no_check_of_access_goes_by_a_plan_that_was_made_for_a_tiny_table(db: TestDb) {
+        db.open(&MIGRATIONS).await.close().await;
+        let db = Db::open(&db.store_url(), &MIGRATIONS, &options(PoolOptions::default())).await.expect("opened");
+        fill_tiny(&db).await;
+        let plan = plan(&db, memberships::PLACE_NOW).await;
+        let walks = match &db {
+            Db::Sqlite { .. } => !plan.contains("SCAN"),
+            Db::Postgres(_) => {
+                !plan.contains("Seq Scan")
+                    && plan.contains("using organizations_pkey on organizations")
+                    && plan.contains("Index Cond: ((organization_id = $1) AND (user_id = $2))")
+            }
+        };
+        assert!(walks, "{plan}");
+    }
+
     async fn each_page_of_the_audit_log_is_a_walk_along_one_index(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let rows = audit_rows();
