@@ -132,7 +132,7 @@ async fn the_audit_log_is_read_whole_also_what_belongs_to_no_organization() {
         ends(service, data, &["audit", "--ownerless", "--after", &first], 0, &[&line(&third), "1 rows\n"]);
         ends(service, data, &["audit", "--owner", &ada], 0, &[&line(&second), "1 rows\n"]);
         ends(service, data, &["audit", "--actor", &operator], 0, &[&line(&first), &line(&third), "2 rows\n"]);
-        ends(service, data, &["audit", "--to", "2026-01-01T00:00:00Z"], 0, &["0 rows\n"]);
+        ends(service, data, &["audit", "--to", "2020-01-01T00:00:00Z"], 0, &["0 rows\n"]);
         ends(service, data, &["audit", "--owner", &ada, "--ownerless"], 2, &["cannot be used with"]);
     }
 }

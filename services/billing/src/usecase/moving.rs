@@ -15,8 +15,8 @@
 //! made for it would wait as long.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
-//! however long ago. That there was none to move is an answer, too, and so is that it waits or is not paid: organization then removes what
-//! it had made, so nothing may move there by a call that was on its way. It stands for as long as there can be one
+//! however long ago. That there was none to move is an answer, too, and so is that it waits or is not paid: organization then
+//! removes what it had made, so nothing may move there by a call that was on its way. It stands for as long as there can be one
 //! ([`refused_moves`]).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,8 +5,8 @@
 //!    owned, and nobody can use it
 //! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
 //! 3. it is ACTIVE and told by event; or, where there was no plan to move, or one that waits for an operator or for its
-//!    payment, it is removed: its slug and its request id are free again, it does not count as created that day, and nothing moves there any more,
-//!    however late a call of step 2 arrives (billing has said so for good)
+//!    payment, it is removed: its slug and its request id are free again, it does not count as created that day, and nothing
+//!    moves there any more, however late a call of step 2 arrives (billing has said so for good)
 //!
 //! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
 //! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves

@@ -1,3 +1,5 @@
+//! However much stands under something, who has made it is found, also what comes while it is looked through.
+
 use bursar_testkit::{START, at, id, organization};
 use bursar_time::Span;
 
