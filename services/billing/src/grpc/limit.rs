@@ -7,7 +7,7 @@ use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::limit_service_server::LimitService;
 use bursar_rpc::convert::to_timestamp;
-use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Stored, Violations};
+use bursar_rpc::{Answer, Asked, Call, Caller, PageKey, PageRequest, Problem, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::parse;
@@ -25,10 +25,16 @@ impl LimitService for LimitHandler {
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, command);
-        let set = self.0.set(owner, &asked).await?.message()?;
-        // A repetition names it again: it would not be one if it named something else.
-        let subject = Some(named(&asked.command()?.subject));
-        Ok(Response::new(pb::SetLimitResponse { limit: Some(pb::Limit { subject, ..set }) }))
+        let set = match self.0.set(owner, &asked).await? {
+            Answer::New(set) => limit(&set),
+            before @ Answer::Replay(_) => {
+                // A repetition names it again: it would not be one if it named something else.
+                let subject = Some(named(&asked.command()?.subject));
+                let kept = pb::Limit { subject, ..before.message()? };
+                self.as_is(asked.caller(), owner, kept).await?
+            }
+        };
+        Ok(Response::new(pb::SetLimitResponse { limit: Some(set) }))
     }
 
     async fn list_limits(
@@ -59,6 +65,18 @@ impl LimitService for LimitHandler {
         let asked = Asked::read(call, &request_id, &message, read);
         self.0.delete(owner, &asked).await?;
         Ok(Response::new(pb::DeleteLimitResponse {}))
+    }
+}
+
+impl LimitHandler {
+    /// What a repetition is told: of the limit that was set, and of its use as that is now, as far as the caller may see it now.
+    async fn as_is(&self, caller: &Caller, owner: OwnerId, kept: pb::Limit) -> Result<pb::Limit, Status> {
+        let id = kept.id.parse::<LimitId>().map_err(|_| Problem::internal(&"a stored answer names no limit"))?;
+        let now = self.0.as_is(caller, owner, id).await?;
+        // Earlier programs have kept what was used.
+        let kept = pb::Limit { used: String::new(), ..kept };
+        let Some(now) = now.as_ref().map(limit) else { return Ok(kept) };
+        Ok(pb::Limit { used: now.used, resets_at: now.resets_at, ..kept })
     }
 }
 
@@ -110,12 +128,13 @@ fn subject(message: Option<&pb::LimitSubject>, bad: &mut Violations) -> Option<L
     Some(LimitSubject::One(one))
 }
 
-/// What it is about may be anybody's words, which end with the limit: they stand in the request.
+/// What it is about may be anybody's words, which end with the limit: they stand in the request. How much is used is for the
+/// policy to say whenever it is told: a repetition is told it as it may be then.
 impl Stored for Shown {
     type Message = pb::Limit;
 
     fn to_message(&self) -> pb::Limit {
-        pb::Limit { subject: None, ..limit(self) }
+        pb::Limit { subject: None, used: String::new(), ..limit(self) }
     }
 }
 
@@ -131,6 +150,7 @@ fn named(subject: &LimitSubject) -> pb::LimitSubject {
     pb::LimitSubject { subject: Some(subject) }
 }
 
+/// A limit as it is answered.
 fn limit(shown: &Shown) -> pb::Limit {
     let limit = &shown.limit;
     let window = match limit.window {

@@ -32,8 +32,9 @@ use crate::store::{accounts, limits, settings};
 use counting::Counting;
 use reading::Reading;
 
-/// How often the account is locked at most until so little is left to be read that what is asked for is done.
-pub(super) const ATTEMPTS: usize = 4;
+/// How often the account is locked at most until so little is left to be read that what is asked for is done. The first time nothing
+/// is read yet, and once a project may have been waited for.
+pub(super) const ATTEMPTS: usize = 6;
 
 /// Limits.
 #[derive(Clone)]
@@ -119,20 +120,25 @@ impl LimitUseCases {
         }
     }
 
-    /// Sets a limit of `owner`'s account. A long ledger is read before the account is locked; where what is left to be read
-    /// under the lock turns out to be much (a limit that counted was deleted meanwhile, a window has turned), it is given
-    /// back, and read on.
+    /// Sets a limit of `owner`'s account. What was asked before is answered first, and what is refused is refused, before anything
+    /// is read or waited for. The ledger is read while the account is not locked; where what is left to be read under the lock turns
+    /// out to be much (a limit that counted was deleted meanwhile, a window has turned), it is given back, and read on.
     pub(crate) async fn set(&self, owner: OwnerId, asked: &Asked<SetCommand>) -> Result<Answer<Shown>, Error> {
-        self.hear_of_project(owner, asked).await?;
-        let mut reading = None;
+        let (mut reading, mut waited) = (None, false);
         for _ in 0..ATTEMPTS {
             let standing = self.access.to(asked.caller(), owner).await;
-            if let (Ok(_), Ok(command)) = (&standing, asked.command()) {
-                self.read_ahead(asked.caller(), owner, command, &mut reading).await?;
-            }
             let mut m = self.mutations.begin(asked).await?;
-            if let Some(done) = self.put(&mut m, owner, asked, standing, &mut reading).await.transpose() {
-                return self.mutations.end(m, done).await;
+            match self.put(&mut m, owner, asked, standing, &mut reading).await.transpose() {
+                Some(Err(Error::NotFound("project"))) if !waited => {
+                    drop(m);
+                    waited = true;
+                    self.hear_of_project(owner, asked.command()?).await?;
+                }
+                Some(done) => return self.mutations.end(m, done).await,
+                None => {
+                    drop(m);
+                    self.read_ahead(asked.caller(), owner, asked.command()?, &mut reading).await?;
+                }
             }
         }
         Err(Error::Overloaded)
@@ -140,17 +146,12 @@ impl LimitUseCases {
 
     /// A project that was made a moment ago is known as soon as that is told here: it is waited for, a moment at most, by
     /// whoever may set a limit on it.
-    async fn hear_of_project(&self, owner: OwnerId, asked: &Asked<SetCommand>) -> Result<(), Error> {
-        let Ok(SetCommand { subject: LimitSubject::One(Subject::Project(name)), .. }) = asked.command() else {
-            return Ok(());
-        };
-        if self.access.to(asked.caller(), owner).await.is_err() {
-            return Ok(());
-        }
+    async fn hear_of_project(&self, owner: OwnerId, command: &SetCommand) -> Result<(), Error> {
+        let LimitSubject::One(Subject::Project(name)) = &command.subject else { return Ok(()) };
         subjects::wait_for_project((&self.access, &self.db), owner, name, patience()).await
     }
 
-    /// `None`: more is to be read than is read while others wait.
+    /// `None`: something is to be read first, or more than is read while others wait.
     async fn put(
         &self,
         m: &mut Mutation,
@@ -205,7 +206,7 @@ impl LimitUseCases {
     }
 
     /// Reads what the limit's windows have seen, if nobody counts that yet, until little is left. Of what is not known nothing is
-    /// read: it will be refused, once it is seen that nothing was answered to this request before.
+    /// read: it will be refused.
     async fn read_ahead(
         &self,
         caller: &Caller,
@@ -261,6 +262,13 @@ impl LimitUseCases {
             Viewer::Member(user) => state.limits().set().governs(limit, &Subject::Member(user)),
         };
         Ok(state.limits().set().limits().iter().filter(seen).map(|limit| shown(&state, limit, viewer, now)).collect())
+    }
+
+    /// A limit as it is now, for whoever set it and asks again; `None` of one that is gone.
+    pub(crate) async fn as_is(&self, caller: &Caller, owner: OwnerId, id: LimitId) -> Result<Option<Shown>, Error> {
+        let allowed = self.access.to(caller, owner).await?;
+        let shown = self.shown(&mut self.db.read().await?, owner, Viewer::of_all(&allowed)).await?;
+        Ok(shown.into_iter().find(|shown| shown.limit.id == id))
     }
 
     /// Deletes a limit.

@@ -49,8 +49,8 @@ impl SettingsUseCases {
         Ok(settings::of(&mut self.db.read().await?, owner).await?)
     }
 
-    /// Changes some of them. Where days begin elsewhere from then on, a long ledger is read before the account is locked; where what
-    /// is left to be read under the lock turns out to be much, it is given back, and read on.
+    /// Changes some of them. What was asked before is answered first. Where days begin elsewhere from then on, the ledger is read while
+    /// the account is not locked; where what is left to be read under the lock turns out to be much, it is given back, and read on.
     pub(crate) async fn update(
         &self,
         owner: OwnerId,
@@ -59,21 +59,20 @@ impl SettingsUseCases {
         let mut reading = None;
         for _ in 0..ATTEMPTS {
             let standing = self.access.to(asked.caller(), owner).await;
-            if let (Ok(_), Ok(change)) = (&standing, asked.command()) {
-                self.counting.follow_ahead(asked.caller(), owner, change, &mut reading).await?;
-            }
             let mut m = self.mutations.begin(asked).await?;
             if let Some(done) = change(self, &mut m, owner, asked, standing, &mut reading).await.transpose() {
                 let changed = self.mutations.end(m, done).await?;
                 self.cashier.jobs.wake();
                 return Ok(changed);
             }
+            drop(m);
+            self.counting.follow_ahead(asked.caller(), owner, asked.command()?, &mut reading).await?;
         }
         Err(Error::Overloaded)
     }
 }
 
-/// `None`: more is to be read than is read while others wait.
+/// `None`: something is to be read first, or more than is read while others wait.
 async fn change(
     SettingsUseCases { cashier, counting, .. }: &SettingsUseCases,
     m: &mut Mutation,

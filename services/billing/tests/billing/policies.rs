@@ -178,6 +178,29 @@ engines! {
         assert_eq!(home.limited(limit(home.owner, "every", LimitWindow::Day, "5")).await.used, "2");
     }
 
+    async fn a_repetition_is_told_how_much_of_a_limit_is_used_by_the_policy_of_then(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, people, _) = team(&world).await;
+        let [owner, _, member] = &people;
+        member.charged(spend(team, "4")).await;
+        let usage = |usage_visibility| OwnPolicy { usage_visibility: Some(usage_visibility), ..OwnPolicy::default() };
+        let theirs = limit(team, &format!("member {}", member.user), LimitWindow::Day, "50").under("theirs");
+        let set = owner.limited(theirs.clone()).await;
+        let with = |used: &str| pb::Limit { used: used.to_owned(), ..set.clone() };
+        assert_eq!(set, with("4"));
+        world.decides(team, usage(UsageVisibility::Nobody), 1).await;
+        assert_eq!(owner.limited(theirs.clone()).await, with(""), "no more than a list tells");
+        let blind = limit(team, &format!("member {}", member.user), LimitWindow::Month, "50").under("blind");
+        assert_eq!(owner.limited(blind.clone()).await.used, "");
+        member.charged(spend(team, "1")).await;
+        world.decides(team, usage(UsageVisibility::Managers), 2).await;
+        assert_eq!(owner.limited(theirs.clone()).await, with("5"), "as it is then");
+        assert_eq!(owner.limited(blind).await.used, "5", "though it was hidden when it was set");
+        let (limit_id, owner_id) = (set.id.clone(), team.to_string());
+        owner.delete_limit(pb::DeleteLimitRequest { owner: owner_id, limit_id, request_id: String::new() }).await.unwrap();
+        assert_eq!(owner.limited(theirs).await, with(""), "of one that is gone there is no use");
+    }
+
     async fn a_hidden_balance_is_in_no_answer_to_a_spender(db: TestDb) {
         let world = World::on(db).await;
         let (team, [_, admin, member], _) = team(&world).await;

@@ -1,8 +1,9 @@
 //! Having limits count what their windows have seen where nobody counts that yet: those of a limit that is set, and where an
 //! account's days and months are to begin elsewhere, those of all its limits by the day and the month.
 //!
-//! A long ledger is read before the account is locked, on the threads for what is costly; only what has been booked since is read
-//! under the lock, in the transaction after which the windows are others.
+//! The ledger is read while the account is not locked, on the threads for what is costly, and not before it is known that it has to
+//! be: a request that was answered before, or is refused, reads nothing. Only what has been booked since is read under the lock, in
+//! the transaction after which the windows are others.
 
 use bursar_db::{Db, Tx};
 use bursar_id::OwnerId;
@@ -51,8 +52,8 @@ impl Counting {
         Ok(())
     }
 
-    /// Has what these windows have seen be what is counted of them. The account is locked. `false`: more is to be read than is read
-    /// while others wait.
+    /// Has what these windows have seen be what is counted of them. The account is locked. `false`: nothing is read yet, which is
+    /// for the threads for what is costly, or more is left than is read while others wait.
     pub(super) async fn count(
         &self,
         tx: &mut Tx,
@@ -63,7 +64,11 @@ impl Counting {
         if asked.is_empty() {
             return Ok(true);
         }
-        let mut begun = Reading::go_on(reading.take(), owner, asked, zone);
+        let ahead = reading.take();
+        if ahead.is_none() && account.head.seq > 0 {
+            return Ok(false);
+        }
+        let mut begun = Reading::go_on(ahead, owner, asked, zone);
         if !begun.is_nearly_at(account.head.seq) {
             *reading = Some(begun);
             return Ok(false);

@@ -17,10 +17,19 @@ fn asked(owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand>
 }
 
 fn about(subject: LimitSubject, owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand> {
+    under("", subject, (owner, window, amount))
+}
+
+/// The same under this request id.
+fn under(
+    request_id: &str,
+    subject: LimitSubject,
+    (owner, window, amount): (OwnerId, LimitWindow, &str),
+) -> Asked<SetCommand> {
     let mode = LimitMode::Hard;
     let command = SetCommand { subject, window, mode, amount: credits(amount), alerts: Percents::default() };
     let call = Call::new(manager(owner), "bursar.billing.v1.LimitService/SetLimit");
-    Asked::read(call, "", &pb::SetLimitRequest::default(), |_, _| Some(command.clone()))
+    Asked::read(call, request_id, &pb::SetLimitRequest::default(), |_, _| Some(command.clone()))
 }
 
 /// Sets a limit as `set` does, after `reading`. Says whether it is set.
@@ -43,11 +52,25 @@ async fn listed(limits: &LimitUseCases, owner: OwnerId) -> Vec<(LimitWindow, i64
 
 /// What changes where the account's days begin.
 fn begins_in(owner: OwnerId, zone: &str) -> Asked<SettingsChange> {
+    begins_in_under("", owner, zone)
+}
+
+/// The same under this request id.
+fn begins_in_under(request_id: &str, owner: OwnerId, zone: &str) -> Asked<SettingsChange> {
     let change = SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() };
     let body = pb::UpdateAccountSettingsRequest::default();
     let call = Call::new(manager(owner), "bursar.billing.v1.AccountService/UpdateAccountSettings");
-    Asked::read(call, "", &body, |_, _| Some(change.clone()))
+    Asked::read(call, request_id, &body, |_, _| Some(change.clone()))
 }
+
+/// What deletes a limit.
+fn deletion(owner: OwnerId, limit: LimitId) -> Asked<LimitId> {
+    let call = Call::new(manager(owner), "bursar.billing.v1.LimitService/DeleteLimit");
+    Asked::read(call, "", &pb::DeleteLimitRequest::default(), |_, _| Some(limit))
+}
+
+/// Nobody can read the ledger any more.
+const LOSE_THE_LEDGER: &str = "ALTER TABLE ledger_entries RENAME TO lost_entries";
 
 /// The account's limits in the order of their windows, the shortest first.
 async fn by_window(limits: &LimitUseCases, owner: OwnerId) -> Vec<(LimitWindow, i64, String)> {
@@ -195,6 +218,36 @@ engines! {
         shop.spend(owner, "1").await;
         assert_eq!(listed(&limits, owner).await, [(LimitWindow::Month, 3, "2026-02-01T00:00:00Z".to_owned())]);
         limits.set(owner, &asked(owner, LimitWindow::Day, "10000")).await.expect("what is in the way is read first");
+    }
+
+    async fn who_sets_a_limit_again_is_answered_before_anything_is_read(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T12:00:00Z").await;
+        let (owner, limits) = (personal(1), shop.limits());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        let first = under("first", LimitSubject::EveryMember, (owner, LimitWindow::Month, "10"));
+        let set = limits.set(owner, &first).await.unwrap().made().expect("it is set now");
+        // Nobody counts what was counted for it: whoever sets it anew has to read.
+        limits.delete(owner, &deletion(owner, set.limit.id)).await.unwrap();
+        shop.sql(LOSE_THE_LEDGER).await;
+        let again = limits.set(owner, &first).await;
+        assert!(matches!(again, Ok(Answer::Replay(_))), "{:?}", again.err());
+        let anew = limits.set(owner, &asked(owner, LimitWindow::Month, "10")).await;
+        assert!(anew.is_err(), "it cannot be counted");
+    }
+
+    async fn who_moves_the_days_again_is_answered_before_anything_is_read(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T12:00:00Z").await;
+        let (owner, limits, settings) = (personal(1), shop.limits(), shop.settings());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        limits.set(owner, &asked(owner, LimitWindow::Day, "10")).await.unwrap();
+        let first = begins_in_under("first", owner, "Europe/Berlin");
+        is_done(settings.update(owner, &first).await);
+        is_done(settings.update(owner, &begins_in(owner, "America/New_York")).await);
+        shop.sql(LOSE_THE_LEDGER).await;
+        let again = settings.update(owner, &first).await;
+        assert!(matches!(again, Ok(Answer::Replay(_))), "{:?}", again.err());
+        let anew = settings.update(owner, &begins_in(owner, "Europe/Berlin")).await;
+        assert!(anew.is_err(), "it cannot be counted");
     }
 
     async fn nothing_is_read_for_a_limit_on_what_is_not_known(db: TestDb) {
