@@ -19,6 +19,8 @@ use crate::usecase::cashier::{Cashier, Due, PAYMENT};
 use crate::usecase::contracts::{self, CONTRACT};
 use crate::usecase::farewells::{self, FAREWELL, Farewell};
 use crate::usecase::inbox::{self, Inbox, WEBHOOK, Webhook};
+use crate::usecase::limits::counting::Counting;
+use crate::usecase::limits::counting::following::PART;
 use crate::usecase::purges::{self, PURGE, Purger};
 use crate::usecase::refunds::{REFUND, Refund};
 use crate::usecase::removals::{REMOVAL, Removal, Removals};
@@ -49,6 +51,9 @@ const CATCH_UP_EVERY: Span = Span::MINUTE;
 /// How often it is looked whether a program has sold something that does not keep what a plan includes.
 const KEEP_EVERY: Span = Span::MINUTE;
 
+/// How often it is looked whether a program has changed where an account's days begin that leaves those of its limits as they were.
+const FOLLOW_EVERY: Span = Span::from_mins(15);
+
 /// How often it is counted how many events are set aside.
 const COUNT_EVERY: Span = Span::MINUTE;
 
@@ -67,7 +72,7 @@ impl From<Error> for Failure {
 pub(crate) fn runner(
     jobs: Jobs,
     (db, (rules, people)): (&Db, (Arc<RulesSource>, People<Told>)),
-    lanes: Lanes,
+    (lanes, counting): (Lanes, Counting),
     (subscriptions, top_ups, inbox): (SubscriptionUseCases, TopUps, Inbox),
     (kept, env): (Kept, &Env),
 ) -> Runner {
@@ -101,6 +106,7 @@ pub(crate) fn runner(
     });
     let leaving = subscriptions.clone();
     keep(&mut runner, subscriptions.clone());
+    follow(&mut runner, counting);
     pay_ahead(&mut runner, subscriptions.clone());
     renew(&mut runner, subscriptions, env);
     let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
@@ -134,6 +140,17 @@ fn keep(runner: &mut Runner, subscriptions: SubscriptionUseCases) {
         async move {
             let SubscriptionUseCases { till, outbox, catalog, .. } = &subscriptions;
             keeping::round(&till.db, outbox, &catalog.current()).await?;
+            Ok(Next::Finished)
+        }
+    });
+}
+
+/// Having the days and months of limits begin where those of their accounts do.
+fn follow(runner: &mut Runner, counting: Counting) {
+    runner.every("billing.limits.zones", FOLLOW_EVERY, move || {
+        let counting = counting.clone();
+        async move {
+            counting.follow_all(PART).await?;
             Ok(Next::Finished)
         }
     });

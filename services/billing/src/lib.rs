@@ -236,7 +236,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     };
     follow(&members, &feeds, (&db, &jobs), (&peers, settings), &env)?;
     let people = People::known(Told(db.clone())).await?;
-    let known = (Arc::clone(&source), people.clone());
+    let (known, lanes) = ((Arc::clone(&source), people.clone()), (lanes, parts.limits.counting.clone()));
     let top_ups = TopUps { cashier: subscriptions.cashier.clone(), cool_down: config.top_up_cool_down };
     let runner = jobs::runner(jobs, (&db, known), lanes, (subscriptions, top_ups, inbox.clone()), (config.kept, &env));
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));

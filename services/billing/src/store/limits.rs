@@ -20,6 +20,8 @@ const PUT: &str = "INSERT INTO limits (owner, id, subject, span, mode, amount, a
 const MOVE: &str = "UPDATE limits SET zone = $2 WHERE owner = $1 AND zone <> $2";
 const DELETE: &str = "DELETE FROM limits WHERE owner = $1 AND id = $2";
 const DELETE_ALL: &str = "DELETE FROM limits WHERE owner = $1";
+/// Accounts with limits, a page at a time.
+const OWNERS_AFTER: &str = "SELECT DISTINCT owner FROM limits WHERE owner > $1 ORDER BY owner LIMIT $2";
 /// How many limits an account has; what is remembered of it counts no more.
 const COUNT: &str = "UPDATE accounts SET limits = (SELECT COUNT(*) FROM limits WHERE limits.owner = accounts.owner), terms = terms + 1 WHERE owner = $1";
 const FORGET_USE: &str = "DELETE FROM limit_uses WHERE owner = $1 AND span = $2 AND subject >= $3 AND subject < $4";
@@ -35,11 +37,12 @@ const OVER: &str = "SELECT owner, subject, span, starts_at, ends_at, used, peak,
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 10] = [
+pub(super) const STATEMENTS: [(&str, &str); 11] = [
     ("PUT", PUT),
     ("MOVE", MOVE),
     ("DELETE", DELETE),
     ("DELETE_ALL", DELETE_ALL),
+    ("OWNERS_AFTER", OWNERS_AFTER),
     ("COUNT", COUNT),
     ("FORGET_USE", FORGET_USE),
     ("FORGET_ALL_USE", FORGET_ALL_USE),
@@ -214,6 +217,13 @@ pub(crate) async fn delete(tx: &mut Tx, owner: OwnerId, id: LimitId) -> Result<b
         .execute(c).await?.rows_affected());
     count(tx, owner).await?;
     Ok(deleted > 0)
+}
+
+/// The owners after `after` whose accounts have limits, in the order of owners.
+pub(crate) async fn owners_after(tx: &mut Tx, after: Option<OwnerId>, most: i64) -> Result<Vec<OwnerId>, DbError> {
+    let after = after.map(keys::owner).unwrap_or_default();
+    let rows: Vec<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(OWNERS_AFTER).bind(after).bind(most).fetch_all(c).await?);
+    rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
 }
 
 /// Deletes all limits of an account, and what was used of them.

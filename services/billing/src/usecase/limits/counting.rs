@@ -5,6 +5,8 @@
 //! be: a request that was answered before, or is refused, reads nothing. Only what has been booked since is read under the lock, in
 //! the transaction after which the windows are others.
 
+pub(crate) mod following;
+
 use bursar_db::{Db, Tx};
 use bursar_id::OwnerId;
 use bursar_rpc::Caller;

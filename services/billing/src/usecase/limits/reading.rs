@@ -1,6 +1,7 @@
 //! What windows have seen before limits were set: read from the ledger, most of it before the account is locked, and the
 //! rest under the lock. It costs as much as the windows have entries.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use crate::error::Error;
 use crate::lane::charges;
 use crate::store::{accounts, ledger};
 use crate::usecase::accounts::first_at;
-use crate::usecase::costly::Place;
 use crate::usecase::entries::readable;
 
 /// How many entries are read at a time.
@@ -46,8 +46,9 @@ impl Reading {
         last.saturating_sub(self.read.unwrap_or(0)) <= LAST
     }
 
-    /// Reads on until little is left, while nothing is locked. The place is that of the reading, not of who waits for it.
-    pub(crate) async fn ahead(&mut self, db: &Db, rules: &Rules, place: Place) -> Result<(), Error> {
+    /// Reads on until little is left, while nothing is locked. The place is that of the reading, not of who waits for it; a job has
+    /// none.
+    pub(crate) async fn ahead(&mut self, db: &Db, rules: &Rules, place: impl Any + Send + Sync) -> Result<(), Error> {
         let place = Arc::new(place);
         for _ in 0..ROUNDS {
             let account = accounts::find(&mut db.read().await?, self.owner).await?;

@@ -63,6 +63,15 @@ fn begins_in_under(request_id: &str, owner: OwnerId, zone: &str) -> Asked<Settin
     Asked::read(call, request_id, &body, |_, _| Some(change.clone()))
 }
 
+/// An earlier program changes where the account's days begin: it leaves those of the limits as they were.
+async fn moves_as_before(shop: &Shop, owner: OwnerId, zone: &str) {
+    let mut tx = shop.db.begin().await.unwrap();
+    let before = settings::of(&mut tx, owner).await.unwrap();
+    let change = SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() };
+    settings::put(&mut tx, owner, &before.with(&change), shop.clock.now()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 /// What deletes a limit.
 fn deletion(owner: OwnerId, limit: LimitId) -> Asked<LimitId> {
     let call = Call::new(manager(owner), "bursar.billing.v1.LimitService/DeleteLimit");
@@ -279,11 +288,7 @@ engines! {
         shop.set("2026-01-15T23:30:00Z");
         shop.spend(owner, "2").await;
         assert_eq!(listed(&limits, owner).await, [(LimitWindow::Day, 3, "2026-01-16T00:00:00Z".to_owned())]);
-        let mut tx = shop.db.begin().await.unwrap();
-        let before = settings::of(&mut tx, owner).await.unwrap();
-        let change = SettingsChange { zone: Some("Europe/Berlin".parse().unwrap()), ..SettingsChange::default() };
-        settings::put(&mut tx, owner, &before.with(&change), shop.clock.now()).await.unwrap();
-        tx.commit().await.unwrap();
+        moves_as_before(&shop, owner, "Europe/Berlin").await;
         limits.set(owner, &asked(owner, LimitWindow::Hour, "100")).await.unwrap();
         let now = [
             (LimitWindow::Day, 2, "2026-01-16T23:00:00Z".to_owned()),
@@ -292,5 +297,31 @@ engines! {
         assert_eq!(listed(&limits, owner).await, now);
         shop.spend(owner, "4").await;
         assert_eq!(listed(&limits, owner).await[0].1, 6);
+    }
+
+    async fn what_an_earlier_program_left_follows_by_itself(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T22:30:00Z").await;
+        let limits = shop.limits();
+        for n in 1..=3 {
+            shop.buy(personal(n), "starter", "sandbox_ok", "pack").await.unwrap();
+            shop.spend(personal(n), "1").await;
+            limits.set(personal(n), &asked(personal(n), LimitWindow::Day, "100")).await.unwrap();
+        }
+        shop.set("2026-01-15T23:30:00Z");
+        for n in 1..=3 {
+            shop.spend(personal(n), "2").await;
+        }
+        moves_as_before(&shop, personal(1), "Europe/Berlin").await;
+        moves_as_before(&shop, personal(3), "America/New_York").await;
+        // Nobody's settings, nor limits, are touched by anybody.
+        for _ in 0..2 {
+            limits.counting.follow_all(1).await.unwrap();
+        }
+        let line = |used, resets_at: &str| [(LimitWindow::Day, used, resets_at.to_owned())];
+        assert_eq!(listed(&limits, personal(1)).await, line(2, "2026-01-16T23:00:00Z"));
+        assert_eq!(listed(&limits, personal(2)).await, line(3, "2026-01-16T00:00:00Z"), "it is where it was");
+        assert_eq!(listed(&limits, personal(3)).await, line(3, "2026-01-16T05:00:00Z"));
+        shop.spend(personal(1), "4").await;
+        assert_eq!(listed(&limits, personal(1)).await[0].1, 6, "and counts on from there");
     }
 }
