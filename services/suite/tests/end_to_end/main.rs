@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod acting;
+mod alerting;
 mod checkpoints;
 mod clock;
 mod entitling;
@@ -59,6 +60,7 @@ behaviours! {
     members::a_stranger_learns_nothing,
     members::billing_is_for_who_may_manage_it,
     limiting::a_project_is_limited_as_soon_as_it_is_made,
+    alerting::what_crosses_a_percentage_is_mailed_once,
     exporting::an_owner_exports_what_all_services_know,
     policies::an_owners_policy_holds_within_two_seconds,
     policies::a_deployments_policy_holds_within_two_seconds,

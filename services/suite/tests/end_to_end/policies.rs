@@ -128,7 +128,8 @@ fn decisions() -> Vec<Decision> {
     ]
 }
 
-async fn decide(owner: &Person, team: &str, field: &str, policy: Policy) -> Result<(), Status> {
+/// An owner decides one field of the organization's policies.
+pub(crate) async fn decide(owner: &Person, team: &str, field: &str, policy: Policy) -> Result<(), Status> {
     let request = UpdatePolicyRequest {
         organization_id: team.to_owned(),
         policy: Some(policy),
