@@ -3,16 +3,17 @@
 //!
 //! Time passes day by day; what is due is done before anybody does anything on that day. Each account lives a life of its own
 //! that its number decides: it subscribes on one of the last days of December or in January, and once a month it spends, buys a
-//! pack, gives one back or a part of its price, has its bank ask for that, has one bought by itself, adds seats or gives them up,
-//! goes to a plan that costs more or less, from months to a year or back, also in the midst of a year, cancels in one way or
-//! another, goes to another country, or has a card that is declined at the next boundary and at some attempts after it or all of
-//! them; whoever has no plan any more subscribes anew. Some pay by the year from the beginning, or have a plan that rolls over, one
-//! whose months are granted before they are paid, or a contract; some are where their days begin in the evening before. And each has
-//! an organization to which its plan moves one day, with what is left of it, its card and what was planned for it; that lives on
-//! with it, in a country of its own.
+//! pack, gives one back or a part of its price, has what its month cost given back or a part of that, has its bank ask for that,
+//! has one bought by itself, adds seats or gives them up, goes to a plan that costs more or less, from months to a year or back,
+//! also in the midst of a year, cancels in one way or another, goes to another country, or has a card that is declined at the
+//! next boundary and at some attempts after it or all of them; whoever has no plan any more subscribes anew. Some pay by the year
+//! from the beginning, or have a plan that rolls over, one whose months are granted before they are paid, or a contract; some are
+//! where their days begin in the evening before. And each has an organization to which its plan moves one day, with what is left
+//! of it, its card and what was planned for it; that lives on with it, in a country of its own.
 //!
-//! Left out is what a model could only say by dividing money as the service does: what refunds and disputes take of a plan's
-//! credits. The use cases' own tests have that (`changing/lives.rs`, `years/`, `finance/`).
+//! Left out is what a model could only say by dividing money as the service does: what refunds take of a plan's credits where a
+//! payment brought more than one month's lot, or a lot was moved or rolled over, and what disputes take of them. The use cases' own
+//! tests have that (`changing/lives.rs`, `years/`, `finance/`).
 //!
 //! The year is lived twice, by two services at once that know nothing of each other, and everything that is left of it must be
 //! the same: lots with what became of them, invoices, credit notes, periods, payments, the ledger entry by entry, and what finance is
@@ -44,7 +45,7 @@ use calendar::{date, day_at, is_first_of_month};
 
 /// How many persons there are where nobody says otherwise, each of whom does first what no other does: some thousand deeds and
 /// renewals in each of two years, which an unoptimised program does in about a minute.
-const ACCOUNTS: u64 = 24;
+const ACCOUNTS: u64 = 26;
 /// How many of them do something at a time.
 const CALLERS: usize = 16;
 /// Twelve months of whoever subscribed last.

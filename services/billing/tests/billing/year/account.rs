@@ -149,7 +149,8 @@ impl Account {
                 let bought = person.purchase_pack(buy(owner, pack)).await.unwrap();
                 self.bought = bought.payment.unwrap().id;
             }
-            Deed::Regrets(cents) => self.regrets(world, *cents).await,
+            Deed::Regrets(cents) => self.regrets(world, self.bought.clone(), *cents).await,
+            Deed::RegretsTheMonth(cents) => self.regrets(world, self.paid_month().await, *cents).await,
             Deed::IsDisputed => settles(world, &self.bought, testing::Outcome::Disputed).await,
             Deed::IsDecided { won: true } => settles(world, &self.bought, testing::Outcome::DisputeWon).await,
             Deed::IsDecided { won: false } => settles(world, &self.bought, testing::Outcome::DisputeLost).await,
@@ -179,9 +180,19 @@ impl Account {
         self.person.update_account_settings(change).await.unwrap();
     }
 
-    /// Has so many cents of what the last pack cost given back, or the rest of it.
-    async fn regrets(&self, world: &World, cents: Option<u64>) {
-        let (owner, payment_id) = (self.person.owner.to_string(), self.bought.clone());
+    /// The payment of the month that began last.
+    async fn paid_month(&self) -> String {
+        let owner = self.person.owner.to_string();
+        let list = pb::ListPaymentsRequest { owner, page_size: 100, ..Default::default() };
+        let payments = self.person.list_payments(list).await.unwrap().payments;
+        let is_month =
+            |it: &&pb::Payment| it.state() == pb::PaymentState::Paid && it.purpose() != pb::PaymentPurpose::Purchase;
+        payments.iter().find(is_month).expect("a month that was paid").id.clone()
+    }
+
+    /// Has so many cents of what was paid given back, or the rest of it.
+    async fn regrets(&self, world: &World, payment_id: String, cents: Option<u64>) {
+        let owner = self.person.owner.to_string();
         let back = pb::RefundPaymentRequest { owner, payment_id, amount: cents.map(usd), ..Default::default() };
         world.operator().refund_payment(back).await.unwrap();
     }

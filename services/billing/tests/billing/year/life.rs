@@ -201,6 +201,11 @@ impl Life {
             | Kind::TopsUp
             | Kind::Emigrates
             | Kind::CancelsNow => true,
+            // By one payment for one month, of one's own, which brought one lot.
+            Kind::RegretsTheMonth | Kind::RegretsAPartOfTheMonth => {
+                let is_plain = of.months == 1 && of.rollover == 0 && !of.in_grace && *of != ENTERPRISE;
+                is_plain && plan.brings.len() == 1 && plan.bill.is_some()
+            }
             Kind::Moves => self.may_move && of.moves,
             Kind::CancelsAtTheEnd | Kind::CancelsAndResumes => !plan.marked,
             Kind::Resumes => plan.marked,
@@ -223,6 +228,8 @@ impl Life {
             Kind::Buys => vec![self.buys(day), self.spends()],
             Kind::Regrets => vec![self.buys(day), self.regrets(day, None)],
             Kind::RegretsAPart => self.regrets_a_part(day),
+            Kind::RegretsTheMonth => self.regrets_the_month(&mut plan, day, &[None]),
+            Kind::RegretsAPartOfTheMonth => self.regrets_a_part_of_the_month(&mut plan, day),
             Kind::IsDisputed => vec![self.buys(day), self.spends(), self.is_disputed(), self.spends()],
             Kind::TopsUp => vec![self.tops_up(day)],
             Kind::Emigrates => vec![self.emigrates()],
@@ -230,7 +237,7 @@ impl Life {
                 // Of the month some is spent before, or all of it.
                 let mut deeds = vec![self.spends(), self.spends()];
                 self.may_move = false;
-                self.leaves = Some(Heritage { plan, parts: self.purse.gives_away() });
+                self.leaves = Some(Heritage { plan: Plan { bill: None, ..plan }, parts: self.purse.gives_away() });
                 deeds.push(Deed::Moves);
                 return deeds;
             }
@@ -315,7 +322,7 @@ impl Life {
             plan.has = plan.next.take().unwrap_or(plan.has);
             plan.paid += plan.has.of.months;
             plan.brings = vec![plan.has.credits()];
-            self.papers.invoiced(day, plan.has.lines(from, plan.paid_end()));
+            plan.bill = Some(self.papers.invoiced(day, plan.has.lines(from, plan.paid_end())));
         }
         for part in std::mem::take(&mut plan.over) {
             // It counts from when its month began, so it is spent before the allowance.
@@ -372,6 +379,31 @@ impl Life {
             deeds.extend([self.spends(), self.regrets(day, None)]);
         }
         deeds
+    }
+
+    /// So many cents of what the month cost go back, after some of it was spent, or all that are left; and of its credits as great a
+    /// part, rounded up.
+    fn regrets_the_month(&mut self, plan: &mut Plan, day: usize, parts: &[Option<u64>]) -> Vec<Deed> {
+        let (bill, credits) = (plan.bill.take().unwrap(), plan.brings[0]);
+        let (mut back, mut taken, mut deeds) = (0, 0, vec![self.spends()]);
+        for cents in parts {
+            let now = cents.unwrap_or(bill.gross() - back);
+            self.papers.noted(day, &bill.credit(back, now));
+            back += now;
+            let gone = (credits * back).div_ceil(bill.gross());
+            self.purse.loses_of_the_month(plan.month(), gone - taken);
+            taken = gone;
+            deeds.extend([Deed::RegretsTheMonth(*cents), self.spends()]);
+        }
+        deeds
+    }
+
+    /// A third of what the month cost; and perhaps what is left of it, too.
+    fn regrets_a_part_of_the_month(&mut self, plan: &mut Plan, day: usize) -> Vec<Deed> {
+        let third = plan.bill.as_ref().map(|bill| bill.gross().div_ceil(3));
+        let parts = [third, None];
+        let count = if self.dice.below(2) == 0 { 1 } else { parts.len() };
+        self.regrets_the_month(plan, day, &parts[..count])
     }
 
     /// What the last pack cost is the bank's for as long as it is not decided, and its credits are taken.

@@ -20,6 +20,8 @@ pub(super) enum Deed {
     Buys(&'static str),
     /// Has so many cents of what the last pack cost given back, or all that is left of it.
     Regrets(Option<u64>),
+    /// Has so many cents of what its month cost given back, or all that is left of it.
+    RegretsTheMonth(Option<u64>),
     /// Its bank asks for what the last pack cost.
     IsDisputed,
     /// The bank has decided, for the product or against it.
@@ -47,6 +49,8 @@ pub(super) enum Kind {
     Buys,
     Regrets,
     RegretsAPart,
+    RegretsTheMonth,
+    RegretsAPartOfTheMonth,
     IsDisputed,
     TopsUp,
     Emigrates,
@@ -68,7 +72,7 @@ pub(super) enum Kind {
 }
 
 /// What comes to its mind as often as it stands here; where that is not possible, the next that is.
-pub(super) const KINDS: [Kind; 26] = [
+pub(super) const KINDS: [Kind; 28] = [
     Kind::AddsSeats,
     Kind::AddsSeats,
     Kind::RemovesSeats,
@@ -80,6 +84,8 @@ pub(super) const KINDS: [Kind; 26] = [
     Kind::Buys,
     Kind::Regrets,
     Kind::RegretsAPart,
+    Kind::RegretsTheMonth,
+    Kind::RegretsAPartOfTheMonth,
     Kind::IsDisputed,
     Kind::TopsUp,
     Kind::RemovesSeats,
@@ -98,7 +104,7 @@ pub(super) const KINDS: [Kind; 26] = [
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-pub(super) static FIRST: [(&Sold, Kind); 24] = [
+pub(super) static FIRST: [(&Sold, Kind); 26] = [
     (&BUSINESS, Kind::AddsSeats),
     (&BUSINESS, Kind::Upgrades),
     (&PRO, Kind::Downgrades),
@@ -118,6 +124,8 @@ pub(super) static FIRST: [(&Sold, Kind); 24] = [
     (&YEARLY, Kind::CancelsNow),
     (&BUSINESS, Kind::Regrets),
     (&BUSINESS, Kind::RegretsAPart),
+    (&PRO, Kind::RegretsTheMonth),
+    (&BUSINESS, Kind::RegretsAPartOfTheMonth),
     (&PRO, Kind::IsDisputed),
     (&BUSINESS, Kind::TopsUp),
     (&BUSINESS, Kind::Moves),

@@ -2,6 +2,7 @@
 
 use super::calendar::after_months;
 use super::sold::{Days, Terms};
+use super::taxes::Bill;
 
 /// A plan that somebody has.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Plan {
     pub(super) paid: usize,
     /// The credits of each month that is paid for: what was paid first brings, and each change since.
     pub(super) brings: Vec<u64>,
+    /// What was paid first of what is paid for, if nothing of that was given back; somebody else may have paid it.
+    pub(super) bill: Option<Bill>,
     pub(super) marked: bool,
     /// How many attempts at the next month will be declined, and how many were.
     pub(super) fails: usize,
@@ -37,6 +40,7 @@ impl Plan {
             months: 0,
             paid: 0,
             brings: Vec::new(),
+            bill: None,
             marked: false,
             fails: 0,
             failed: 0,

@@ -1,7 +1,7 @@
 //! What the model has of credits: lots of a plan that end, packs that never do, and what is owed of these.
 
 use super::calendar::date;
-use super::sold::decimal;
+use super::sold::{Days, decimal};
 
 /// What is left of a lot of a plan's, and from when until when it is good.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Purse {
     parts: Vec<Part>,
     /// What is left of each pack, the oldest first.
     packs: Vec<u64>,
-    /// What was spent of packs whose money went back: the next one pays it.
+    /// What was spent of packs and months whose money went back: the next pack pays it.
     debt: u64,
     /// Every lot there was.
     lots: Vec<String>,
@@ -100,6 +100,14 @@ impl Purse {
         self.packs[pack] -= taken;
         self.debt += owed;
         Disputed { pack, taken, owed }
+    }
+
+    /// So many of a month's credits are taken back, likewise.
+    pub(super) fn loses_of_the_month(&mut self, month: Days, credits: u64) {
+        let part = self.parts.iter_mut().find(|part| (part.from, part.to) == month).expect("the month's allowance");
+        let taken = credits.min(part.left);
+        part.left -= taken;
+        self.debt += credits - taken;
     }
 
     /// A bank has decided that they stay.
