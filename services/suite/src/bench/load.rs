@@ -29,6 +29,8 @@ pub(crate) enum What {
     Many,
     /// Calls without a database.
     Ceiling,
+    /// An invoice as a document.
+    Document,
     /// What somebody is in an organization, at a steady pace.
     Access,
     /// One pool through one billing service, and then through two.

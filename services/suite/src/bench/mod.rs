@@ -7,8 +7,8 @@
 //! ratios mean something elsewhere.
 //!
 //! - `team.rs` is who spends: an organization, its members, a service of the product's
-//! - `load.rs` lets callers call, `scenario.rs`, `access.rs`, `accounts.rs` and `reading.rs` are what they call, `hostile.rs` what one
-//!   does to the others, `worst.rs` what that one sends
+//! - `load.rs` lets callers call, `scenario.rs`, `access.rs`, `accounts.rs`, `pdf.rs` and `reading.rs` are what they call,
+//!   `hostile.rs` what one does to the others, `worst.rs` what that one sends
 //! - `server.rs` is what is called, `report.rs` the table and the ratios
 //!
 //! What lives here: loads and their report. What must not: anything a server needs.
@@ -17,6 +17,7 @@ mod access;
 mod accounts;
 mod hostile;
 mod load;
+mod pdf;
 mod reading;
 mod report;
 mod scenario;
@@ -99,6 +100,8 @@ enum Load {
     Mixed,
     /// What a balance and a year's usage cost on a short and on a long ledger.
     Growth,
+    /// One caller reads an invoice as a PDF.
+    Pdf,
     /// A service of the product's asks 5,000 times a second what somebody is in an organization.
     Access,
     /// Many callers ask for an estimate, which needs no database: what single calls cost by themselves.
@@ -112,7 +115,7 @@ enum Load {
 
 impl Load {
     /// The ceiling next to what is compared with it; what lets a ledger grow last.
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Lone,
         Self::Hot,
         Self::Ceiling,
@@ -123,6 +126,7 @@ impl Load {
         Self::Many,
         Self::Hold,
         Self::Mixed,
+        Self::Pdf,
         Self::Access,
         Self::Replicas,
         Self::Hostile,

@@ -151,7 +151,7 @@ impl Report {
         let beside = |start: &str| self.beside.iter().find(|(name, _)| name.starts_with(start)).map(|(_, rate)| *rate);
         let hand_written = beside("pgbench, hand-written");
         let peak = (self.peak > 0).then_some(self.peak as f64 / 1e6);
-        let table: [(&str, Option<f64>, Option<f64>, &str); 16] = [
+        let table: [(&str, Option<f64>, Option<f64>, &str); 17] = [
             ("BatchCharge / pgbench, hand-written transaction", rate(What::Batch), hand_written, ">= 100"),
             ("BatchCharge / Estimate", rate(What::Batch), rate(What::Ceiling), ">= 2.2"),
             ("hot pool / Estimate", rate(What::Hot), rate(What::Ceiling), ">= 0.5"),
@@ -186,6 +186,12 @@ impl Report {
                 find(&self.measured, What::Access).map(|it| it.p99.as_secs_f64()),
                 Some(1e-3),
                 "<= 5",
+            ),
+            (
+                "an invoice as a PDF, p99, ms",
+                find(&self.measured, What::Document).map(|it| it.p99.as_secs_f64()),
+                Some(1e-3),
+                "<= 1000",
             ),
             ("peak memory of the suite, MB", peak, Some(1.0), "<= 200"),
         ];

@@ -13,7 +13,7 @@ use super::load::{Measured, What, run as run_load};
 use super::report::Report;
 use super::server::Server;
 use super::team::Team;
-use super::{BenchArgs, Load, access, accounts, hostile, reading};
+use super::{BenchArgs, Load, access, accounts, hostile, pdf, reading};
 
 /// Callers of the batch load: each call carries hundreds of charges.
 const BATCH_CALLERS: usize = 16;
@@ -46,6 +46,7 @@ pub(crate) async fn run(
         Load::Mixed => mixed(server, &team, callers, time).await?,
         Load::Ceiling => estimates(server, &team, callers, time).await?,
         Load::Access => access::steadily(server, &team, callers, time).await?,
+        Load::Pdf => return pdf::read(server, &team, time).await,
         Load::Limits => return limits(server, &team, callers, time).await,
         Load::Replicas => return replicas(server, team, callers, time).await,
         Load::Growth => return reading::growth(server, team, args.entries).await,

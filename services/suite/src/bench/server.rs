@@ -95,6 +95,11 @@ impl Server {
         }
     }
 
+    /// Whether it was started for this.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// Whether [`Self::add_replica`] can work: a store that several processes may share, and processes of one's own.
     pub(crate) fn can_have_replicas(&self) -> bool {
         self.own.as_ref().is_some_and(|own| own.engine == Engine::Postgres)
