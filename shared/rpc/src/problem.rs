@@ -51,7 +51,7 @@ pub mod reason {
     pub const INVALID_FIELDS: &str = "INVALID_FIELDS";
     /// `INVALID_ARGUMENT`: the bytes of the request are no message of the RPC (garbled, cut off, text that is not UTF-8).
     pub const MESSAGE_MALFORMED: &str = "MESSAGE_MALFORMED";
-    /// `INVALID_ARGUMENT`: the request is larger than a message may be; metadata `limit_bytes`.
+    /// `INVALID_ARGUMENT`: the request is larger than a message may be, on the wire or once it is read; metadata `limit_bytes`.
     pub const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
     /// `RESOURCE_EXHAUSTED`: the answer would be larger than a message may be; metadata `limit_bytes`.
     pub const ANSWER_TOO_LARGE: &str = "ANSWER_TOO_LARGE";

@@ -70,6 +70,15 @@ engines! {
         assert!(answer.outcomes.iter().all(|it| matches!(it.outcome, Some(Outcome::Status(_)))));
     }
 
+    async fn what_is_small_on_the_wire_and_large_once_it_is_read_is_refused_before_that(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        // Some dozen megabytes of memory in two hundred kilobytes.
+        let empty = batch((0..100_000).map(|_| pb::ChargeRequest::default()));
+        assert!(empty.encoded_len() < MAX_MESSAGE / 10);
+        refused(ana.batch_charge(empty).await, Code::InvalidArgument, "MESSAGE_TOO_LARGE");
+    }
+
     async fn lists_are_cut_by_bytes_and_go_on(db: TestDb) {
         const LOTS: usize = 700;
         let world = World::on(db).await;

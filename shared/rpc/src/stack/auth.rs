@@ -401,7 +401,7 @@ mod tests {
             suspended: Suspended::default(),
         });
         let call = Call {
-            method: Method { name: "a.Service/Method", access: Access::NoRule },
+            method: Method { name: "a.Service/Method", access: Access::NoRule, grows: None },
             id: HeaderValue::from_static("id"),
             started: Instant::now(),
             deadline: Instant::now() + std::time::Duration::from_secs(9),

@@ -66,12 +66,15 @@ mod tests {
                 let value = format_timeout(Duration::from_millis(millis)).expect("a header");
                 headers.insert(GRPC_TIMEOUT, value);
             }
-            let unary = Method { name: "a.Service/Method", access: Access::NoRule };
+            let unary = Method { name: "a.Service/Method", access: Access::NoRule, grows: None };
             assert_eq!(allowed(&headers, unary, &limits), Duration::from_millis(given), "{asked:?} ms");
         }
         let path = "/bursar.organization.v1.LibraryService/UploadContent";
-        let upload =
-            Method { name: path, access: bursar_proto::access::rule(path).map_or(Access::NoRule, Access::Rule) };
+        let upload = Method {
+            name: path,
+            access: bursar_proto::access::rule(path).map_or(Access::NoRule, Access::Rule),
+            grows: None,
+        };
         let hour = Duration::from_hours(1);
         assert_eq!(allowed(&HeaderMap::new(), upload, &limits), hour, "a stream has bounds of its own");
     }

@@ -1,5 +1,5 @@
 //! The request's message, which has to come: a call that nobody finishes sending keeps its place in work for a few seconds.
-//! What has come of it counts (`weight.rs`), before anybody looks at it.
+//! What has come of it counts (`weight.rs`), and what it takes once it is read (`growth.rs`), before anybody looks at it.
 //!
 //! The bound of time is for messages that come by themselves. Whoever sends a stream has as long as streams may take, and what
 //! is between its chunks is for its handler to bound.
@@ -15,6 +15,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 
+use super::growth::Growing;
 use super::methods::Access;
 use super::weight::{self, Come, Longest};
 use super::{Call, Limits};
@@ -31,13 +32,19 @@ pub(super) fn bounded(request: Request<Body>, call: &Call, limits: &Limits) -> R
         return request;
     }
     let until = call.started + limits.message_deadline;
-    request.map(|body| Body::new(if rule.client_streaming { Bounded::many(body) } else { Bounded::one(body, until) }))
+    let growing = call.method.grows.map(Growing::new);
+    request.map(|body| {
+        let bounded = if rule.client_streaming { Bounded::many(body) } else { Bounded::one(body, until) };
+        Body::new(Bounded { growing, ..bounded })
+    })
 }
 
 /// A body that is waited for until some time, and has so much in memory.
 struct Bounded {
     body: Body,
     come: Come,
+    /// What it takes beside that once it is read; `None`: nothing.
+    growing: Option<Growing>,
     /// Until when it is waited for. `None`: as long as its call lasts.
     until: Option<Instant>,
     /// Made when something is waited for, which with most calls nothing is: the message came with the call.
@@ -47,12 +54,12 @@ struct Bounded {
 impl Bounded {
     /// Of one message that comes by itself.
     fn one(body: Body, until: Instant) -> Self {
-        Self { body, come: Come::One(0), until: Some(until), timer: None }
+        Self { body, come: Come::One(0), growing: None, until: Some(until), timer: None }
     }
 
     /// Of a stream of messages.
     fn many(body: Body) -> Self {
-        Self { body, come: Come::Many(Longest::default()), until: None, timer: None }
+        Self { body, come: Come::Many(Longest::default()), growing: None, until: None, timer: None }
     }
 
     /// Some of it has come: it may stay in memory, and gives time for the rest.
@@ -61,7 +68,9 @@ impl Bounded {
             let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
             *until += Duration::from_secs(1).saturating_mul(bytes) / BYTES_A_SECOND;
         }
-        weight::hold(self.come.take(data))
+        let come = self.come.take(data);
+        let grown = self.growing.as_mut().map_or(Ok(0), |growing| growing.take(data))?;
+        weight::hold(come.saturating_add(grown))
     }
 
     /// Ends it: nothing comes after that.
@@ -84,7 +93,7 @@ impl HttpBody for Bounded {
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             return match data.map_or(Ok(()), |data| this.take(data)) {
                 Ok(()) => Poll::Ready(frame),
-                Err(overloaded) => this.refused(overloaded),
+                Err(problem) => this.refused(problem),
             };
         }
         let Some(until) = this.until else { return Poll::Pending };

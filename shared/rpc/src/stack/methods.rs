@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use bursar_proto::access::{METHODS, MethodRule};
 
+use super::shapes::{self, Grows};
+
 /// RPCs that every server has for its surroundings: open to anybody, and never shed.
 const INFRASTRUCTURE: [&str; 5] = [
     "/grpc.health.v1.Health/Check",
@@ -20,6 +22,8 @@ pub(super) struct Method {
     pub(super) name: &'static str,
     /// Who may call it.
     pub(super) access: Access,
+    /// Where its request may have more in memory than it had on the wire.
+    pub(super) grows: Option<Grows>,
 }
 
 /// Who may call an RPC.
@@ -66,12 +70,13 @@ impl Methods {
 
     fn from_paths(paths: impl Iterator<Item = (&'static str, Access)>) -> Self {
         let named = |path: &'static str| path.strip_prefix('/').unwrap_or(path);
-        Self(paths.map(|(path, access)| (path, Method { name: named(path), access })).collect())
+        let method = |path, access| Method { name: named(path), access, grows: shapes::grows(path) };
+        Self(paths.map(|(path, access)| (path, method(path, access))).collect())
     }
 
     /// The RPC at a path.
     pub(super) fn find(&self, path: &str) -> Method {
-        let unknown = Method { name: "_OTHER", access: Access::Unknown };
+        let unknown = Method { name: "_OTHER", access: Access::Unknown, grows: None };
         self.0.get(path).copied().unwrap_or(unknown)
     }
 }

@@ -12,7 +12,8 @@
 //!    [`crate::Caller`] into the request; the place is the caller's from there on, or the call is `OVERLOADED`, and so are its
 //!    turns at the store's connections, from the handler to the end of its answer ([`bursar_db::Asker`])
 //! 8. **message** that does not come → `DEADLINE_EXCEEDED`, long before the call's own deadline; one for which there is no
-//!    memory left, of this caller's or of all → `RESOURCE_EXHAUSTED`, `OVERLOADED`
+//!    memory left, of this caller's or of all → `RESOURCE_EXHAUSTED`, `OVERLOADED`; one that takes too much once it is read →
+//!    `INVALID_ARGUMENT`, `MESSAGE_TOO_LARGE`
 //! 9. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
 //!
 //! In-process and network callers pass through the same stack. It costs three allocations, of which two are the bodies
@@ -21,11 +22,13 @@
 mod auth;
 mod call_id;
 mod deadline;
+mod growth;
 mod message;
 mod methods;
 mod metrics;
 mod panic;
 mod reasons;
+mod shapes;
 mod shed;
 pub(crate) mod trace;
 mod watched;
@@ -81,9 +84,9 @@ pub struct Limits {
     /// How many calls may be in work at once, and of one caller as many as there are places left for everybody else; more are
     /// refused, not queued. Streams count until they begin to answer.
     pub max_in_flight: usize,
-    /// How many bytes the messages of calls in work may have in memory, as they come over the wire, and of one caller as many as
-    /// are left for everybody else; whoever sends more is refused. A kilobyte of it goes with each call in work, whatever it
-    /// sends; of a stream its longest message counts.
+    /// How many bytes the messages of calls in work may have in memory, as they come over the wire and with what their lists and
+    /// maps take once they are read, and of one caller as many as are left for everybody else; whoever sends more is refused. A
+    /// kilobyte of it goes with each call in work, whatever it sends; of a stream its longest message counts.
     pub max_message_bytes: usize,
     /// The deadline of a call that comes without one.
     pub default_deadline: Duration,
@@ -105,7 +108,7 @@ impl Default for Limits {
         Self {
             // Twice as many as may wait in billing's queue: so many may one service ask, and the queue says who waits too long.
             max_in_flight: 65_536,
-            // A quarter of the memory that a program has in `deploy`: read, a message takes more than it did on the wire.
+            // A quarter of the memory that a program has in `deploy`: what is made of a message takes memory, too.
             max_message_bytes: 128 * 1024 * 1024,
             default_deadline: Duration::from_secs(30),
             max_deadline: Duration::from_secs(30),

@@ -97,7 +97,8 @@ fn of(status: &Status) -> Option<Problem> {
     })
 }
 
-fn malformed(sentence: &str) -> Problem {
+/// What was sent is no message.
+pub(super) fn malformed(sentence: &str) -> Problem {
     let detail: String = sentence.chars().take(DETAIL_MAX).collect();
     Problem::new(
         Code::InvalidArgument,

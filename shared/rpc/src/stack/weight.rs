@@ -2,7 +2,8 @@
 //!
 //! Calls are bounded by number, and a message may be a thousand times as large as most are: so the bytes have a bound of their
 //! own, of which a caller may have as much as is left for everybody else ([`crate::has_room`]). The first kilobyte of each
-//! message goes with its call's place, so that most calls ask for nothing more.
+//! message goes with its call's place, so that most calls ask for nothing more. What lists and maps take once they are read
+//! counts like bytes (`growth.rs`).
 //!
 //! Bytes count as they come, and not as a caller says how many will. They are given back when the call has ended: of a message
 //! that was read there is something in memory until then. Of a stream its longest message counts: that is what is read at once.

@@ -110,9 +110,9 @@ pub struct LimitSettings {
     /// refused with `RESOURCE_EXHAUSTED`. At least twice `billing.queue_max`, or the half that one service may have is full
     /// before the queue has shared its places among the owners.
     pub in_flight: usize,
-    /// Bytes that the messages of calls in work may have in memory in one service, as they come over the wire, and of one
-    /// caller as many as are left for everybody else; more are refused with `RESOURCE_EXHAUSTED`. Read, a message takes more: a
-    /// quarter of the program's memory is enough. At least 16 MiB, and a kilobyte for each of `in_flight`, which goes with its place.
+    /// Bytes that the messages of calls in work may have in memory in one service, as they come over the wire and with what
+    /// their lists and maps take once they are read, and of one caller as many as are left for everybody else; more are refused
+    /// with `RESOURCE_EXHAUSTED`. What is made of a message takes memory, too: a quarter of the program's is enough. At least 16 MiB, and a kilobyte for each of `in_flight`, which goes with its place.
     pub message_bytes: usize,
     /// Connections open at once to each gRPC port, and to the operations port and that for webhooks (512 at most each); of one
     /// address (IPv6: of its /64) as many as there are places left for everybody else. More of one address are closed at once;
