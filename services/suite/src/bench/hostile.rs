@@ -39,6 +39,9 @@ const WORST_CALLERS: usize = 16;
 const CLASS: usize = 100;
 /// Callers where the way is to have many.
 const FLOOD: usize = 512;
+/// So many places has billing's queue then: fewer than the flood has callers, so that they meet the share of one owner. All
+/// of the nine who charge find one in what is left.
+const PLACES: usize = 256;
 /// How long the tenant is at it before the nine are measured.
 const BEFORE: Duration = Duration::from_millis(500);
 /// How long everybody rests after a way.
@@ -176,13 +179,18 @@ impl Way {
 }
 
 /// Every way, each beside the nine alone.
-pub(super) async fn hostile(server: &Server, time: Duration) -> anyhow::Result<Vec<Measured>> {
+pub(super) async fn hostile(server: &mut Server, time: Duration) -> anyhow::Result<Vec<Measured>> {
     let mut neighbours = Neighbours::found(server).await?;
     let mut worst = Worst::assemble(server).await?;
     let mut measured = Vec::new();
     for way in Way::ALL {
-        // All ways together take longer than a token lives.
+        let few = way == Way::Queue && server.restart(Some(PLACES)).await?;
+        if few {
+            Report::note(&format!("  billing's queue has {PLACES} places for this"));
+        }
+        // All ways together take longer than a token lives, and a server that was started again has other connections.
         neighbours.product = product(server).await?;
+        neighbours.channels = server.billing().await?;
         worst = worst.renewed(server).await?;
         measured.extend(neighbours.work(server, |work| What::Alone(way, work), "alone", time).await?);
         let doing = Doing::begin(&Arc::new(worst.clone()), way);
@@ -194,6 +202,9 @@ pub(super) async fn hostile(server: &Server, time: Duration) -> anyhow::Result<V
             "  meanwhile {answered} calls of the tenant were answered, {refused} of them refused, {given_up} given up"
         ));
         tokio::time::sleep(REST).await;
+        if few {
+            server.restart(None).await?;
+        }
     }
     Ok(measured)
 }

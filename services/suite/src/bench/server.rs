@@ -38,6 +38,11 @@ pub(crate) struct Server {
 
 struct Own {
     suite: Child,
+    /// The first of the suite's ports, and whether its billing combines requests.
+    base: u16,
+    combine: bool,
+    /// The most resident memory that a suite had which was started before this one, in bytes.
+    peak_before: u64,
     /// Further billing services on the same store.
     replicas: Vec<Child>,
     /// The billing store that was asked for, and what it is kept in.
@@ -65,17 +70,11 @@ impl Server {
     pub(crate) async fn start(store: Option<&str>, combine: bool) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let base = free_ports()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").arg("--data-dir").arg(data.path()).args(["--port-base", &base.to_string()]);
-        command.args(["--log-filter", "warn"]).env("BURSAR_BILLING__COMBINE", combine.to_string());
-        if let Some(store) = store {
-            command.arg("--billing-store").arg(store);
-        }
-        let mut suite = command.stdout(Stdio::null()).kill_on_drop(true).spawn().context("cannot start a suite")?;
-        wait_until_ready(&mut suite, base).await?;
+        let suite = launch(data.path(), base, store, combine, None).await?;
         let engine = store.map(str::parse::<StoreUrl>).transpose()?.map_or(Engine::Sqlite, |url| url.engine());
         let path = data.path().to_owned();
-        let own = Own { suite, replicas: Vec::new(), store: store.map(str::to_owned), engine, _data: data };
+        let (replicas, store) = (Vec::new(), store.map(str::to_owned));
+        let own = Own { suite, base, combine, peak_before: 0, replicas, store, engine, _data: data };
         Ok(Self { own: Some(own), ..Self::at(Target::local(base), path) })
     }
 
@@ -125,6 +124,18 @@ impl Server {
         Ok(())
     }
 
+    /// Stops the suite and starts it again on the same data, with so many places in billing's queue, or as many as it has by
+    /// itself. Gives whether it did: a running deployment is left as it is.
+    pub(crate) async fn restart(&mut self, places: Option<usize>) -> anyhow::Result<bool> {
+        self.stop_replicas().await?;
+        let peak_before = self.peak_memory()?;
+        let Some(own) = &mut self.own else { return Ok(false) };
+        stop(&mut own.suite).await?;
+        own.peak_before = peak_before;
+        own.suite = launch(&self.data, own.base, own.store.as_deref(), own.combine, places).await?;
+        Ok(true)
+    }
+
     /// Where its mail and its operator's file are.
     pub(crate) fn data(&self) -> &Path {
         &self.data
@@ -164,7 +175,8 @@ impl Server {
 
     /// The most resident memory that the suite ever had, in bytes; zero where a running deployment is loaded.
     pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
-        self.memory_field("VmHWM:")
+        let before = self.own.as_ref().map_or(0, |own| own.peak_before);
+        Ok(self.memory_field("VmHWM:")?.max(before))
     }
 
     fn memory_field(&self, name: &str) -> anyhow::Result<u64> {
@@ -183,8 +195,8 @@ impl Server {
     /// Stops the replicas that were added, as an operator would.
     pub(crate) async fn stop_replicas(&mut self) -> anyhow::Result<()> {
         self.billing.truncate(1);
-        for replica in self.own.iter_mut().flat_map(|own| own.replicas.drain(..)) {
-            stop(replica).await?;
+        for mut replica in self.own.iter_mut().flat_map(|own| own.replicas.drain(..)) {
+            stop(&mut replica).await?;
         }
         Ok(())
     }
@@ -193,7 +205,7 @@ impl Server {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.stop_replicas().await?;
         match self.own {
-            Some(own) => stop(own.suite).await,
+            Some(mut own) => stop(&mut own.suite).await,
             None => Ok(()),
         }
     }
@@ -204,12 +216,34 @@ async fn connect(url: String) -> anyhow::Result<Channel> {
     connected.with_context(|| format!("cannot connect to {url}"))
 }
 
+/// Starts a suite and waits until it is ready.
+async fn launch(
+    data: &Path,
+    base: u16,
+    store: Option<&str>,
+    combine: bool,
+    places: Option<usize>,
+) -> anyhow::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").arg("--data-dir").arg(data).args(["--port-base", &base.to_string()]);
+    command.args(["--log-filter", "warn"]).env("BURSAR_BILLING__COMBINE", combine.to_string());
+    if let Some(places) = places {
+        command.env("BURSAR_BILLING__QUEUE_MAX", places.to_string());
+    }
+    if let Some(store) = store {
+        command.arg("--billing-store").arg(store);
+    }
+    let mut suite = command.stdout(Stdio::null()).kill_on_drop(true).spawn().context("cannot start a suite")?;
+    wait_until_ready(&mut suite, base).await?;
+    Ok(suite)
+}
+
 fn proc(process: &Child, file: &str) -> anyhow::Result<String> {
     let pid = process.id().context("a server has ended by itself")?;
     Ok(std::fs::read_to_string(format!("/proc/{pid}/{file}"))?)
 }
 
-async fn stop(mut process: Child) -> anyhow::Result<()> {
+async fn stop(process: &mut Child) -> anyhow::Result<()> {
     let pid = process.id().context("a server has ended by itself")?;
     Command::new("kill").arg(pid.to_string()).status().await?;
     let status = tokio::time::timeout(PATIENCE, process.wait()).await.context("a server does not stop")??;

@@ -175,6 +175,7 @@ impl Team {
     /// The same team with new tokens: they live for minutes.
     pub(crate) async fn renewed(mut self, server: &Server) -> anyhow::Result<Self> {
         self.product = product(server).await?;
+        self.channels = server.billing().await?.into();
         let mut members = self.members.to_vec();
         for (member, person) in members.iter_mut().zip(self.people.iter()) {
             member.token = person.sign_in(server).await?.token_in(server, &self.owner).await?;

@@ -30,7 +30,7 @@ use super::team::{Bearer, Team, operator};
 use crate::waiting::{self, eventually};
 
 /// Entries of that tenant's ledger before it begins.
-const ENTRIES: usize = 20_000;
+const ENTRIES: usize = 60_000;
 /// Entries with many labels before these: as many as a page may have.
 const LARGE_ENTRIES: usize = 1_000;
 /// Further organizations of its founder's.
@@ -94,14 +94,17 @@ impl Worst {
         Ok(Self { team, operator, others, charge, picture, chance, identity, organizations, reads })
     }
 
-    /// The same tenant with new tokens.
+    /// The same tenant with new tokens and connections.
     pub(super) async fn renewed(self, server: &Server) -> anyhow::Result<Self> {
         let (team, operator) = (self.team.renewed(server).await?, operator(server).await?);
         let mut others = self.others;
         for (owner, token) in &mut others {
             *token = team.founder_in(server, owner).await?;
         }
-        Ok(Self { team, operator, others, ..self })
+        let (identity, organizations) =
+            (server.connect(Service::Identity).await?, server.connect(Service::Organization).await?);
+        let reads = server.connect(Service::Billing).await?;
+        Ok(Self { team, operator, others, identity, organizations, reads, ..self })
     }
 
     /// One call of one of its callers. Cancelled is one that the caller has given up.
