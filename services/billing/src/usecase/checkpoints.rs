@@ -188,3 +188,6 @@ pub async fn report(db: &Db, file: &mut impl BufRead, sealed: &Sealed) -> Result
     println!("checkpoint of {}: {heads} accounts, {differences} differences", sealed.made_at.to_rfc3339());
     Ok(differences)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@
 
 pub(crate) mod event;
 mod form;
+#[cfg(test)]
+mod fuzzing;
 mod least;
 mod shapes;
 pub(crate) mod signature;
@@ -232,15 +234,7 @@ impl Stripe {
         let (customer, method) = names(token)?;
         let found: Said<Method> = self.wire.get(&format!("/v1/payment_methods/{method}")).await?;
         let Ok(found) = found else { return Ok(None) };
-        if found.customer.as_deref() != Some(customer) {
-            return Ok(None);
-        }
-        let card = found.card.ok_or(Trouble::Unreadable)?;
-        if !(1..=12).contains(&card.exp_month) || card.brand.len() > 64 || card.last4.len() > 4 {
-            return Err(Trouble::Unreadable);
-        }
-        let (brand, last4) = (card.brand, card.last4);
-        Ok(Some(Card { brand, last4, exp_month: card.exp_month, exp_year: card.exp_year }))
+        shown(found, customer)
     }
 
     /// Takes a card from its customer, and removes both. What is not there any more is removed.
@@ -254,6 +248,19 @@ impl Stripe {
         }
         Ok(())
     }
+}
+
+/// What people are shown of a payment method; `None` of one that is not this customer's.
+fn shown(found: Method, customer: &str) -> Result<Option<Card>, Trouble> {
+    if found.customer.as_deref() != Some(customer) {
+        return Ok(None);
+    }
+    let card = found.card.ok_or(Trouble::Unreadable)?;
+    if !(1..=12).contains(&card.exp_month) || card.brand.len() > 64 || card.last4.len() > 4 {
+        return Err(Trouble::Unreadable);
+    }
+    let (brand, last4) = (card.brand, card.last4);
+    Ok(Some(Card { brand, last4, exp_month: card.exp_month, exp_year: card.exp_year }))
 }
 
 /// The customer and the payment method in a name of both.

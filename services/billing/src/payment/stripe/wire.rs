@@ -133,7 +133,7 @@ fn about(path: &str) -> &str {
 }
 
 /// What an answer says. One that leaves open what became of it is none.
-fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<Said<T>, Trouble> {
+pub(super) fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<Said<T>, Trouble> {
     if status.is_success() {
         return serde_json::from_slice(body).map(Ok).map_err(|_| Trouble::Unreadable);
     }
