@@ -14,6 +14,7 @@
 //! - [`goes_by`] has a crowd of one caller's calls beside a neighbour's.
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
+//! - [`told`] has an event of each type.
 //! - [`png_that_says`] makes pictures that lie about their size.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
@@ -54,6 +55,7 @@ mod rpcs;
 mod small_disk;
 pub mod sqlite;
 pub mod stripe;
+pub mod told;
 mod until;
 mod values;
 mod vanishing;

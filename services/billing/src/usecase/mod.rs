@@ -23,6 +23,8 @@ pub(crate) mod farewells;
 pub mod finance;
 pub(crate) mod fulfilment;
 mod grace;
+#[cfg(test)]
+mod hearing;
 pub mod inbox;
 pub mod inspection;
 pub(crate) mod invoices;

@@ -15,6 +15,7 @@ mod contexts;
 mod departing;
 mod events;
 mod full_disks;
+mod hearing;
 mod invoicing;
 mod keys;
 mod listing;

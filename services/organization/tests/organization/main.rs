@@ -30,6 +30,7 @@ mod exporting;
 mod former_slugs;
 mod founding;
 mod full_disks;
+mod hearing;
 mod invitation_races;
 mod inviters;
 mod inviting;

@@ -11,7 +11,9 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const OUTPUT_BYTES: usize = 32;
 /// The most memory that a stored hash may ask for: no more than its place is worth.
-const MOST_MEMORY_KIB: u32 = 4 * MEMORY_KIB;
+pub(super) const MOST_MEMORY_KIB: u32 = 4 * MEMORY_KIB;
+/// The most often that a stored hash may have that memory passed: no longer than a place is worth.
+const MOST_PASSES: u32 = 16;
 
 /// The PHC string of a password.
 pub(super) fn hash(password: &[u8], salt: &[u8], blocks: &mut Vec<Block>) -> Result<String, Error> {
@@ -38,6 +40,9 @@ pub(super) fn verify(password: &[u8], stored: &str, blocks: &mut Vec<Block>) -> 
     let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else { return Err(malformed()) };
     if params.m_cost() > MOST_MEMORY_KIB {
         return Err(Error::internal("a stored password hash asks for more memory than any may take"));
+    }
+    if params.t_cost() > MOST_PASSES {
+        return Err(Error::internal("a stored password hash asks for more time than any may take"));
     }
     let weak = algorithm != Algorithm::Argon2id
         || version != Version::V0x13

@@ -53,6 +53,25 @@ async fn a_weak_hash_is_hashed_again_for_who_knows_the_password() {
     assert!(verify(&hasher, "correct horse", Some(stronger)).await.matches);
 }
 
+/// Whatever is stored as a hash is compared or refused, in the memory and the time that a place is worth.
+#[test]
+fn fuzz_hashes() {
+    let (password, blocks) = (b"correct horse", std::cell::RefCell::new(Vec::<argon2::Block>::new()));
+    let weak = argon::weak(password, &[7; 16]);
+    let others = ["argon2id$v=19", "argon2d$v=19"].map(|form| weak.replace("argon2i$v=16", form));
+    let verify = |stored: &str| argon::verify(password, stored, &mut blocks.borrow_mut());
+    assert!(verify(&weak).is_ok_and(|(matches, weak)| matches && weak));
+    assert!(others.iter().all(|other| verify(other).is_ok_and(|(matches, _)| !matches)), "of another sort");
+    for greedy in ["m=8,t=4294967295,p=1", "m=4294967295,t=1,p=1"] {
+        assert!(verify(&weak.replace("m=8,t=1,p=1", greedy)).is_err(), "{greedy}");
+    }
+    bursar_fuzz::fuzz("password hashes", &[weak.as_str(), others[0].as_str(), others[1].as_str()], |bytes| {
+        let _ = verify(&String::from_utf8_lossy(bytes));
+        let most = usize::try_from(argon::MOST_MEMORY_KIB).expect("a number of blocks");
+        assert!(blocks.borrow().len() <= most, "more memory than any may take");
+    });
+}
+
 #[tokio::test]
 async fn who_hangs_up_keeps_the_place_until_the_work_is_done() {
     let hasher = hasher(4, 1);
