@@ -5,9 +5,12 @@
 
 mod common;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bursar_proto::identity::v1::{GetJwksResponse, Jwk};
 use bursar_rpc::document::{document, to_struct};
 use bursar_rpc::token::Verifier;
-use bursar_rpc::{Caller, PageKey, PageRequest, ServiceRole};
+use bursar_rpc::{Caller, KeySet, PageKey, PageRequest, PublicKeys, ServiceRole};
 use bursar_secret::Secret;
 use common::{Issuer, start, user_claims, user_id};
 use futures::FutureExt as _;
@@ -52,6 +55,29 @@ fn fuzz_claims() {
             let personal = user.context.to_string() == user.user.to_string();
             assert!(!personal || user.role.is_none(), "a role in a context of one's own: {user:?}");
         }
+    });
+}
+
+/// What identity would have to publish: keys of every sort, of which ours alone proves what we signed.
+#[test]
+fn fuzz_published_keys() {
+    let (issuer, another) = (Issuer::ours(), Issuer::new("k1", 2));
+    let token = issuer.user();
+    let published = |of: &Issuer| {
+        let (kid, key) = of.public();
+        let [kty, crv, alg, r#use] = ["OKP", "Ed25519", "EdDSA", "sig"].map(str::to_owned);
+        Jwk { kid, kty, crv, alg, r#use, x: URL_SAFE_NO_PAD.encode(key) }
+    };
+    let answer = |keys: Vec<Jwk>| GetJwksResponse { keys }.encode_to_vec();
+    let ours = published(&issuer);
+    let samples = [answer(vec![ours.clone()]), answer(vec![published(&another), ours.clone()])];
+    let verifier = |keys: &[Jwk]| Verifier::new(KeySet::fixed(PublicKeys::from_jwks(keys)), 16);
+    assert!(proves(&verifier(std::slice::from_ref(&ours)), &token).is_some());
+    assert!(proves(&verifier(&[published(&another)]), &token).is_none());
+    bursar_fuzz::fuzz("published keys", &samples, |bytes| {
+        let Ok(GetJwksResponse { keys }) = GetJwksResponse::decode(bytes) else { return };
+        let ours = keys.iter().any(|key| URL_SAFE_NO_PAD.decode(&key.x).is_ok_and(|key| key == issuer.public().1));
+        assert!(ours || proves(&verifier(&keys), &token).is_none(), "another key proves what it has not signed");
     });
 }
 

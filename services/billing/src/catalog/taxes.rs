@@ -103,4 +103,16 @@ mod tests {
         let said = load(Some(Path::new("/nowhere/taxes.toml"))).unwrap_err().to_string();
         assert!(said.starts_with("invoices.tax_file: /nowhere/taxes.toml: cannot be read"), "{said}");
     }
+
+    /// An operator's file with edits: every flaw is told, and none is a panic.
+    #[test]
+    fn fuzz_taxes() {
+        const FILE: &str = "[[taxes]]\ncountry = 'DE'\nname = 'USt.'\npercent = '19'\n\
+                            [[taxes]]\ncountry = 'CA'\nname = 'GST'\npercent = '5'\n";
+        assert!(parse(FILE).is_ok());
+        bursar_fuzz::fuzz("taxes", &[FILE], |bytes| {
+            let flaws = parse(&String::from_utf8_lossy(bytes)).err();
+            assert!(flaws.is_none_or(|flaws| !flaws.is_empty()), "it is refused for nothing");
+        });
+    }
 }
