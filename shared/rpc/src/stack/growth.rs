@@ -264,8 +264,6 @@ fn too_much() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::mem::size_of;
-
     use bursar_proto::billing::v1::{BatchChargeRequest, ChargeRequest, Usage};
     use bursar_proto::organization::v1::CreateItemRequest;
     use prost::Message;
