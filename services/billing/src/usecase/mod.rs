@@ -23,8 +23,6 @@ pub(crate) mod farewells;
 pub mod finance;
 pub(crate) mod fulfilment;
 mod grace;
-#[cfg(test)]
-mod hearing;
 pub mod inbox;
 pub mod inspection;
 pub(crate) mod invoices;
@@ -56,3 +54,6 @@ pub(crate) mod sweep;
 pub(crate) mod top_ups;
 pub(crate) mod viewing;
 mod years;
+
+#[cfg(test)]
+mod hearing;

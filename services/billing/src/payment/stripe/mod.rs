@@ -14,8 +14,6 @@
 
 pub(crate) mod event;
 mod form;
-#[cfg(test)]
-mod fuzzing;
 mod least;
 mod shapes;
 pub(crate) mod signature;
@@ -327,6 +325,9 @@ fn price(counted: i64, currency: &str) -> Option<Price> {
     let currency: Currency = currency.to_uppercase().parse().ok()?;
     Price::from_minor_units(currency, counted / hundredths(currency)).ok()
 }
+
+#[cfg(test)]
+mod fuzzing;
 
 #[cfg(test)]
 mod tests {
