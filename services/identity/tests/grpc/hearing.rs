@@ -21,7 +21,9 @@ fn fuzz_what_organization_tells_identity() {
     let apply = |event: &Event| {
         runtime.block_on(async {
             let mut tx = db.begin().await.expect("a transaction");
-            consumer.apply(&mut tx, event).await
+            let applied = consumer.apply(&mut tx, event).await;
+            tx.rollback().await.expect("undone");
+            applied
         })
     };
     let wanted = FromOrganization::types();

@@ -19,7 +19,9 @@ fn fuzz<C: Consumer>(name: &'static str, consumer: impl FnOnce(&Db) -> C) {
     let apply = |event: &Event| {
         runtime.block_on(async {
             let mut tx = db.begin().await.expect("a transaction");
-            consumer.apply(&mut tx, event).await
+            let applied = consumer.apply(&mut tx, event).await;
+            tx.rollback().await.expect("undone");
+            applied
         })
     };
     let events: Vec<Event> =
