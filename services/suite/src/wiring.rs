@@ -60,9 +60,9 @@ pub fn check(settings: &Settings) -> anyhow::Result<()> {
 /// events begin at this time.
 pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
     let (identity, organization, billing) = tokio::join!(
-        bursar_identity::migrate(settings, restored_at),
-        bursar_organization::migrate(settings, restored_at),
-        bursar_billing::migrate(settings, restored_at),
+        Box::pin(bursar_identity::migrate(settings, restored_at)),
+        Box::pin(bursar_organization::migrate(settings, restored_at)),
+        Box::pin(bursar_billing::migrate(settings, restored_at)),
     );
     identity.context("cannot migrate identity")?;
     organization.context("cannot migrate organization")?;

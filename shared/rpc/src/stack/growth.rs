@@ -238,13 +238,11 @@ impl Growing {
     fn go_on(&mut self) {
         self.place = Place::Key;
         while self.here.left == 0 {
-            match self.around.pop() {
-                Some(around) => self.here = around,
-                None => {
-                    self.place = Place::Head { come: 0, length: 0 };
-                    return;
-                }
-            }
+            let Some(around) = self.around.pop() else {
+                self.place = Place::Head { come: 0, length: 0 };
+                return;
+            };
+            self.here = around;
         }
     }
 }
