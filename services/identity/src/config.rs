@@ -1,6 +1,6 @@
 //! The settings that identity's rules need, out of the program's settings.
 
-use bursar_runtime::Settings;
+use bursar_runtime::{Settings, VERIFICATION_TTL_MAX};
 use bursar_time::{CLOCKS_APART, Span};
 
 use crate::domain::keys::KeyPolicy;
@@ -14,6 +14,11 @@ const KEY_LEAD: Span = Span::HOUR;
 const WAITING_HASHES: usize = 512;
 /// How long a branch lives that its client has left behind and nobody uses: longer than any tab that is open needs.
 const LEFT_BRANCH: Span = Span::DAY;
+
+/// The longest life of a mailed verification. By it is judged how far ahead the end of one may lie that is stored: each keeps
+/// the life that it was mailed with, whatever this process is set to.
+pub(crate) const LONGEST_LINK: Span = Span::from_days(30);
+const _: () = assert!(LONGEST_LINK.to_std().as_secs() == VERIFICATION_TTL_MAX.as_secs(), "LONGEST_LINK is another");
 
 /// What identity's rules depend on.
 #[derive(Clone, Debug)]

@@ -47,7 +47,7 @@ pub use settings::{
     AuditSettings, BillingSettings, ConfigError, ContentUrl, ContentUrlError, InvitationSettings, InvoiceSettings,
     LibrarySettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings, Mode, OrganizationSettings,
     PaymentProvider, PaymentSettings, PeerTlsSettings, PostgresSettings, Preset, Program, S3Settings, Settings,
-    SqliteSettings, StripeSettings, TlsSettings, TokenSettings,
+    SqliteSettings, StripeSettings, TlsSettings, TokenSettings, VERIFICATION_TTL_MAX,
 };
 pub use telemetry::Telemetry;
 pub use timekeeping::keep_time;

@@ -1,17 +1,37 @@
 //! Until when something with an end counts that a clock may have written which was wrong.
 
-use crate::{CLOCKS_APART, Span, Timestamp};
+use crate::{Span, Timestamp};
+
+/// The most by which a deployment may let a replica's clock differ from the database's (`max_clock_difference`).
+pub const MOST_DIFFERENCE: Span = Span::HOUR;
+
+/// How far ahead of this one's the clock of another replica may have been that was let decide: either may differ by the most
+/// that a deployment allows, to either side, and a minute is for the way. What such a clock wrote is good. This is for
+/// clocks that were ahead by days or years, so it needs no setting, and what a replica with another one wrote is good, too.
+pub const BELIEVED_AHEAD: Span = MOST_DIFFERENCE.saturating_add(MOST_DIFFERENCE).saturating_add(Span::MINUTE);
 
 /// Whether what was given at most `lifetime` still lasts at `now`. Its end is exclusive. One that lies further ahead than a
-/// whole lifetime from now, and than clocks may be apart, was written by a clock that was far ahead: it counts as over, or
-/// it would be good until that clock's time has come.
+/// whole lifetime from now, and than clocks that decide may be apart, was written by a clock that was far ahead: it counts
+/// as over, or it would be good until that clock's time has come. `lifetime` is what was given with it or what no setting
+/// changes, never a setting of this process: another had another one when it wrote.
 pub fn lasts(end: Timestamp, lifetime: Span, now: Timestamp) -> bool {
-    now < end && end.since(now) <= lifetime.saturating_add(CLOCKS_APART)
+    now < end && end.since(now) <= lifetime.saturating_add(BELIEVED_AHEAD)
 }
 
 /// The last end that [`lasts`] believes at `now`: what a store compares with.
 pub fn furthest_end(lifetime: Span, now: Timestamp) -> Timestamp {
-    now.saturating_add(lifetime).saturating_add(CLOCKS_APART)
+    now.saturating_add(lifetime).saturating_add(BELIEVED_AHEAD)
+}
+
+/// Whether what is said to have begun then can have, at `now`. What began later than clocks that decide may be apart was
+/// written by a clock that was far ahead, whatever its lifetime.
+pub fn has_begun(began: Timestamp, now: Timestamp) -> bool {
+    began.since(now) <= BELIEVED_AHEAD
+}
+
+/// The last beginning that [`has_begun`] believes at `now`: what a store compares with.
+pub fn latest_beginning(now: Timestamp) -> Timestamp {
+    now.saturating_add(BELIEVED_AHEAD)
 }
 
 #[cfg(test)]
@@ -32,7 +52,8 @@ mod tests {
             ("nearly over", 1, true),
             ("just given", 3_600, true),
             ("given by a clock that is a little ahead", 3_660, true),
-            ("given by a clock that is further ahead than clocks are apart", 3_661, false),
+            ("given by a clock that is as far ahead as one that decides may be", 3_600 + 7_260, true),
+            ("given by a clock that is further ahead than that", 3_600 + 7_261, false),
             ("given by a clock that was 400 days ahead", 400 * 86_400 + 3_600, false),
         ];
         let now = at(1_000_000_000);
@@ -42,10 +63,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_beginning_counts_up_to_what_clocks_that_decide_may_be_apart() {
+        let now = at(1_000_000_000);
+        let cases =
+            [(-400 * 86_400, true), (0, true), (7_200, true), (7_260, true), (7_261, false), (400 * 86_400, false)];
+        for (ahead, expected) in cases {
+            assert_eq!(has_begun(at(1_000_000_000 + ahead), now), expected, "{ahead} seconds ahead");
+        }
+        assert_eq!(latest_beginning(now), at(1_000_007_260));
+    }
+
     proptest! {
         #[test]
         fn a_store_that_compares_with_the_furthest_end_believes_the_same(
-            end in 0_i64..10_000, lifetime in 0_u64..4_000, now in 0_i64..10_000,
+            end in 0_i64..30_000, lifetime in 0_u64..4_000, now in 0_i64..10_000,
         ) {
             let (end, lifetime, now) = (at(end), Span::from_secs(lifetime), at(now));
             prop_assert_eq!(lasts(end, lifetime, now), end > now && end <= furthest_end(lifetime, now));

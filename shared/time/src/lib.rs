@@ -18,7 +18,7 @@ mod zone;
 
 pub use clock::{Clock, ClockChanges, ClockError};
 pub use doubt::{Doubt, Reading};
-pub use lasting::{furthest_end, lasts};
+pub use lasting::{BELIEVED_AHEAD, MOST_DIFFERENCE, furthest_end, has_begun, lasts, latest_beginning};
 pub use monotonic::Monotonic;
 pub use span::{CLOCKS_APART, Span, SpanError};
 pub use timestamp::{Timestamp, TimestampError};

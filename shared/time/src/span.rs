@@ -15,8 +15,9 @@ use thiserror::Error;
 #[serde(try_from = "String", into = "String")]
 pub struct Span(i64);
 
-/// How far the clocks of two machines may be apart, and so how far ahead of this one's the clock may have been that wrote an
-/// instant. One that lies further ahead was written by a clock that was wrong, and would hold for as long.
+/// How far the clocks of two machines usually are apart at most, and so how far ahead of this one's the clock may have been that
+/// wrote an instant which only puts off or counts. One that lies further ahead says nothing, or it would hold for as long.
+/// What ends something for somebody is judged by [`crate::BELIEVED_AHEAD`], which is as much as any deployment allows.
 pub const CLOCKS_APART: Span = Span::MINUTE;
 
 /// Why something is not a length of time; each message is a sentence for the caller.

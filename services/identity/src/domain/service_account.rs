@@ -25,7 +25,7 @@ pub fn previous_secret_works(previous_until: Option<Timestamp>, now: Timestamp) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bursar_time::CLOCKS_APART;
+    use bursar_time::BELIEVED_AHEAD;
 
     #[test]
     fn the_suites_own_accounts_are_needed() {
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_previous_secret_that_only_a_clock_far_ahead_could_prolong_works_no_more() {
         let now = Timestamp::EPOCH;
-        let last = now.saturating_add(SECRET_OVERLAP).saturating_add(CLOCKS_APART);
+        let last = now.saturating_add(SECRET_OVERLAP).saturating_add(BELIEVED_AHEAD);
         for (until, works) in [
             (last, true),
             (last.saturating_add(Span::SECOND), false),

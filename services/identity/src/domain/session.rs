@@ -6,7 +6,7 @@
 //! parties hold it, and the session ends.
 
 use bursar_id::{OrganizationId, OwnerId};
-use bursar_time::{CLOCKS_APART, Span, Timestamp, lasts};
+use bursar_time::{CLOCKS_APART, Span, Timestamp, has_begun};
 
 /// How long refresh tokens and sessions last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +40,16 @@ pub const MOST_BRANCHES: i64 = 32;
 /// A refresh token and its session, as the store knows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshState {
+    /// When the token was issued.
+    pub issued_at: Timestamp,
     /// When the token stops being good if nobody uses it.
     pub expires_at: Timestamp,
     /// When a successor took over, if one did.
     pub rotated_at: Option<Timestamp>,
     /// When the session ended, if it did.
     pub session_ended_at: Option<Timestamp>,
+    /// When the session last gave a token.
+    pub session_used_at: Timestamp,
     /// When the session ends by itself.
     pub session_expires_at: Timestamp,
 }
@@ -59,15 +63,16 @@ pub enum RefreshDecision {
     Forgive,
     /// Reuse outside the grace: end this session.
     EndSession,
-    /// Expired, or its session is over, or one of them ends where only a clock could put it that was far ahead: refuse,
-    /// change nothing.
+    /// Expired, or its session is over, or one of them was begun or prolonged by a clock that was far ahead: refuse, change
+    /// nothing.
     Refuse,
 }
 
-/// Decides about a presented refresh token.
+/// Decides about a presented refresh token. How long it and its session last was decided when they were written, maybe by a
+/// replica with another policy; this one says how long a reuse is forgiven.
 pub fn decide_refresh(state: &RefreshState, policy: &RefreshPolicy, now: Timestamp) -> RefreshDecision {
-    let over = |end| !lasts(end, policy.lifetime, now);
-    if state.session_ended_at.is_some() || over(state.session_expires_at) || over(state.expires_at) {
+    let lives = is_live(state.session_ended_at, state.session_used_at, state.session_expires_at, now);
+    if !lives || !lasts_since(state.issued_at, state.expires_at, now) {
         return RefreshDecision::Refuse;
     }
     match state.rotated_at {
@@ -86,9 +91,16 @@ pub fn goes_into(created: OrganizationId, present: Option<OwnerId>) -> bool {
     present.and_then(OwnerId::organization).is_none_or(|present| present < created)
 }
 
-/// Whether a session can still be used. One that a clock began which was far ahead cannot, as in [`decide_refresh`].
-pub fn is_live(ended_at: Option<Timestamp>, expires_at: Timestamp, policy: &RefreshPolicy, now: Timestamp) -> bool {
-    ended_at.is_none() && lasts(expires_at, policy.lifetime, now)
+/// Whether a session can still be used. One that a clock began or prolonged which was far ahead cannot, as in
+/// [`decide_refresh`].
+pub fn is_live(ended_at: Option<Timestamp>, used_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> bool {
+    ended_at.is_none() && lasts_since(used_at, expires_at, now)
+}
+
+/// Whether what was given then still lasts: its end counts as it stands, but not what only a clock could give that was far
+/// ahead, or it would be good until that clock's time has come.
+fn lasts_since(given_at: Timestamp, end: Timestamp, now: Timestamp) -> bool {
+    now < end && has_begun(given_at, now)
 }
 
 /// Why a session ended.
@@ -116,6 +128,7 @@ impl EndReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bursar_time::BELIEVED_AHEAD;
     use proptest::prelude::*;
 
     const POLICY: RefreshPolicy = RefreshPolicy {
@@ -145,9 +158,11 @@ mod tests {
 
     fn state(rotated: Option<i64>, ended: Option<i64>) -> RefreshState {
         RefreshState {
+            issued_at: at(0),
             expires_at: at(1_000),
             rotated_at: rotated.map(at),
             session_ended_at: ended.map(at),
+            session_used_at: at(0),
             session_expires_at: at(2_000),
         }
     }
@@ -179,23 +194,52 @@ mod tests {
     #[test]
     fn what_a_clock_that_was_far_ahead_began_is_over() {
         let now = at(500);
-        let month = now.saturating_add(POLICY.lifetime);
         let cases = [
-            ("by the same clock", month, true),
-            ("by a clock that is a little ahead", month.saturating_add(CLOCKS_APART), true),
-            ("by a clock that was an hour ahead", month.saturating_add(Span::HOUR), false),
-            ("by a clock that was 400 days ahead", month.saturating_add(Span::from_days(400)), false),
+            ("by the same clock", Span::ZERO, true),
+            ("by a clock that is a little ahead", CLOCKS_APART, true),
+            ("by one that is as far ahead as one that decides may be", BELIEVED_AHEAD, true),
+            ("by one that was further ahead", BELIEVED_AHEAD.saturating_add(Span::SECOND), false),
+            ("by a clock that was 400 days ahead", Span::from_days(400), false),
         ];
         let decided = |state: &RefreshState| decide_refresh(state, &POLICY, now) == RefreshDecision::Rotate;
-        for (name, end, good) in cases {
-            assert_eq!(is_live(None, end, &POLICY, now), good, "{name}: the session");
-            let session = RefreshState { session_expires_at: end, ..state(None, None) };
+        for (name, ahead, good) in cases {
+            let given = now.saturating_add(ahead);
+            let end = given.saturating_add(POLICY.lifetime);
+            assert_eq!(is_live(None, given, end, now), good, "{name}: the session");
+            let session = RefreshState { session_used_at: given, session_expires_at: end, ..state(None, None) };
             assert_eq!(decided(&session), good, "{name}: a token of the session");
-            let token = RefreshState { expires_at: end, session_expires_at: month, ..state(None, None) };
+            let token =
+                RefreshState { issued_at: given, expires_at: end, session_expires_at: end, ..state(None, None) };
             assert_eq!(decided(&token), good, "{name}: the token");
         }
-        let reused = RefreshState { expires_at: month.saturating_add(Span::HOUR), ..state(Some(100), None) };
+        let far = now.saturating_add(Span::DAY);
+        let reused = RefreshState { issued_at: far, expires_at: far, ..state(Some(100), None) };
         assert_eq!(decide_refresh(&reused, &POLICY, now), RefreshDecision::Refuse, "it ends no session either");
+    }
+
+    /// A setting that changes is rolled out while replicas with the old one go on: neither ends what the other wrote.
+    #[test]
+    fn what_a_replica_with_another_setting_gave_lasts_as_long_as_it_said() {
+        let (now, long) = (at(500), Span::from_days(366));
+        let given = RefreshState {
+            issued_at: now,
+            expires_at: now.saturating_add(long),
+            session_used_at: now,
+            session_expires_at: now.saturating_add(long),
+            ..state(None, None)
+        };
+        for lifetime in [Span::HOUR, Span::from_days(30), long] {
+            let policy = RefreshPolicy { lifetime, ..POLICY };
+            assert_eq!(decide_refresh(&given, &policy, now), RefreshDecision::Rotate, "{lifetime}");
+            let last = now.saturating_add(long).saturating_sub(Span::SECOND);
+            assert_eq!(
+                decide_refresh(&given, &policy, last),
+                RefreshDecision::Rotate,
+                "{lifetime}, to its last instant"
+            );
+            let over = now.saturating_add(long);
+            assert_eq!(decide_refresh(&given, &policy, over), RefreshDecision::Refuse, "{lifetime}, and no longer");
+        }
     }
 
     #[test]

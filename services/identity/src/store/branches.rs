@@ -19,6 +19,8 @@ pub struct RefreshTokenRow {
     pub context: Option<OwnerId>,
     /// When the branch's client moved on to another one.
     pub left_at: Option<Timestamp>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
     /// Until when it may be used.
     pub expires_at: Timestamp,
     /// When a successor took over.
@@ -28,8 +30,8 @@ pub struct RefreshTokenRow {
 pub(super) const INSERT: &str = "INSERT INTO refresh_tokens \
     (digest, session_id, branch, authenticated_at, methods, context, left_at, issued_at, expires_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-pub(super) const TOKEN: &str = "SELECT session_id, branch, authenticated_at, methods, context, left_at, expires_at, \
-    rotated_at FROM refresh_tokens WHERE digest = $1";
+pub(super) const TOKEN: &str = "SELECT session_id, branch, authenticated_at, methods, context, left_at, issued_at, \
+    expires_at, rotated_at FROM refresh_tokens WHERE digest = $1";
 pub(super) const CONTEXT: &str = "SELECT context FROM refresh_tokens \
     WHERE session_id = $1 AND branch = $2 ORDER BY issued_at DESC LIMIT 1";
 pub(super) const RETIRE: &str = "UPDATE refresh_tokens SET rotated_at = $3 \
@@ -46,7 +48,7 @@ pub(super) const ENTER_ONLY: &str = "UPDATE refresh_tokens SET context = $3 WHER
     AND (SELECT COUNT(DISTINCT branch) FROM refresh_tokens WHERE session_id = $1) = 1";
 
 /// Keeps a new refresh token by its digest.
-pub async fn insert(tx: &mut Tx, digest: &[u8], token: &RefreshTokenRow, issued_at: Timestamp) -> Result<(), DbError> {
+pub async fn insert(tx: &mut Tx, digest: &[u8], token: &RefreshTokenRow) -> Result<(), DbError> {
     bursar_db::exactly_one(on!(tx, c => sqlx::query(INSERT)
         .bind(digest)
         .bind(token.session_id)
@@ -55,7 +57,7 @@ pub async fn insert(tx: &mut Tx, digest: &[u8], token: &RefreshTokenRow, issued_
         .bind(&token.methods)
         .bind(token.context)
         .bind(token.left_at)
-        .bind(issued_at)
+        .bind(token.issued_at)
         .bind(token.expires_at)
         .execute(c)
         .await?

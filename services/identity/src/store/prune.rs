@@ -1,7 +1,7 @@
 //! Deleting what nobody can use any more, in bounded batches so that no transaction is long.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, latest_beginning};
 
 /// How long a session that has ended is kept, so that its owner and whoever looks into an incident can see it.
 const KEEP_ENDED: Span = Span::from_days(30);
@@ -21,6 +21,8 @@ pub(super) const THROTTLES: &str = "DELETE FROM throttles WHERE bucket IN \
     (SELECT bucket FROM throttles WHERE drained_at <= $1 ORDER BY drained_at LIMIT $2)";
 pub(super) const PLACES: &str = "DELETE FROM sign_in_places WHERE (user_id, place) IN \
     (SELECT user_id, place FROM sign_in_places WHERE last_at <= $1 ORDER BY last_at LIMIT $2)";
+pub(super) const PLACES_AHEAD: &str = "DELETE FROM sign_in_places WHERE (user_id, place) IN \
+    (SELECT user_id, place FROM sign_in_places WHERE last_at > $1 ORDER BY last_at LIMIT $2)";
 
 /// A table with rows that time makes useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +39,21 @@ pub enum Perishable {
     Throttles,
     /// Places from where nobody has signed in for long.
     Places,
+    /// Places that a clock noted which was far ahead: they are not believed, and would not be long ago for as long.
+    PlacesAhead,
 }
 
 impl Perishable {
     /// All of them; tokens before the sessions that would take them along.
-    pub const ALL: [Self; 6] =
-        [Self::RefreshTokens, Self::Sessions, Self::EndedSessions, Self::Verifications, Self::Throttles, Self::Places];
+    pub const ALL: [Self; 7] = [
+        Self::RefreshTokens,
+        Self::Sessions,
+        Self::EndedSessions,
+        Self::Verifications,
+        Self::Throttles,
+        Self::Places,
+        Self::PlacesAhead,
+    ];
 
     const fn statement(self) -> &'static str {
         match self {
@@ -52,6 +63,7 @@ impl Perishable {
             Self::Verifications => VERIFICATIONS,
             Self::Throttles => THROTTLES,
             Self::Places => PLACES,
+            Self::PlacesAhead => PLACES_AHEAD,
         }
     }
 }
@@ -61,6 +73,7 @@ pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -
     let since = match what {
         Perishable::EndedSessions => now.saturating_sub(KEEP_ENDED),
         Perishable::Places => now.saturating_sub(KEEP_PLACES),
+        Perishable::PlacesAhead => latest_beginning(now),
         _ => now,
     };
     Ok(on!(tx, c => sqlx::query(what.statement()).bind(since).bind(limit).execute(c).await?.rows_affected()))

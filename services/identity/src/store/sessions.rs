@@ -34,7 +34,7 @@ pub(super) const BY_ID: &str = "SELECT id, user_id, context, user_agent, created
 pub(super) const BY_ID_LOCKED: &str = "SELECT id, user_id, context, user_agent, created_at, last_used_at, expires_at, ended_at \
     FROM sessions WHERE id = $1 FOR UPDATE";
 pub(super) const LIVE_OF: &str = "SELECT id, user_id, context, user_agent, created_at, last_used_at, expires_at, ended_at \
-    FROM sessions WHERE user_id = $1 AND id < $2 AND ended_at IS NULL AND expires_at > $3 AND expires_at <= $4 \
+    FROM sessions WHERE user_id = $1 AND id < $2 AND ended_at IS NULL AND expires_at > $3 AND last_used_at <= $4 \
     ORDER BY id DESC LIMIT $5";
 pub(super) const END: &str = "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
 pub(super) const END_ALL: &str =
@@ -69,13 +69,13 @@ pub async fn by_id_locked(tx: &mut Tx, id: SessionId) -> Result<Option<SessionRo
     })
 }
 
-/// A user's live sessions older than `before`, the latest first: those that end after the first of `ends`, and no later than the
-/// second.
+/// A user's live sessions older than `before`, the latest first: those that end after the first of these, and were last used no
+/// later than the second.
 pub async fn live_of(
     tx: &mut Tx,
     user: UserId,
     before: Option<SessionId>,
-    (after, until): (Timestamp, Timestamp),
+    (after, used_until): (Timestamp, Timestamp),
     limit: i64,
 ) -> Result<Vec<SessionRow>, DbError> {
     // No id is greater than `~`.
@@ -84,7 +84,7 @@ pub async fn live_of(
         .bind(user)
         .bind(before)
         .bind(after)
-        .bind(until)
+        .bind(used_until)
         .bind(limit)
         .fetch_all(c)
         .await?))

@@ -82,6 +82,7 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             prune::VERIFICATIONS,
             prune::THROTTLES,
             prune::PLACES,
+            prune::PLACES_AHEAD,
         ],
     ),
     (&[Engine::Sqlite], &[users::BY_IDS_SQLITE]),
@@ -136,6 +137,7 @@ fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> bran
         methods: "pwd".to_owned(),
         context: Some(OwnerId::User(ada().id)),
         left_at: None,
+        issued_at: now(),
         expires_at,
         rotated_at: None,
     }
@@ -221,7 +223,7 @@ bursar_testkit::engines! {
         assert_eq!(listed.iter().map(|user| user.id).collect::<Vec<_>>(), [ada]);
 
         sessions::insert(&mut tx, &session(1, ada)).await.unwrap();
-        branches::insert(&mut tx, &[1; 32], &token(id(1), [0; 16], later(9)), now()).await.unwrap();
+        branches::insert(&mut tx, &[1; 32], &token(id(1), [0; 16], later(9))).await.unwrap();
         verifications::insert(&mut tx, &[2; 32], &verification(later(9))).await.unwrap();
         assert!(users::delete(&mut tx, ada).await.unwrap());
         assert!(!users::delete(&mut tx, ada).await.unwrap());
@@ -274,12 +276,13 @@ bursar_testkit::engines! {
         let (ada, acme) = (ada().id, OwnerId::Organization(id(1)));
         let home = Some(OwnerId::User(ada));
         sessions::insert(&mut tx, &session(1, ada)).await.unwrap();
-        branches::insert(&mut tx, &[1; 32], &token(id(1), [1; 16], later(99)), now()).await.unwrap();
+        branches::insert(&mut tx, &[1; 32], &token(id(1), [1; 16], later(99))).await.unwrap();
         branches::enter(&mut tx, id(1), id(9), None, acme).await.unwrap();
         assert_eq!(branches::context(&mut tx, id(1), &[1; 16]).await.unwrap(), home, "somebody else's");
         branches::enter(&mut tx, id(1), ada, None, acme).await.unwrap();
         assert_eq!(branches::context(&mut tx, id(1), &[1; 16]).await.unwrap(), Some(acme), "its only one");
-        branches::insert(&mut tx, &[2; 32], &token(id(1), [2; 16], later(99)), later(1)).await.unwrap();
+        let second = branches::RefreshTokenRow { issued_at: later(1), ..token(id(1), [2; 16], later(99)) };
+        branches::insert(&mut tx, &[2; 32], &second).await.unwrap();
         let globex = OwnerId::Organization(id(2));
         branches::enter(&mut tx, id(1), ada, None, globex).await.unwrap();
         branches::enter(&mut tx, id(1), ada, Some(&[2; 16]), globex).await.unwrap();
@@ -304,12 +307,12 @@ bursar_testkit::engines! {
             places::note(&mut tx, ada().id, &[n; 16], later(u64::from(n))).await.unwrap();
         }
         let key = "ada@example.com";
-        assert!(!places::is_known(&mut tx, key, &[7; 16], now()).await.unwrap(), "longest ago");
-        assert!(places::is_known(&mut tx, key, &[8; 16], now()).await.unwrap());
-        assert!(!places::is_known(&mut tx, key, &[8; 16], later(8)).await.unwrap(), "too long ago");
-        assert!(!places::is_known(&mut tx, "bob@example.com", &[8; 16], now()).await.unwrap());
+        assert!(!places::is_known(&mut tx, key, &[7; 16], from(now())).await.unwrap(), "longest ago");
+        assert!(places::is_known(&mut tx, key, &[8; 16], from(now())).await.unwrap());
+        assert!(!places::is_known(&mut tx, key, &[8; 16], from(later(8))).await.unwrap(), "too long ago");
+        assert!(!places::is_known(&mut tx, "bob@example.com", &[8; 16], from(now())).await.unwrap());
         places::forget(&mut tx, ada().id).await.unwrap();
-        assert!(!places::is_known(&mut tx, key, &[8; 16], now()).await.unwrap());
+        assert!(!places::is_known(&mut tx, key, &[8; 16], from(now())).await.unwrap());
     }
 
     async fn a_departure_is_under_way_until_it_is_taken_back_by_its_number(db: TestDb) {
@@ -374,7 +377,7 @@ bursar_testkit::engines! {
         let mut tx = begin(&db).await;
         sessions::insert(&mut tx, &session(1, ada().id)).await.unwrap();
         for (n, branch) in [(1, [1; 16]), (2, [1; 16]), (3, [2; 16])] {
-            branches::insert(&mut tx, &[n; 32], &token(id(1), branch, later(9)), now()).await.unwrap();
+            branches::insert(&mut tx, &[n; 32], &token(id(1), branch, later(9))).await.unwrap();
         }
         branches::retire(&mut tx, id(1), &[1; 16], later(1)).await.unwrap();
         branches::retire(&mut tx, id(1), &[1; 16], later(2)).await.unwrap();
@@ -471,13 +474,14 @@ bursar_testkit::engines! {
             let row = sessions::SessionRow { expires_at: later(n), ..session(n, ada().id) };
             sessions::insert(&mut tx, &row).await.unwrap();
             let digest = [u8::try_from(n).unwrap(); 32];
-            branches::insert(&mut tx, &digest, &token(row.id, [0; 16], later(n)), now()).await.unwrap();
+            branches::insert(&mut tx, &digest, &token(row.id, [0; 16], later(n))).await.unwrap();
             verifications::insert(&mut tx, &digest, &verification(later(n))).await.unwrap();
             throttles::drained_at(&mut tx, &format!("mail:{n}"), later(n)).await.unwrap();
             let last = later(n).saturating_sub(prune::KEEP_PLACES);
             places::note(&mut tx, ada().id, &[u8::try_from(n).unwrap(); 16], last).await.unwrap();
         }
-        for what in Perishable::ALL.into_iter().filter(|what| *what != Perishable::EndedSessions) {
+        let others = [Perishable::EndedSessions, Perishable::PlacesAhead];
+        for what in Perishable::ALL.into_iter().filter(|what| !others.contains(what)) {
             assert_eq!(delete(&mut tx, what, now(), 10).await.unwrap(), 0, "{what:?} before its time");
             assert_eq!(delete(&mut tx, what, later(4), 3).await.unwrap(), 3, "{what:?} in batches");
             assert_eq!(delete(&mut tx, what, later(4), 3).await.unwrap(), 1, "{what:?}");

@@ -131,8 +131,7 @@ impl Identity {
         let caller = asked.user()?;
         let now = m.now();
         // The caller's standing. The lock keeps a SignOut at the same time from being outlived by the new token.
-        let session =
-            still_live(sessions::by_id_locked(m.tx(), caller.session).await?, caller, &self.0.config.refresh, now)?;
+        let session = still_live(sessions::by_id_locked(m.tx(), caller.session).await?, caller, now)?;
         m.admit(OwnerId::User(caller.user));
         let Some(&owner) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&owner);

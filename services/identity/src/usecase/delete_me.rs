@@ -8,7 +8,6 @@ use super::Identity;
 use super::departures::Leaving;
 use super::sessions::still_live;
 use crate::Error;
-use crate::domain::session::RefreshPolicy;
 use crate::store::{sessions, users};
 
 impl Identity {
@@ -16,7 +15,7 @@ impl Identity {
     /// organizations: organization is asked, between two mutations. Who is leaving already may ask again, and joins in.
     pub async fn delete_me(&self, asked: &Asked<()>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
-        let looked = may_leave(&mut m, asked, &self.0.config.refresh).await;
+        let looked = may_leave(&mut m, asked).await;
         if let Looked::Before(answer) = self.0.mutations.look(m, looked).await? {
             return Ok(answer);
         }
@@ -30,7 +29,7 @@ impl Identity {
     async fn begin_departure(&self, caller: &UserCaller) -> Result<Leaving, Error> {
         let mut tx = self.0.db.begin().await?;
         let now = self.believed()?;
-        still_live(sessions::by_id(&mut tx, caller.session).await?, caller, &self.0.config.refresh, now)?;
+        still_live(sessions::by_id(&mut tx, caller.session).await?, caller, now)?;
         let user = users::by_id_locked(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
         let leaving = self.leave(&mut tx, &user, now).await?;
         tx.commit().await?;
@@ -44,7 +43,7 @@ impl Identity {
         leaving: Leaving,
     ) -> Result<Done<(), Payload>, Error> {
         let caller = asked.user()?;
-        admit_leaving(m, caller, &self.0.config.refresh).await?;
+        admit_leaving(m, caller).await?;
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&caller.user);
         let now = m.now();
@@ -53,15 +52,15 @@ impl Identity {
     }
 }
 
-async fn may_leave(m: &mut Mutation, asked: &Asked<()>, policy: &RefreshPolicy) -> Result<Option<()>, Error> {
-    admit_leaving(m, asked.user()?, policy).await?;
+async fn may_leave(m: &mut Mutation, asked: &Asked<()>) -> Result<Option<()>, Error> {
+    admit_leaving(m, asked.user()?).await?;
     Ok(m.open(asked).await?.copied())
 }
 
 /// The caller's standing: a live session, also of an account that is leaving.
-async fn admit_leaving(m: &mut Mutation, caller: &UserCaller, policy: &RefreshPolicy) -> Result<(), Error> {
+async fn admit_leaving(m: &mut Mutation, caller: &UserCaller) -> Result<(), Error> {
     let now = m.now();
-    still_live(sessions::by_id(m.tx(), caller.session).await?, caller, policy, now)?;
+    still_live(sessions::by_id(m.tx(), caller.session).await?, caller, now)?;
     m.admit(OwnerId::User(caller.user));
     Ok(())
 }

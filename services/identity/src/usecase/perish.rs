@@ -4,6 +4,7 @@ use bursar_time::{Span, furthest_end};
 
 use super::Identity;
 use crate::Error;
+use crate::config::LONGEST_LINK;
 use crate::store::{users, verifications};
 
 /// How long an address may stay unproven (product.md, "Identity").
@@ -19,7 +20,7 @@ impl Identity {
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
         // A link that a clock dated which was far ahead cannot be followed (`verify_email.rs`), so it keeps no account either.
-        let links = (now, furthest_end(self.0.config.verification_ttl, now));
+        let links = (now, furthest_end(LONGEST_LINK, now));
         let perished = users::perished(&mut tx, now.saturating_sub(UNPROVEN), links, BATCH).await?;
         let mut leaving = Vec::with_capacity(perished.len());
         for user in &perished {

@@ -148,9 +148,11 @@ impl Identity {
 
 fn state(token: &RefreshTokenRow, session: &SessionRow) -> RefreshState {
     RefreshState {
+        issued_at: token.issued_at,
         expires_at: token.expires_at,
         rotated_at: token.rotated_at,
         session_ended_at: session.ended_at,
+        session_used_at: session.last_used_at,
         session_expires_at: session.expires_at,
     }
 }

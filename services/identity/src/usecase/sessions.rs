@@ -5,12 +5,12 @@ use bursar_id::{OwnerId, SessionId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
-use bursar_time::{Timestamp, furthest_end};
+use bursar_time::{Timestamp, latest_beginning};
 
 use super::Identity;
 use super::departures::demand_staying;
 use crate::Error;
-use crate::domain::session::{EndReason, RefreshPolicy, is_live};
+use crate::domain::session::{EndReason, is_live};
 use crate::store::sessions::{self, SessionRow};
 use crate::store::users;
 
@@ -18,10 +18,9 @@ use crate::store::users;
 pub(super) fn still_live(
     session: Option<SessionRow>,
     caller: &UserCaller,
-    policy: &RefreshPolicy,
     now: Timestamp,
 ) -> Result<SessionRow, Error> {
-    let live = |s: &SessionRow| s.user_id == caller.user && is_live(s.ended_at, s.expires_at, policy, now);
+    let live = |s: &SessionRow| s.user_id == caller.user && is_live(s.ended_at, s.last_used_at, s.expires_at, now);
     session.filter(live).ok_or(Error::SessionEnded)
 }
 
@@ -34,7 +33,7 @@ impl Identity {
         caller: &UserCaller,
         now: Timestamp,
     ) -> Result<SessionRow, Error> {
-        let session = still_live(sessions::by_id(tx, caller.session).await?, caller, &self.0.config.refresh, now)?;
+        let session = still_live(sessions::by_id(tx, caller.session).await?, caller, now)?;
         if users::is_leaving(tx, caller.user).await? { Err(Error::Leaving) } else { Ok(session) }
     }
 
@@ -87,8 +86,8 @@ impl Identity {
         let now = self.now();
         let mut tx = self.0.db.read().await?;
         self.live_session(&mut tx, caller, now).await?;
-        let ends = (now, furthest_end(self.0.config.refresh.lifetime, now));
-        let rows = sessions::live_of(&mut tx, caller.user, page.after().copied(), ends, page.limit()).await?;
+        let believed = (now, latest_beginning(now));
+        let rows = sessions::live_of(&mut tx, caller.user, page.after().copied(), believed, page.limit()).await?;
         Ok(page.page(rows, |row| row.id)?)
     }
 

@@ -7,7 +7,7 @@ use bursar_members::Word;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Asked, AuthMethods, Done, Mutation, Origin};
 use bursar_secret::Secret;
-use bursar_time::Timestamp;
+use bursar_time::{Timestamp, latest_beginning};
 use tracing::Instrument as _;
 
 use super::attempts::{self, Bucket};
@@ -82,7 +82,8 @@ impl Identity {
         let mut tx = self.0.db.begin().await?;
         let now = self.believed()?;
         let here = attempts::place(key, credentials.origin);
-        let known = places::is_known(&mut tx, key, &here, now.saturating_sub(KEEP_PLACES)).await?;
+        let believed = (now.saturating_sub(KEEP_PLACES), latest_beginning(now));
+        let known = places::is_known(&mut tx, key, &here, believed).await?;
         let buckets = credentials.buckets(known);
         for bucket in &buckets {
             bucket.take(&mut tx, now).await?;

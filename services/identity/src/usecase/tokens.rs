@@ -90,10 +90,11 @@ impl Identity {
             methods: proof.methods.to_words(),
             context: Some(proof.context),
             left_at: proof.left_at,
+            issued_at: now,
             expires_at,
             rotated_at: None,
         };
-        branches::insert(tx, token.digest().as_bytes(), &row, now).await?;
+        branches::insert(tx, token.digest().as_bytes(), &row).await?;
         Ok(IssuedRefresh { token, proof, expires_at })
     }
 

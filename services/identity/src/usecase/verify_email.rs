@@ -4,11 +4,12 @@ use bursar_id::OwnerId;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation};
 use bursar_secret::{Secret, Token};
-use bursar_time::{Span, lasts};
+use bursar_time::lasts;
 
 use super::departures::demand_staying;
 use super::{Identity, events};
 use crate::Error;
+use crate::config::LONGEST_LINK;
 use crate::domain::session::EndReason;
 use crate::store::{places, sessions, users, verifications};
 
@@ -18,17 +19,17 @@ impl Identity {
     /// answer. Which way a token is wrong is not told.
     pub async fn verify_email(&self, asked: &Asked<Secret>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = verify(&mut m, asked, self.0.config.verification_ttl).await;
+        let done = verify(&mut m, asked).await;
         self.0.mutations.end(m, done).await
     }
 }
 
-async fn verify(m: &mut Mutation, asked: &Asked<Secret>, lifetime: Span) -> Result<Done<(), Payload>, Error> {
+async fn verify(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payload>, Error> {
     let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
     let token = Token::parse(token.expose()).map_err(|_| Error::VerificationTokenInvalid)?;
     let now = m.now();
     let row = verifications::take(m.tx(), token.digest().as_bytes()).await?;
-    let row = row.filter(|row| lasts(row.expires_at, lifetime, now)).ok_or(Error::VerificationTokenInvalid)?;
+    let row = row.filter(|row| lasts(row.expires_at, LONGEST_LINK, now)).ok_or(Error::VerificationTokenInvalid)?;
     let user = users::by_id_locked(m.tx(), row.user_id).await?;
     let user = user.filter(|user| user.email_key == row.email_key).ok_or(Error::VerificationTokenInvalid)?;
     demand_staying(&user)?;

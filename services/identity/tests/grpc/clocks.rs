@@ -10,7 +10,7 @@ use bursar_runtime::Service;
 use bursar_secret::{Entropy, Token};
 use bursar_testkit::clocks::{APART, YEARS_APART, undecided, wrong_by};
 use bursar_testkit::{Client, Operator, PASSWORD, Person, TestDb, refused};
-use bursar_time::{CLOCKS_APART, Clock, Span};
+use bursar_time::{Clock, MOST_DIFFERENCE, Span};
 use prost_types::FieldMask;
 use tonic::Code;
 
@@ -105,14 +105,14 @@ bursar_testkit::engines! {
         let world = World::start(&db).await;
         let far = Span::from_days(400);
         let ada = world.join("Ada").await;
-        let tokens = "UPDATE refresh_tokens SET expires_at = expires_at + $1";
+        let tokens = "UPDATE refresh_tokens SET issued_at = issued_at + $1, expires_at = expires_at + $1";
         put_off(&world, tokens, far).await;
         refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
         let again = Person::sign_in(&world.anybody, &ada.email).await;
-        put_off(&world, tokens, CLOCKS_APART).await;
-        world.refresh(&again.tokens.refresh_token).await.expect("by a clock that is a little ahead");
+        put_off(&world, tokens, MOST_DIFFERENCE.saturating_mul(2)).await;
+        world.refresh(&again.tokens.refresh_token).await.expect("by a clock that is as far ahead as one that decides may be");
 
-        let sessions = "UPDATE sessions SET expires_at = expires_at + $1";
+        let sessions = "UPDATE sessions SET last_used_at = last_used_at + $1, expires_at = expires_at + $1";
         let listed = async |of: &Person| of.client().sessions().list_sessions(ListSessionsRequest::default()).await;
         let live = listed(&again).await.expect("listed").into_inner().sessions;
         assert_eq!(live.len(), 2, "a session lives while its tokens do not");
@@ -126,6 +126,36 @@ bursar_testkit::engines! {
         put_off(&world, "UPDATE email_verifications SET expires_at = expires_at + $1", far).await;
         let followed = world.anybody.users().verify_email(VerifyEmailRequest { token }).await;
         refused(followed, Code::FailedPrecondition, "VERIFICATION_TOKEN_INVALID");
+    }
+
+    /// While a setting is rolled out, replicas with the old one and the new one judge what the other wrote.
+    async fn another_setting_of_lifetimes_signs_nobody_out(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        for (sessions, days, link) in [(2, 1, Span::HOUR), (4, 60, Span::from_days(30))] {
+            let other = world.replica_with(|config| {
+                config.refresh.lifetime = Span::from_days(days);
+                config.verification_ttl = link;
+            });
+            let other = other.await;
+            let there = Person::sign_in(&other, &ada.email).await;
+            for replica in [&world.anybody, &other] {
+                let client = replica.with_token(&there.tokens.access_token);
+                let listed = client.sessions().list_sessions(ListSessionsRequest::default()).await;
+                assert_eq!(listed.expect("listed").into_inner().sessions.len(), sessions, "{days} days there");
+            }
+            world.refresh(&there.tokens.refresh_token).await.expect("what was begun there is good here");
+            let here = Person::sign_in(&world.anybody, &ada.email).await;
+            let refresh = RefreshRequest { refresh_token: here.tokens.refresh_token.clone() };
+            other.sessions().refresh(refresh).await.expect("and what was begun here is good there");
+
+            for (name, by, at) in [("here", &world.anybody, &other), ("there", &other, &world.anybody)] {
+                let email = format!("{name}{days}@example.com");
+                by.users().sign_up(sign_up(&email)).await.expect("signed up");
+                let token = world.mailbox.next_token(&email).await;
+                at.users().verify_email(VerifyEmailRequest { token }).await.expect("a link that the other mailed");
+            }
+        }
     }
 
     async fn a_clock_that_leaps_for_seconds_lets_nobody_in_meanwhile(db: TestDb) {

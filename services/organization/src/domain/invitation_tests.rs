@@ -5,7 +5,7 @@ use Refusal::{
     AlreadyAMember, EmailNotVerified, InvitationEmailMismatch, InvitationExpired, InvitationRevoked, InvitationSettled,
     InviterNoLongerAuthorized,
 };
-use bursar_time::CLOCKS_APART;
+use bursar_time::BELIEVED_AHEAD;
 
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_unix_secs(secs).expect("a time")
@@ -29,7 +29,7 @@ fn the_deadline_counts_by_itself() {
 #[test]
 fn a_deadline_that_only_a_clock_far_ahead_could_set_is_over() {
     let now = at(100);
-    let last = now.saturating_add(LONGEST).saturating_add(CLOCKS_APART);
+    let last = now.saturating_add(LONGEST).saturating_add(BELIEVED_AHEAD);
     for (state, deadline, expected) in [
         (State::Pending, last, State::Pending),
         (State::Pending, last.saturating_add(Span::SECOND), State::Expired),

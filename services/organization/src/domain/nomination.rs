@@ -54,14 +54,14 @@ pub fn end(nomination: Option<Nomination>, caller: UserId, owner: UserId, now: T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bursar_time::CLOCKS_APART;
+    use bursar_time::BELIEVED_AHEAD;
 
     /// Kind K: nobody can take an organization over for 407 days because a clock was 400 days ahead.
     #[test]
     fn a_nomination_that_only_a_clock_far_ahead_could_make_is_over() {
         let [ada, ben] = [1, 2].map(|n| UserId::from_parts(n, [0; 10]));
         let now = Timestamp::from_unix_secs(100).expect("a time");
-        let last = now.saturating_add(LIFETIME).saturating_add(CLOCKS_APART);
+        let last = now.saturating_add(LIFETIME).saturating_add(BELIEVED_AHEAD);
         for (until, expected) in [
             (last, Ok(())),
             (last.saturating_add(Span::SECOND), Err(Refusal::NominationExpired)),

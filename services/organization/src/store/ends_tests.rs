@@ -4,7 +4,7 @@ use bursar_db::Tx;
 use bursar_id::{InvitationId, OrganizationId, Role};
 use bursar_secret::TokenDigest;
 use bursar_testkit::{START, at, id};
-use bursar_time::{CLOCKS_APART, Span, Timestamp};
+use bursar_time::{BELIEVED_AHEAD, Span, Timestamp};
 
 use super::invitations::{Filter, InvitationRow};
 use super::organizations::OrganizationRow;
@@ -14,11 +14,12 @@ use crate::domain::entitlements::{PlanName, Told};
 use crate::domain::invitation::{LONGEST, State};
 use crate::domain::nomination::{self, Nomination};
 
-/// By how much the clock was ahead that wrote it, and whether it counts: only what a clock may be ahead.
+/// By how much the clock was ahead that wrote it, and whether it counts: only what a clock may be ahead that decides. Two
+/// replicas may be two hours apart, and neither ends what the other has just made.
 const WRITTEN: [(u64, Span, bool); 4] = [
     (1, Span::ZERO, true),
-    (2, CLOCKS_APART, true),
-    (3, CLOCKS_APART.saturating_add(Span::SECOND), false),
+    (2, BELIEVED_AHEAD, true),
+    (3, BELIEVED_AHEAD.saturating_add(Span::SECOND), false),
     (4, Span::from_days(400), false),
 ];
 

@@ -4,7 +4,7 @@
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{InvitationId, OrganizationId, Role, UserId};
 use bursar_secret::TokenDigest;
-use bursar_time::{CLOCKS_APART, Span, Timestamp};
+use bursar_time::{BELIEVED_AHEAD, CLOCKS_APART, Span, Timestamp};
 
 use super::{count, unreadable};
 use crate::domain::invitation::State;
@@ -65,13 +65,13 @@ macro_rules! names_person {
 }
 
 /// By how much an end may be further ahead than a lifetime: what the statement below says, too.
-const _: () = assert!(CLOCKS_APART.as_micros() == 60_000_000, "lasts_at! says another");
+const _: () = assert!(BELIEVED_AHEAD.as_micros() == 7_260_000_000, "lasts_at! says another");
 
 /// Whether an invitation has not expired, as [`bursar_time::lasts`] says it; the parameters are what stands before its columns,
 /// and the time.
 macro_rules! lasts_at {
     ($its:literal, $now:literal) => {
-        concat!($its, "expires_at > ", $now, " AND ", $its, "expires_at - ", $its, "lifetime - 60000000 <= ", $now)
+        concat!($its, "expires_at > ", $now, " AND ", $its, "expires_at - ", $its, "lifetime - 7260000000 <= ", $now)
     };
 }
 pub(super) use lasts_at;

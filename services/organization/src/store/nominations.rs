@@ -3,7 +3,7 @@
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OrganizationId, UserId};
-use bursar_time::{CLOCKS_APART, Timestamp};
+use bursar_time::{BELIEVED_AHEAD, Timestamp};
 
 use crate::domain::nomination::{LIFETIME, Nomination};
 
@@ -22,7 +22,7 @@ impl Nominee {
 }
 
 /// What a nomination's end may be ahead of the time: what the statement below says, too.
-const _: () = assert!(LIFETIME.as_micros() + CLOCKS_APART.as_micros() == 604_860_000_000, "nominee_at! says another");
+const _: () = assert!(LIFETIME.as_micros() + BELIEVED_AHEAD.as_micros() == 612_060_000_000, "nominee_at! says another");
 
 /// The join that gives the columns of a [`Nominee`], of `organizations o`; the parameter is the time. (What lasts is what
 /// [`bursar_time::lasts`] says.)
@@ -32,7 +32,7 @@ macro_rules! nominee_at {
             " LEFT JOIN nominations n ON n.organization_id = o.id AND n.nominated_by = o.owner_user_id \
              AND n.nominated_until > ",
             $now,
-            " AND n.nominated_until - 604860000000 <= ",
+            " AND n.nominated_until - 612060000000 <= ",
             $now
         )
     };

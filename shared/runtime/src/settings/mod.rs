@@ -38,7 +38,7 @@ pub use preset::Preset;
 pub use sections::{
     AuditSettings, BillingSettings, InvitationSettings, InvoiceSettings, LibrarySettings, LimitSettings, LogFormat,
     LogSettings, MailSettings, OrganizationSettings, PeerTlsSettings, PostgresSettings, S3Settings, SqliteSettings,
-    TlsSettings, TokenSettings,
+    TlsSettings, TokenSettings, VERIFICATION_TTL_MAX,
 };
 
 /// How much the program may assume about its surroundings.

@@ -152,6 +152,9 @@ pub struct SqliteSettings {
     pub readers: u32,
 }
 
+/// The longest life of a mailed address verification, in any deployment.
+pub const VERIFICATION_TTL_MAX: Duration = Duration::from_hours(30 * 24);
+
 /// `[tokens]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,8 +165,8 @@ pub struct TokenSettings {
     /// Life of a service's token; at most 5 minutes.
     #[serde(with = "span")]
     pub service_ttl: Duration,
-    /// Life of a session that is not refreshed. What ends later from now than this was given by a clock that was wrong, or
-    /// by a replica with another setting, and counts as over.
+    /// Life of a session that is not refreshed, from its last refresh on: another setting changes it for each at its next
+    /// one, and ends none before.
     #[serde(with = "span")]
     pub refresh_ttl: Duration,
     /// How old a session becomes, however much it is used: then its user signs in again.
@@ -172,7 +175,7 @@ pub struct TokenSettings {
     /// How long a refresh token that was just rotated still answers with its successor.
     #[serde(with = "span")]
     pub refresh_grace: Duration,
-    /// Life of a mailed address verification; one that ends later from now counts as over, too.
+    /// Life of a mailed address verification; those that were mailed before keep theirs.
     #[serde(with = "span")]
     pub verification_ttl: Duration,
 }

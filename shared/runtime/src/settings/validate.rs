@@ -2,9 +2,10 @@
 
 use std::{str::FromStr, time::Duration};
 
+use bursar_time::MOST_DIFFERENCE;
 use tracing_subscriber::EnvFilter;
 
-use super::{ConfigError, ContentUrl, Mode, Program, Settings, span};
+use super::{ConfigError, ContentUrl, Mode, Program, Settings, VERIFICATION_TTL_MAX, span};
 use crate::{Service, tls};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -173,7 +174,7 @@ impl Settings {
         within("library.idle_timeout", self.library.idle_timeout, Duration::from_millis(100), HOUR);
         within("limits.shutdown", limits.shutdown, SECOND, SHUTDOWN_MAX);
         within("limits.connection_age", limits.connection_age, SECOND, DAY);
-        within("max_clock_difference", self.max_clock_difference, SECOND, HOUR);
+        within("max_clock_difference", self.max_clock_difference, SECOND, MOST_DIFFERENCE.to_std());
         within("tls_reload", self.tls_reload, Duration::from_millis(100), HOUR);
         within("max_staleness", self.max_staleness, STALENESS_MIN, HOUR);
         within("postgres.acquire_timeout", self.postgres.acquire_timeout, SECOND, HOUR);
@@ -182,7 +183,7 @@ impl Settings {
         within("tokens.refresh_ttl", tokens.refresh_ttl, SECOND, 366 * DAY);
         within("tokens.session_age", tokens.session_age, SECOND, 3_660 * DAY);
         within("tokens.refresh_grace", tokens.refresh_grace, Duration::ZERO, HOUR);
-        within("tokens.verification_ttl", tokens.verification_ttl, SECOND, 30 * DAY);
+        within("tokens.verification_ttl", tokens.verification_ttl, SECOND, VERIFICATION_TTL_MAX);
         within("invitations.ttl", self.invitations.ttl, HOUR, 30 * DAY);
         within("audit.retention", self.audit.retention, DAY, 3_660 * DAY);
         within("invoice_retention", self.invoice_retention, DAY, 36_600 * DAY);
