@@ -31,6 +31,9 @@ impl Throttle {
     pub const PLACE: Self = Self { capacity: 100, leak: Span::from_secs(3) };
     /// Sign-ups from one place: a class that begins together, then one in ten seconds.
     pub const SIGN_UPS: Self = Self { capacity: 200, leak: Span::from_secs(10) };
+    /// Sign-ups through one service that does not say where its callers are: so many that its people do not meet, and no more,
+    /// so that its form does not mail strangers without a bound.
+    pub const SERVICE_SIGN_UPS: Self = Self { capacity: 10_000, leak: Span::SECOND };
     /// Mails to one address that somebody in one network can cause: five at once, then one in ten minutes.
     pub const MAIL: Self = Self { capacity: 5, leak: Span::from_mins(10) };
     /// Mails to one address that strangers everywhere can cause: it takes ten networks to fill it.

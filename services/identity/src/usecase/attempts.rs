@@ -32,7 +32,7 @@ pub enum Bucket<'a> {
     Place(Origin),
     /// Wrong secrets of services from one place.
     Secrets(Origin),
-    /// Sign-ups from one place.
+    /// Sign-ups from one place, or through one service that does not say where its callers are.
     SignUps(Origin),
     /// Mails to one address that sign-ups from one network cause.
     SignUpMail(&'a str, Origin),
@@ -85,6 +85,7 @@ impl Bucket<'_> {
             Self::Guess(..) => Throttle::GUESS,
             Self::Account(_) => Throttle::ACCOUNT,
             Self::Place(_) | Self::Secrets(_) => Throttle::PLACE,
+            Self::SignUps(Origin::Service(_)) => Throttle::SERVICE_SIGN_UPS,
             Self::SignUps(_) => Throttle::SIGN_UPS,
             Self::SignUpMail(..) | Self::Verification(..) => Throttle::MAIL,
             Self::SignUpMails(_) | Self::Verifications(_) => Throttle::MAILS,

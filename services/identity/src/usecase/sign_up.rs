@@ -37,9 +37,9 @@ impl SignUp {
     /// What counts it, in the order in which they are locked.
     fn buckets(&self) -> Vec<Bucket<'_>> {
         let key = self.email.key();
-        // Whoever stands behind a service or in this process cannot be told from the others there: they share no count but that
-        // of mails to the one address.
-        let is_place = matches!(self.origin, Origin::Address(_));
+        // Whoever stands behind a service that does not say where its callers are cannot be told from the others there: they
+        // share a count so wide that only a flood fills it. In this process nobody is a stranger.
+        let is_place = self.origin != Origin::Local;
         let place = is_place.then_some(Bucket::SignUps(self.origin));
         place.into_iter().chain([Bucket::SignUpMail(key, self.origin), Bucket::SignUpMails(key)]).collect()
     }

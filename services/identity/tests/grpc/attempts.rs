@@ -215,7 +215,8 @@ bursar_testkit::engines! {
         users.sign_up(from_address("192.0.2.66", sign_up(EMAIL))).await.expect("the two hundredth");
     }
 
-    /// Whoever stands behind it cannot be told from the others there; mails to one address are bounded all the same.
+    /// Whoever stands behind it cannot be told from the others there: two hundred, which is much for one place, are few for
+    /// all of them. Mails to one address are bounded all the same.
     async fn sign_ups_of_a_service_that_states_no_origin_do_not_throttle_each_other(db: TestDb) {
         let world = World::start(&db).await;
         let service = world.operator().await;
@@ -232,6 +233,24 @@ bursar_testkit::engines! {
         }
         refused(users.sign_up(sign_up(EMAIL)).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
         users.sign_up(sign_up("bob@example.com")).await.expect("somebody else");
+    }
+
+    /// Its open form is no way to mail strangers without end.
+    async fn a_service_that_states_no_origin_mails_no_strangers_without_a_bound(db: TestDb) {
+        let world = World::start(&db).await;
+        let service = world.operator().await;
+        let itself = Operator::of(&world.path("")).client_id.parse().unwrap();
+        let bucket = Bucket::SignUps(Origin::Service(itself)).to_string();
+        let mut tx = world.db.begin().await.unwrap();
+        let now = world.clock.now();
+        throttles::drained_at(&mut tx, &bucket, now).await.unwrap();
+        throttles::set(&mut tx, &bucket, now.saturating_add(Span::from_secs(10_000))).await.unwrap();
+        tx.commit().await.unwrap();
+        let one_more = service.users().sign_up(sign_up(EMAIL)).await;
+        assert!(refused(one_more, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS").retryable);
+        world.anybody.users().sign_up(sign_up("bob@example.com")).await.expect("not through it");
+        world.pass(1);
+        service.users().sign_up(sign_up(EMAIL)).await.expect("one a second");
     }
 
     /// One holder of an IPv6 network has 65,536 places in it.
