@@ -12,8 +12,9 @@ const LANES: u32 = 1;
 const OUTPUT_BYTES: usize = 32;
 /// The most memory that a stored hash may ask for: no more than its place is worth.
 pub(super) const MOST_MEMORY_KIB: u32 = 4 * MEMORY_KIB;
-/// The most often that a stored hash may have that memory passed: no longer than a place is worth.
-const MOST_PASSES: u32 = 16;
+/// The most work that a stored hash may ask for, in KiB passed: eight of today's, so that a place is held no longer than by as
+/// many who wait for one.
+const MOST_WORK: u32 = 8 * MEMORY_KIB * PASSES;
 
 /// The PHC string of a password.
 pub(super) fn hash(password: &[u8], salt: &[u8], blocks: &mut Vec<Block>) -> Result<String, Error> {
@@ -41,7 +42,7 @@ pub(super) fn verify(password: &[u8], stored: &str, blocks: &mut Vec<Block>) -> 
     if params.m_cost() > MOST_MEMORY_KIB {
         return Err(Error::internal("a stored password hash asks for more memory than any may take"));
     }
-    if params.t_cost() > MOST_PASSES {
+    if params.m_cost().saturating_mul(params.t_cost()) > MOST_WORK {
         return Err(Error::internal("a stored password hash asks for more time than any may take"));
     }
     let weak = algorithm != Algorithm::Argon2id

@@ -62,8 +62,14 @@ fn fuzz_hashes() {
     let verify = |stored: &str| argon::verify(password, stored, &mut blocks.borrow_mut());
     assert!(verify(&weak).is_ok_and(|(matches, weak)| matches && weak));
     assert!(others.iter().all(|other| verify(other).is_ok_and(|(matches, _)| !matches)), "of another sort");
-    for greedy in ["m=8,t=4294967295,p=1", "m=4294967295,t=1,p=1"] {
-        assert!(verify(&weak.replace("m=8,t=1,p=1", greedy)).is_err(), "{greedy}");
+    let asking = |params: &str| verify(&weak.replace("m=8,t=1,p=1", params));
+    for greedy in
+        ["m=8,t=4294967295,p=1", "m=4294967295,t=1,p=1", "m=77824,t=5,p=1", "m=77824,t=16,p=1", "m=8,t=38913,p=1"]
+    {
+        assert!(asking(greedy).is_err(), "{greedy}");
+    }
+    for modest in ["m=64,t=3,p=1", "m=8,t=17,p=1"] {
+        assert!(asking(modest).is_ok_and(|(matches, _)| !matches), "{modest}");
     }
     bursar_fuzz::fuzz("password hashes", &[weak.as_str(), others[0].as_str(), others[1].as_str()], |bytes| {
         let _ = verify(&String::from_utf8_lossy(bytes));
