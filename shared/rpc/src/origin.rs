@@ -58,8 +58,9 @@ impl Origin {
     }
 }
 
-/// The network of a place, for what must not be had once more for each place that somebody can have: whoever rents an IPv6 one
-/// has a /48 of 65,536 places. Everything else is a network of its own.
+/// The network of a place, for what must not be had once more for each place that somebody can have: whoever has an IPv6
+/// network of their own has up to a /48 of 65,536 places. Hosters and mobile carriers put several customers into one, who then
+/// share what is counted by it: only what nobody needs often may be. Everything else is a network of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Site(Origin);
 
