@@ -9,7 +9,7 @@
 //!
 //! Whoever moves an organization holds the lock on its row, so that of an undeletion and a purge exactly one begins.
 
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, has_begun};
 
 use super::Refusal;
 
@@ -23,6 +23,29 @@ pub struct Deletion {
     pub at: Timestamp,
     /// The end of the grace.
     pub purge_at: Timestamp,
+}
+
+impl Deletion {
+    /// The end of the grace where it has to be another one, since a clock was far off. Erasing is for ever, so no clock makes it
+    /// come early: what a clock deleted that was far ahead has a whole grace from `now` on, which then ends before it seems to
+    /// have begun. Where such a one turns out to have begun after all, it was that clock which was behind: it has a whole grace
+    /// from its beginning.
+    fn ends_otherwise(self, now: Timestamp, grace: Span) -> Option<Timestamp> {
+        match (has_begun(self.at, now), self.is_redated()) {
+            (false, false) => Some(now.saturating_add(grace)).filter(|end| *end < self.at),
+            (true, true) => Some(self.at.saturating_add(grace)),
+            _ => None,
+        }
+    }
+
+    fn is_redated(self) -> bool {
+        self.purge_at < self.at
+    }
+
+    /// Whether it can be taken back.
+    fn is_open(self, now: Timestamp) -> bool {
+        now < self.purge_at || (self.is_redated() && has_begun(self.at, now))
+    }
 }
 
 /// Where an organization is in its life.
@@ -109,7 +132,7 @@ impl Standing {
     /// Takes the deletion back at `now`.
     pub fn undelete(self, now: Timestamp) -> Result<Self, Refusal> {
         match self {
-            Self::Deleted(deletion) if now < deletion.purge_at => Ok(Self::Active),
+            Self::Deleted(deletion) if deletion.is_open(now) => Ok(Self::Active),
             Self::Deleted(_) | Self::Purging(_) => Err(Refusal::PurgeBegun),
             Self::Active => Err(Refusal::NotDeleted),
             Self::Suspended => Err(Refusal::OrganizationSuspended),
@@ -136,6 +159,17 @@ impl Standing {
             Self::Pending => Err(Refusal::OrganizationPending),
             Self::Deleted(_) | Self::Purging(_) => Err(Refusal::OrganizationDeleted),
             Self::Purged(_) => Err(Refusal::OrganizationNotFound),
+        }
+    }
+
+    /// The same with another end of its grace, where a clock was far off that wrote the one it has; before a purge is asked for.
+    pub fn redated(self, now: Timestamp, grace: Span) -> Option<Deletion> {
+        match self {
+            Self::Deleted(deletion) => {
+                let end = deletion.ends_otherwise(now, grace)?;
+                Some(Deletion { purge_at: end, ..deletion })
+            }
+            _ => None,
         }
     }
 
@@ -287,6 +321,38 @@ mod tests {
         assert_eq!(ends, [None, None, None, None, Some(Standing::Purged(DELETION)), None]);
         let at_once = Standing::Active.delete(at(7), Span::ZERO).expect("deleted");
         assert!(matches!(at_once.purge(at(7)), Due::Now(_)), "without a grace at once");
+    }
+
+    /// Kind K: what a clock deleted that was 400 days ahead is kept for a grace, and no clock makes a purge come early.
+    #[test]
+    fn whatever_a_clock_was_a_deletion_has_a_whole_grace_by_the_right_one() {
+        let day = |n: i64| at(n * 86_400);
+        let grace = Span::from_days(30);
+        let deleted = |at, purge_at| Standing::Deleted(Deletion { at, purge_at });
+        let cases = [
+            ("by a clock that is right", deleted(day(500), day(530)), day(500), None),
+            ("a day later", deleted(day(500), day(530)), day(501), None),
+            ("long due", deleted(day(500), day(530)), day(600), None),
+            ("by one that was 400 days ahead", deleted(day(900), day(930)), day(500), Some(day(530))),
+            ("which is done once", deleted(day(900), day(530)), day(501), None),
+            ("by one that was ahead by less than a grace", deleted(day(520), day(550)), day(500), None),
+            ("by a clock that is 400 days behind", deleted(day(500), day(530)), day(100), Some(day(130))),
+            ("and found again by the right one", deleted(day(500), day(130)), day(501), Some(day(530))),
+            ("without a grace", deleted(day(900), day(900)), day(500), Some(day(530))),
+        ];
+        for (name, standing, now, expected) in cases {
+            let end = standing.redated(now, grace).map(|deletion| deletion.purge_at);
+            assert_eq!(end, expected, "{name}");
+        }
+        let ahead = deleted(day(900), day(530));
+        assert_eq!((ahead.purge(day(529)), ahead.undelete(day(529))), (Due::Then(day(530)), Ok(Standing::Active)));
+        assert!(matches!(ahead.purge(day(530)), Due::Now(_)));
+        assert_eq!(ahead.undelete(day(530)), Err(Refusal::PurgeBegun));
+        let behind = deleted(day(500), day(130));
+        assert_eq!(behind.undelete(day(501)), Ok(Standing::Active), "before a job finds it, too");
+        for standing in [Standing::Active, Standing::Purging(Deletion { at: day(900), purge_at: day(930) })] {
+            assert_eq!(standing.redated(day(500), grace), None, "{standing:?}");
+        }
     }
 
     #[test]

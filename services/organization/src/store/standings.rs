@@ -59,6 +59,8 @@ pub(super) const MOVE: &str = "UPDATE organizations SET state = $2, deleted_at =
 pub(super) const OPEN: &str = "UPDATE organizations SET state = $2, standing_version = standing_version + 1 \
     WHERE id = $1 RETURNING standing_version";
 pub(super) const BEGIN_PURGE: &str = "UPDATE organizations SET state = $2 WHERE id = $1";
+/// What is shown changes, and not where it is.
+pub(super) const REDATE: &str = "UPDATE organizations SET purge_at = $2, version = version + 1 WHERE id = $1";
 pub(super) const SET_REASON: &str = "UPDATE organizations SET suspension_reason = $2 WHERE id = $1";
 pub(super) const ERASE_NAME: &str = "UPDATE organizations SET name = '', suspension_reason = '' WHERE id = $1";
 
@@ -105,6 +107,11 @@ pub async fn begin_purge(tx: &mut Tx, id: OrganizationId, purging: Standing) -> 
         .execute(c)
         .await?
         .rows_affected()))
+}
+
+/// A deleted organization has another end of its grace.
+pub async fn redate(tx: &mut Tx, id: OrganizationId, purge_at: Timestamp) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(REDATE).bind(id).bind(purge_at).execute(c).await?.rows_affected()))
 }
 
 /// Remembers why an operator suspended an organization; empty: there is no reason (any more).

@@ -153,6 +153,7 @@ const BOTH: &[&str] = &[
     standings::FIND,
     standings::MOVE,
     standings::OPEN,
+    standings::REDATE,
     foundings::FIND,
     foundings::INSERT,
     foundings::TAKE,

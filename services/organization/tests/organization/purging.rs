@@ -299,6 +299,32 @@ bursar_testkit::engines! {
         assert_eq!(founded().await, bare, "it is kept for longer");
     }
 
+    /// Kind K: it is kept for a whole grace from then on, and not for 400 days more.
+    async fn what_a_clock_far_ahead_deleted_is_erased_when_a_grace_is_over(db: TestDb) {
+        const PUT_OFF: &str = "UPDATE organizations SET deleted_at = deleted_at + $1, purge_at = purge_at + $1 \
+            WHERE state = 'DELETED'";
+        let world = World::start(db).await;
+        let (acme, ada, ben, cem) = furnished(&world).await;
+        delete(&ada, &acme).await.expect("deleted");
+        let written = async {
+            let mut tx = world.store.begin().await?;
+            let far = Span::from_days(400).as_micros();
+            let done = on!(&mut tx, c => sqlx::query(PUT_OFF).bind(far).execute(c).await?.rows_affected());
+            tx.commit().await?;
+            Ok::<_, DbError>(done)
+        };
+        assert_eq!(written.await.expect("written"), 1);
+        let (organization, purge, before) = (world.at_rest().await, purge_of(&acme), rows_left(&world, &acme.id).await);
+        for now in [world.clock.now(), due(&world).saturating_sub(Span::SECOND)] {
+            assert!(matches!(organization.purge(purge, now).await, Ok(false)));
+            let shown = get(&ada, &acme.id).await.expect("it is there");
+            assert_eq!((shown.state(), shown.purge_at), (Deleted, Some(to_timestamp(due(&world)))));
+        }
+        assert_eq!(rows_left(&world, &acme.id).await, before, "nothing is erased before");
+        while organization.purge(purge, due(&world)).await.expect("erased") {}
+        everything_is_gone(&world, &acme, [&ada, &ben, &cem]).await;
+    }
+
     async fn a_purge_of_what_was_taken_back_or_is_not_due_erases_nothing(db: TestDb) {
         let world = World::start(db).await;
         let (acme, ada, ..) = furnished(&world).await;
