@@ -182,5 +182,6 @@ fn accepts(account: &ServiceAccountRow, presented: &TokenDigest, now: Timestamp)
     let is = |digest: &[u8]| TokenDigest::try_from(digest).is_ok_and(|digest| digest == *presented);
     let previous = account.previous_digest.as_deref().is_some_and(is);
     account.disabled_at.is_none()
-        && (is(&account.secret_digest) || (previous && previous_secret_works(account.previous_until, now)))
+        && (is(&account.secret_digest)
+            || (previous && previous_secret_works(account.rotated_at, account.previous_until, now)))
 }
