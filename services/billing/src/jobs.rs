@@ -2,14 +2,14 @@
 //! deleting what is old.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bursar_db::{Db, audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Jobs, Lease, Next, Runner, Terms, Work};
 use bursar_members::people::{People, Told};
 use bursar_runtime::Env;
-use bursar_time::Span;
+use bursar_time::{Clock, Span};
 
 use crate::config::Kept;
 use crate::error::Error;
@@ -20,13 +20,14 @@ use crate::usecase::contracts::{self, CONTRACT};
 use crate::usecase::farewells::{self, FAREWELL, Farewell};
 use crate::usecase::inbox::{self, Inbox, WEBHOOK, Webhook};
 use crate::usecase::limits::counting::Counting;
-use crate::usecase::limits::counting::following::PART;
+use crate::usecase::limits::counting::following;
 use crate::usecase::purges::{self, PURGE, Purger};
 use crate::usecase::refunds::{REFUND, Refund};
 use crate::usecase::removals::{REMOVAL, Removal, Removals};
 use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::top_ups::TopUps;
+use crate::usecase::walk::{self, Walk};
 use crate::usecase::{invoices, keeping, ownership, policies, renewals, rollups, sweep};
 
 /// How often due expiries and lapsed holds are booked.
@@ -109,19 +110,7 @@ pub(crate) fn runner(
     follow(&mut runner, counting);
     pay_ahead(&mut runner, subscriptions.clone());
     renew(&mut runner, subscriptions, env);
-    let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
-    runner.every("billing.roll-up", ROLL_UP_EVERY, move || {
-        let (db, until, done) = (usage.clone(), rollups::until(clock.now()), Arc::clone(&done));
-        async move {
-            // Once a day has been rolled up for everybody, there is nothing to look for until the next one is over.
-            // Another day than that one, also an earlier one: the clock may have been wrong.
-            if done.load(Ordering::Relaxed) != until.as_micros() {
-                rollups::round(&db, until).await?;
-                done.store(until.as_micros(), Ordering::Relaxed);
-            }
-            Ok(Next::Finished)
-        }
-    });
+    roll_up(&mut runner, (db.clone(), env.clock.clone()));
     runner.on(CONTRACT, Terms::PATIENT, Signatory(leaving.clone()));
     // Given up, whoever is gone would go on paying, and nothing would clear the account.
     runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
@@ -145,13 +134,26 @@ fn keep(runner: &mut Runner, subscriptions: SubscriptionUseCases) {
     });
 }
 
+/// Rolling up the days of usage that are over.
+fn roll_up(runner: &mut Runner, (db, clock): (Db, Clock)) {
+    let rounds = Arc::new(rollups::Rounds::default());
+    runner.every("billing.roll-up", ROLL_UP_EVERY, move || {
+        let (db, until, rounds) = (db.clone(), rollups::until(clock.now()), Arc::clone(&rounds));
+        async move {
+            let goes_on = rounds.go_on(&db, until, walk::ENOUGH).await?;
+            Ok(if goes_on { Next::Again } else { Next::Finished })
+        }
+    });
+}
+
 /// Having the days and months of limits begin where those of their accounts do.
 fn follow(runner: &mut Runner, counting: Counting) {
+    let walk = Arc::new(Walk::default());
     runner.every("billing.limits.zones", FOLLOW_EVERY, move || {
-        let counting = counting.clone();
+        let (counting, walk) = (counting.clone(), Arc::clone(&walk));
         async move {
-            counting.follow_all(PART).await?;
-            Ok(Next::Finished)
+            let goes_on = counting.follow_on(&walk, following::PORTION).await?;
+            Ok(if goes_on { Next::Again } else { Next::Finished })
         }
     });
 }

@@ -40,7 +40,8 @@ const OF_PERSON: usize = 16;
 /// How many calls may wait or be under way.
 const OF_ALL: usize = 256;
 
-/// Whose call it is. Of those whom nobody knows, and who are let in nowhere, all are one.
+/// Whose call it is. `None`: the program's own jobs, which are one together, as are those whom nobody knows, and who are let in
+/// nowhere.
 type By = Option<Party>;
 
 /// How many of a caller's calls may wait or be under way, however many places are left.
@@ -213,7 +214,28 @@ impl Costly {
         owner: OwnerId,
         reading: impl FnOnce(Place) -> F,
     ) -> Result<T, Error> {
-        let place = self.place(caller, owner).await?;
+        self.read_by(caller.party(), owner, reading).await
+    }
+
+    /// The same for a job: all of them have turns as one caller, so that none stands in the way of calls.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) async fn read_for_job<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+        &self,
+        owner: OwnerId,
+        reading: impl FnOnce(Place) -> F,
+    ) -> Result<T, Error> {
+        self.read_by(None, owner, reading).await
+    }
+
+    async fn read_by<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+        &self,
+        by: By,
+        owner: OwnerId,
+        reading: impl FnOnce(Place) -> F,
+    ) -> Result<T, Error> {
+        let place = self.place_of(by, owner).await?;
         // It takes connections for the caller, also on threads of its own.
         let reading = Asker::current().scope(reading(place));
         self.threads.see_through(reading).await.ok_or(Error::Failed)?
@@ -242,7 +264,11 @@ impl Costly {
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already, of this owner, of this caller or of all.
     async fn place(&self, caller: &Caller, owner: OwnerId) -> Result<Place, Error> {
-        let (place, turn) = self.enter(caller.party(), owner)?;
+        self.place_of(caller.party(), owner).await
+    }
+
+    async fn place_of(&self, by: By, owner: OwnerId) -> Result<Place, Error> {
+        let (place, turn) = self.enter(by, owner)?;
         turn.await.map_err(|_| Error::Failed)?;
         Ok(place)
     }
@@ -273,6 +299,16 @@ impl Costly {
     /// For a test, which has threads.
     pub(crate) fn new() -> Self {
         Self::start().unwrap()
+    }
+
+    /// A place that a test keeps.
+    pub(crate) async fn kept(&self, caller: &Caller, owner: OwnerId) -> Place {
+        self.place(caller, owner).await.ok().unwrap()
+    }
+
+    /// How many calls about an owner wait or are under way.
+    pub(crate) fn calls_about(&self, owner: OwnerId) -> usize {
+        lock(&self.calls).owners.get(&owner).map_or(0, |it| it.calls)
     }
 }
 

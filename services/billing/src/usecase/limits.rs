@@ -226,7 +226,7 @@ impl LimitUseCases {
             known => known?,
         }
         drop(tx);
-        self.counting.ahead((caller, owner), (asked_for, &zone), reading).await
+        self.counting.ahead((Some(caller), owner), (asked_for, &zone), reading).await
     }
 
     /// Who looks at an owner's limits.

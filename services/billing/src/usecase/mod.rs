@@ -53,6 +53,7 @@ pub(crate) mod subscriptions;
 pub(crate) mod sweep;
 pub(crate) mod top_ups;
 pub(crate) mod viewing;
+pub(crate) mod walk;
 mod years;
 
 #[cfg(test)]

@@ -37,10 +37,10 @@ impl Counting {
         Self { db: till.db.clone(), clock: till.clock.clone(), rules: rules.clone(), costly: costly.clone() }
     }
 
-    /// Reads what these windows have seen until little is left, for somebody who asks about an owner.
+    /// Reads what these windows have seen until little is left, for somebody who asks about an owner, or for a job where nobody does.
     pub(super) async fn ahead(
         &self,
-        (caller, owner): (&Caller, OwnerId),
+        (caller, owner): (Option<&Caller>, OwnerId),
         (asked, zone): (Vec<Asked>, &Zone),
         reading: &mut Option<Reading>,
     ) -> Result<(), Error> {
@@ -50,7 +50,10 @@ impl Counting {
         let mut begun = Reading::go_on(reading.take(), owner, asked, zone);
         let (db, rules) = (self.db.clone(), self.rules.current());
         let ahead = move |place: Place| async move { begun.ahead(&db, &rules, place).await.map(|()| begun) };
-        *reading = Some(self.costly.read(caller, owner, ahead).await?);
+        *reading = Some(match caller {
+            Some(caller) => self.costly.read(caller, owner, ahead).await?,
+            None => self.costly.read_for_job(owner, ahead).await?,
+        });
         Ok(())
     }
 
@@ -80,7 +83,8 @@ impl Counting {
         Ok(true)
     }
 
-    /// Reads what the account's days and months have seen, where a change of its settings is to have them begin elsewhere.
+    /// Reads what the account's days and months have seen, where a change of its settings is to have them begin elsewhere, or an
+    /// earlier program's has left them as they were: where the account's days begin already, limits follow, whatever may be chosen now.
     pub(crate) async fn follow_ahead(
         &self,
         caller: &Caller,
@@ -93,12 +97,13 @@ impl Counting {
         let Some(account) = accounts::find(&mut tx, owner).await? else { return Ok(()) };
         let (set, present) = of(&mut tx, owner).await?;
         drop(tx);
+        let is_refused = change.zone.as_ref().is_some_and(|zone| !is_supported(zone, now));
         let zone = change.zone.as_ref().unwrap_or(&present);
-        if set.zone() == zone || !is_supported(zone, now) {
+        if set.zone() == zone || is_refused {
             return Ok(());
         }
         let asked = asks(&account, None, (&set, zone), now);
-        self.ahead((caller, owner), (asked, zone), reading).await
+        self.ahead((Some(caller), owner), (asked, zone), reading).await
     }
 
     /// Has the days and months of the account's limits begin as in `zone` from now on, with what they have seen, if they do not. The

@@ -46,8 +46,7 @@ impl Reading {
         last.saturating_sub(self.read.unwrap_or(0)) <= LAST
     }
 
-    /// Reads on until little is left, while nothing is locked. The place is that of the reading, not of who waits for it; a job has
-    /// none.
+    /// Reads on until little is left, while nothing is locked. The place is that of the reading, not of who waits for it.
     pub(crate) async fn ahead(&mut self, db: &Db, rules: &Rules, place: impl Any + Send + Sync) -> Result<(), Error> {
         let place = Arc::new(place);
         for _ in 0..ROUNDS {

@@ -7,12 +7,15 @@ use bursar_rpc::{Asked, Call};
 use bursar_testkit::{credits, engines, id, personal};
 use bursar_time::Span;
 
+use super::counting::following::{PORTION, Portion};
 use super::*;
 use crate::domain::{Actor, Attribution, Command, HoldCommand, Labels, Outcome, ProjectName, Request, SettingsChange};
 use crate::lane::{Job, Refused};
 use crate::usecase::shop::{Shop, charge, manager};
+use crate::usecase::walk::Walk;
 
-fn asked(owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand> {
+/// What sets a limit on all that is spent.
+pub(super) fn asked(owner: OwnerId, window: LimitWindow, amount: &str) -> Asked<SetCommand> {
     about(LimitSubject::EveryMember, owner, window, amount)
 }
 
@@ -44,7 +47,7 @@ async fn put(limits: &LimitUseCases, owner: OwnerId, reading: &mut Option<Readin
 }
 
 /// The account's limits: how much is used, and when they reset.
-async fn listed(limits: &LimitUseCases, owner: OwnerId) -> Vec<(LimitWindow, i64, String)> {
+pub(super) async fn listed(limits: &LimitUseCases, owner: OwnerId) -> Vec<(LimitWindow, i64, String)> {
     let mut tx = limits.db.read().await.unwrap();
     let all = limits.shown(&mut tx, owner, Viewer::Manager).await.unwrap();
     all.into_iter().map(|it| (it.limit.window, it.used.unwrap() / 1_000_000, it.resets_at.to_string())).collect()
@@ -57,14 +60,18 @@ fn begins_in(owner: OwnerId, zone: &str) -> Asked<SettingsChange> {
 
 /// The same under this request id.
 fn begins_in_under(request_id: &str, owner: OwnerId, zone: &str) -> Asked<SettingsChange> {
-    let change = SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() };
+    changes(request_id, owner, SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() })
+}
+
+/// What changes the account's settings.
+fn changes(request_id: &str, owner: OwnerId, change: SettingsChange) -> Asked<SettingsChange> {
     let body = pb::UpdateAccountSettingsRequest::default();
     let call = Call::new(manager(owner), "bursar.billing.v1.AccountService/UpdateAccountSettings");
     Asked::read(call, request_id, &body, |_, _| Some(change.clone()))
 }
 
 /// An earlier program changes where the account's days begin: it leaves those of the limits as they were.
-async fn moves_as_before(shop: &Shop, owner: OwnerId, zone: &str) {
+pub(super) async fn moves_as_before(shop: &Shop, owner: OwnerId, zone: &str) {
     let mut tx = shop.db.begin().await.unwrap();
     let before = settings::of(&mut tx, owner).await.unwrap();
     let change = SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() };
@@ -194,6 +201,20 @@ engines! {
         assert_eq!(listed(&limits, owner).await, [(LimitWindow::Day, 0, "2026-01-16T00:00:00Z".to_owned())]);
     }
 
+    async fn settings_change_where_days_begin_as_nobody_may_choose_any_more(db: TestDb) {
+        let shop = Shop::open(&db, "2026-01-15T12:00:00Z").await;
+        let (owner, limits, settings) = (personal(1), shop.limits(), shop.settings());
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        limits.set(owner, &asked(owner, LimitWindow::Day, "10")).await.unwrap();
+        shop.spend(owner, "1").await;
+        // Half an hour from any hour of UTC.
+        moves_as_before(&shop, owner, "Asia/Kolkata").await;
+        is_done(settings.update(owner, &changes("", owner, SettingsChange::default())).await);
+        assert_eq!(listed(&limits, owner).await, [(LimitWindow::Day, 1, "2026-01-15T18:30:00Z".to_owned())]);
+        let chosen = settings.update(owner, &begins_in(owner, "Asia/Kolkata")).await;
+        assert!(matches!(chosen, Err(Error::TimeZoneUnsupported(_))), "{:?}", chosen.err());
+    }
+
     async fn a_long_ledger_is_not_read_while_the_account_whose_days_move_is_locked(db: TestDb) {
         let shop = Shop::open(&db, "2026-01-15T23:30:00Z").await;
         let (owner, limits, settings) = (personal(1), shop.limits(), shop.settings());
@@ -314,8 +335,9 @@ engines! {
         moves_as_before(&shop, personal(1), "Europe/Berlin").await;
         moves_as_before(&shop, personal(3), "America/New_York").await;
         // Nobody's settings, nor limits, are touched by anybody.
+        let (walk, portion) = (Walk::default(), Portion { page: 1, ..PORTION });
         for _ in 0..2 {
-            limits.counting.follow_all(1).await.unwrap();
+            while limits.counting.follow_on(&walk, portion).await.unwrap() {}
         }
         let line = |used, resets_at: &str| [(LimitWindow::Day, used, resets_at.to_owned())];
         assert_eq!(listed(&limits, personal(1)).await, line(2, "2026-01-16T23:00:00Z"));

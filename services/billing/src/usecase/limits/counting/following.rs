@@ -1,43 +1,81 @@
 //! Having the days and months of limits follow those of their accounts where an earlier program has changed these: it has left the
 //! limits as they were. Beside programs that know nothing of it there are new ones again and again.
 
+use std::time::{Duration, Instant};
+
 use bursar_id::OwnerId;
 use bursar_time::Zone;
 
 use super::super::ATTEMPTS;
-use super::{Counting, Reading, accounts, asks, limits, of};
+use super::{Counting, accounts, asks, limits, of};
 use crate::error::Error;
 use crate::store::settings;
+use crate::usecase::walk::{ENOUGH, Walk};
 
-/// Accounts that are looked at together.
-pub(crate) const PART: i64 = 500;
+/// What a round does at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portion {
+    /// Accounts that are looked at together.
+    pub(crate) page: i64,
+    /// How long the ledger of one may be read.
+    pub(crate) patience: Duration,
+    /// After how much the rest is the next round's.
+    pub(crate) enough: Duration,
+}
+
+/// What the job's rounds do. With the last account's ledger a round is done long before it would be cut off.
+pub(crate) const PORTION: Portion = Portion { page: 500, patience: Duration::from_secs(10), enough: ENOUGH };
 
 impl Counting {
-    /// Looks at every account with limits once, in parts of so many. One that cannot be brought along keeps it from nobody else.
-    ///
-    /// # Errors
-    /// The last account's that could not be.
-    pub(crate) async fn follow_all(&self, part: i64) -> Result<(), Error> {
-        let (mut last, mut failed) = (None, None);
+    /// Looks at accounts with limits from where the walk has come to, each once in a walk. One that cannot be brought along, or not
+    /// soon, keeps it from nobody else, and is looked at again in the next walk. Says whether there may be more of them: the next
+    /// round is to come at once then.
+    pub(crate) async fn follow_on(&self, walk: &Walk, portion: Portion) -> Result<bool, Error> {
+        let until = Instant::now() + portion.enough;
         loop {
-            let mut tx = self.db.read().await?;
-            let owners = limits::owners_after(&mut tx, last, part).await?;
-            let Some(newest) = owners.last().copied() else { return failed.map_or(Ok(()), Err) };
-            let sets = limits::of(&mut tx, &owners).await?;
-            let known = settings::of_owners(&mut tx, &owners).await?;
-            drop(tx);
-            for (owner, set) in sets {
-                let zone = known.get(&owner).map_or_else(Zone::default, |settings| settings.zone.clone());
-                if *set.zone() == zone {
-                    continue;
+            let place = walk.place();
+            let (behind, newest) = self.behind_after(place.last, portion.page).await?;
+            let Some(newest) = newest else { break };
+            for owner in behind {
+                let place = walk.place();
+                walk.is_at(place.at(owner));
+                let done = tokio::time::timeout(portion.patience, self.bring_along(owner)).await;
+                match done.unwrap_or(Err(Error::Overloaded)) {
+                    Ok(()) => walk.is_at(place.past(owner)),
+                    Err(error) => {
+                        tracing::warn!(%owner, %error, "the days and months of an account's limits cannot be moved");
+                    }
                 }
-                if let Err(error) = self.bring_along(owner).await {
-                    tracing::warn!(%owner, %error, "the days and months of an account's limits cannot be moved");
-                    failed = Some(error);
+                if Instant::now() >= until {
+                    return Ok(true);
                 }
             }
-            last = Some(newest);
+            walk.is_at(walk.place().past(newest));
+            if Instant::now() >= until {
+                return Ok(true);
+            }
         }
+        let failed = walk.ends();
+        if failed > 0 {
+            tracing::warn!(failed, "accounts have limits whose days and months are yet to be moved");
+        }
+        Ok(false)
+    }
+
+    /// Whose limits have other days and months than their accounts, of so many accounts after this one, in order, and the last of
+    /// them all; `None` where there are no more.
+    async fn behind_after(&self, last: Option<OwnerId>, page: i64) -> Result<(Vec<OwnerId>, Option<OwnerId>), Error> {
+        let mut tx = self.db.read().await?;
+        let mut owners = limits::owners_after(&mut tx, last, page).await?;
+        let Some(newest) = owners.last().copied() else { return Ok((owners, None)) };
+        let sets = limits::of(&mut tx, &owners).await?;
+        let known = settings::of_owners(&mut tx, &owners).await?;
+        let is_behind = |owner: &OwnerId| {
+            let zone = known.get(owner).map_or_else(Zone::default, |settings| settings.zone.clone());
+            sets.get(owner).is_some_and(|set| *set.zone() != zone)
+        };
+        owners.retain(is_behind);
+        Ok((owners, Some(newest)))
     }
 
     /// Has the days and months of an account's limits begin where the account's do. The ledger is read while the account is not
@@ -53,10 +91,11 @@ impl Counting {
             }
             tx.rollback().await?;
             let asked = asks(&account, None, (&set, &zone), self.clock.now());
-            let mut begun = Reading::go_on(reading.take(), owner, asked, &zone);
-            begun.ahead(&self.db, &self.rules.current(), ()).await?;
-            reading = Some(begun);
+            self.ahead((None, owner), (asked, &zone), &mut reading).await?;
         }
         Err(Error::Overloaded)
     }
 }
+
+#[cfg(test)]
+mod tests;
