@@ -4,7 +4,7 @@
 //! edits: bits turned, bytes put in and taken out, parts repeated and joined with parts of others, lengths that lie. They
 //! are made by `proptest` from fixed seeds, so every run tries the same ones in the same order and shrinks what fails;
 //! a run that lasts longer only tries more. Each target has two seconds in the test command and as many as
-//! `BURSAR_TEST_FUZZ_SECONDS` says:
+//! `BURSAR_TEST_FUZZ_SECONDS` says, one that writes into a store on each engine:
 //!
 //! ```text
 //! BURSAR_TEST_FUZZ_SECONDS=600 cargo test --workspace fuzz_

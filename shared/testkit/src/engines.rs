@@ -56,6 +56,12 @@ impl TestDb {
     }
 }
 
+/// An empty database on each engine that there is, for a test that [`engines!`](crate::engines) does not write: one that blocks on
+/// what it does there, as a target of fuzzing.
+pub async fn on_each_engine() -> Vec<TestDb> {
+    [Some(crate::sqlite::file()), crate::postgres::database().await].into_iter().flatten().collect()
+}
+
 /// What a test body may return: nothing, or a `Result` whose error fails the test.
 pub trait Outcome {
     /// Panics with the error, if there is one.

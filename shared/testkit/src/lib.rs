@@ -1,6 +1,6 @@
 //! What Bursar's tests stand on. A dev-dependency only; it knows no service's crate.
 //!
-//! - [`engines!`] runs one test body on both databases, named `sqlite::…` and `postgres::…`.
+//! - [`engines!`] runs one test body on both databases, named `sqlite::…` and `postgres::…`; [`on_each_engine`] gives both to one.
 //! - [`postgres`] starts a private PostgreSQL for the test process, [`sqlite`] a file of the test's own.
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
@@ -68,7 +68,7 @@ pub use client::{Channel, Client, Credentials, client};
 pub use columns::columns_with;
 pub use crowd::goes_by;
 pub use deployment::{Deployment, Plan, Topology};
-pub use engines::{Outcome, TestDb};
+pub use engines::{Outcome, TestDb, on_each_engine};
 pub use fonts::fonts_of_the_image;
 pub use full_store::fills_up;
 pub use hush::Hush;

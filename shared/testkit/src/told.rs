@@ -14,7 +14,13 @@ use crate::{START, at, id, organization, personal};
 
 /// One event of each type, about people and organizations whose numbers are 1 and 2.
 pub fn one_of_each() -> Vec<Event> {
-    from_organization().into_iter().chain(from_identity()).chain(from_billing()).map(told).collect()
+    let from_billing = from_billing(&organization(1).to_string());
+    from_organization().into_iter().chain(from_identity()).chain(from_billing).map(told).collect()
+}
+
+/// One event of each type that billing tells, about the own account of the person whose number is 1.
+pub fn of_a_person() -> Vec<Event> {
+    from_billing(&personal(1).to_string()).into_iter().map(told).collect()
 }
 
 fn told(payload: Payload) -> Event {
@@ -78,18 +84,18 @@ fn from_identity() -> Vec<Payload> {
     ]
 }
 
-fn from_billing() -> Vec<Payload> {
-    let (acme, ada) = (organization(1).to_string(), personal(1).to_string());
+fn from_billing(owner: &str) -> Vec<Payload> {
+    let (owner, ada) = (owner.to_owned(), personal(1).to_string());
     let now = Some(to_timestamp(at(START)));
     let changed = SubscriptionChanged {
-        owner: acme.clone(),
+        owner: owner.clone(),
         plan_id: "business".to_owned(),
         seats: 5,
         state: "ACTIVE".to_owned(),
         features: Some(PlanFeatures { names: vec!["SINGLE_SIGN_ON".to_owned()] }),
     };
     let limit = LimitAlert {
-        owner: acme.clone(),
+        owner: owner.clone(),
         limit_id: id::<kinds::Limit>(1).to_string(),
         subject: "member".to_owned(),
         member: ada.clone(),
@@ -109,17 +115,17 @@ fn from_billing() -> Vec<Payload> {
         period_ends_at: now,
     };
     let stopped = TopUpStopped {
-        owner: acme.clone(),
+        owner: owner.clone(),
         set_by: ada.clone(),
         reason: "DECLINED".to_owned(),
         pack_id: "small".to_owned(),
         at: now,
     };
-    let issued = InvoiceIssued { owner: acme.clone(), invoice_id: "in_1".to_owned() };
+    let issued = InvoiceIssued { owner: owner.clone(), invoice_id: "in_1".to_owned() };
     let recorded = AuditRecorded {
         id: id::<kinds::Audit>(1).to_string(),
         at: now,
-        owner: acme,
+        owner,
         actor: ada,
         method: "bursar.billing.v1.LimitService/SetLimit".to_owned(),
         outcome: "DONE".to_owned(),
@@ -150,5 +156,16 @@ mod tests {
         told.sort_unstable();
         all.sort_unstable();
         assert_eq!(told, all);
+    }
+
+    #[test]
+    fn what_is_of_a_person_is_of_no_organization() {
+        let events = of_a_person();
+        assert!(events.iter().all(|event| event.owner == personal(1).to_string()));
+        let types = |events: &[Event]| events.iter().map(|event| event.r#type.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            types(&events),
+            types(&from_billing(&organization(1).to_string()).into_iter().map(told).collect::<Vec<_>>())
+        );
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bursar_events::{Consumer, Feed, Unapplied};
 use bursar_members::Members;
 use bursar_proto::event::v1::Event;
-use bursar_testkit::{START, sqlite, told};
+use bursar_testkit::{START, TestDb, on_each_engine, told};
 use bursar_time::Monotonic;
 use prost::Message as _;
+use tokio::runtime::Runtime;
 
 use super::shop::Shop;
 use crate::consume::{FromIdentity, FromOrganization};
@@ -17,11 +18,16 @@ fn members(shop: &Shop, source: &'static str) -> Members {
 }
 
 /// Tells a consumer whatever there is, each time as if nothing had been told before.
-fn fuzz<C: Consumer>(name: &'static str, consumer: impl FnOnce(&Shop) -> C) {
+fn fuzz<C: Consumer>(name: &'static str, consumer: impl Fn(&Shop) -> C) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let file = sqlite::file();
-    let shop = runtime.block_on(Shop::open(&file, START));
-    let consumer = consumer(&shop);
+    for store in runtime.block_on(on_each_engine()) {
+        let shop = runtime.block_on(Shop::open(&store, START));
+        fuzz_on(&runtime, (name, &store), (&shop, &consumer(&shop)));
+        runtime.block_on(shop.db.close());
+    }
+}
+
+fn fuzz_on<C: Consumer>(runtime: &Runtime, (name, store): (&'static str, &TestDb), (shop, consumer): (&Shop, &C)) {
     let apply = |event: &Event| {
         runtime.block_on(async {
             let mut tx = shop.db.begin().await.expect("a transaction");
@@ -40,7 +46,7 @@ fn fuzz<C: Consumer>(name: &'static str, consumer: impl FnOnce(&Shop) -> C) {
     bursar_fuzz::fuzz(name, &samples, |bytes| {
         let Ok(event) = Event::decode(bytes) else { return };
         if let Err(Unapplied::Store(error)) = apply(&event) {
-            assert!(error.is_about_the_data(), "it would be told again and again: {error}");
+            assert!(error.is_about_the_data(), "{:?}: it would be told again and again: {error}", store.engine());
         }
     });
 }

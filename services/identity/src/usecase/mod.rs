@@ -137,3 +137,6 @@ impl Identity {
         self.new_id(now)
     }
 }
+
+#[cfg(test)]
+mod hearing;

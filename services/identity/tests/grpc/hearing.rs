@@ -7,15 +7,21 @@ use bursar_identity::consume::FromOrganization;
 use bursar_identity::store::MIGRATIONS;
 use bursar_members::Members;
 use bursar_proto::event::v1::Event;
-use bursar_testkit::{sqlite, told};
+use bursar_testkit::{TestDb, on_each_engine, told};
 use bursar_time::Monotonic;
 use prost::Message as _;
+use tokio::runtime::Runtime;
 
 #[test]
 fn fuzz_what_organization_tells_identity() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let file = sqlite::file();
-    let db = runtime.block_on(file.open(&MIGRATIONS));
+    for store in runtime.block_on(on_each_engine()) {
+        fuzz_on(&runtime, &store);
+    }
+}
+
+fn fuzz_on(runtime: &Runtime, store: &TestDb) {
+    let db = runtime.block_on(store.open(&MIGRATIONS));
     let feed = Feed::new("organization", &Monotonic::test(), Duration::from_mins(5));
     let consumer = FromOrganization { members: Members::new(db.clone(), feed) };
     let apply = |event: &Event| {
@@ -37,7 +43,8 @@ fn fuzz_what_organization_tells_identity() {
     bursar_fuzz::fuzz("what organization tells identity", &samples, |bytes| {
         let Ok(event) = Event::decode(bytes) else { return };
         if let Err(Unapplied::Store(error)) = apply(&event) {
-            assert!(error.is_about_the_data(), "it would be told again and again: {error}");
+            assert!(error.is_about_the_data(), "{:?}: it would be told again and again: {error}", store.engine());
         }
     });
+    runtime.block_on(db.close());
 }

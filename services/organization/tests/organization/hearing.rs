@@ -7,15 +7,21 @@ use bursar_organization::consume::{FromBilling, FromIdentity};
 use bursar_organization::store::MIGRATIONS;
 use bursar_proto::event::v1::Event;
 use bursar_secret::{Entropy, Sealer, Secret};
-use bursar_testkit::{clock, sqlite, told};
+use bursar_testkit::{TestDb, clock, on_each_engine, told};
 use prost::Message as _;
+use tokio::runtime::Runtime;
 
 /// Tells a consumer whatever there is, each time as if nothing had been told before.
-fn fuzz<C: Consumer>(name: &'static str, consumer: impl FnOnce(&Db) -> C) {
+fn fuzz<C: Consumer>(name: &'static str, consumer: impl Fn(&Db) -> C) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let file = sqlite::file();
-    let db = runtime.block_on(file.open(&MIGRATIONS));
-    let consumer = consumer(&db);
+    for store in runtime.block_on(on_each_engine()) {
+        let db = runtime.block_on(store.open(&MIGRATIONS));
+        fuzz_on(&runtime, (name, &store), (&db, &consumer(&db)));
+        runtime.block_on(db.close());
+    }
+}
+
+fn fuzz_on<C: Consumer>(runtime: &Runtime, (name, store): (&'static str, &TestDb), (db, consumer): (&Db, &C)) {
     let apply = |event: &Event| {
         runtime.block_on(async {
             let mut tx = db.begin().await.expect("a transaction");
@@ -34,7 +40,7 @@ fn fuzz<C: Consumer>(name: &'static str, consumer: impl FnOnce(&Db) -> C) {
     bursar_fuzz::fuzz(name, &samples, |bytes| {
         let Ok(event) = Event::decode(bytes) else { return };
         if let Err(Unapplied::Store(error)) = apply(&event) {
-            assert!(error.is_about_the_data(), "it would be told again and again: {error}");
+            assert!(error.is_about_the_data(), "{:?}: it would be told again and again: {error}", store.engine());
         }
     });
 }
