@@ -100,7 +100,7 @@ enum Load {
     Mixed,
     /// What a balance and a year's usage cost on a short and on a long ledger.
     Growth,
-    /// One caller reads an invoice as a PDF.
+    /// One caller reads a receipt of one line as a PDF.
     Pdf,
     /// A service of the product's asks 5,000 times a second what somebody is in an organization.
     Access,

@@ -1,4 +1,5 @@
-//! What an invoice as a PDF costs: somebody buys a pack and reads its receipt again and again.
+//! What an invoice as a PDF costs: somebody buys a pack and reads its receipt, which has one line, again and again. How long one of
+//! a thousand lines takes to write is measured where it is written (billing's `document/tests.rs`).
 
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub(super) async fn read(server: &Server, team: &Team, time: Duration) -> anyhow
     };
     let invoice_id = bought.purchase.context("a purchase")?.invoice_id;
     let client = InvoiceServiceClient::new(channel);
-    let one = run_load(server, What::Document, "an invoice as a PDF", CALLERS, time, move |_, _| {
+    let one = run_load(server, What::Document, "a receipt of one line as a PDF", CALLERS, time, move |_, _| {
         let format = pb::InvoiceFormat::Pdf.into();
         let request = pb::RenderInvoiceRequest { owner: owner.clone(), invoice_id: invoice_id.clone(), format };
         let (mut client, request) = (client.clone(), founder.on(request));
