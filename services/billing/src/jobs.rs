@@ -124,12 +124,13 @@ pub(crate) fn runner(
 
 /// Writing down what the plans include that earlier programs have sold.
 fn keep(runner: &mut Runner, subscriptions: SubscriptionUseCases) {
+    let rounds = Arc::new(keeping::Rounds::default());
     runner.every("billing.included", KEEP_EVERY, move || {
-        let subscriptions = subscriptions.clone();
+        let (subscriptions, rounds) = (subscriptions.clone(), Arc::clone(&rounds));
         async move {
             let SubscriptionUseCases { till, outbox, catalog, .. } = &subscriptions;
-            keeping::round(&till.db, outbox, &catalog.current()).await?;
-            Ok(Next::Finished)
+            let goes_on = rounds.go_on((&till.db, outbox), &catalog.current(), keeping::PORTION).await?;
+            Ok(if goes_on { Next::Again } else { Next::Finished })
         }
     });
 }

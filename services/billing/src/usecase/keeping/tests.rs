@@ -1,12 +1,13 @@
 //! What a plan includes is what was sold, whatever another catalog says; also where an earlier program has sold it. On both engines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar_id::OwnerId;
 use bursar_testkit::{TestDb, engines, personal};
 
-use super::round;
-use crate::domain::{Features, News, Subscription};
+use super::{Portion, Rounds, round};
+use crate::domain::{Assortment, Features, News, Subscription};
 use crate::store::{included, payments, subscriptions, years};
 use crate::usecase::changing::tests::change;
 use crate::usecase::shop::Shop;
@@ -231,6 +232,23 @@ engines! {
             assert_eq!((now.month, now.included), (renewed.month, known.clone()), "together: {together}");
             tx.rollback().await.unwrap();
         }
+    }
+
+    async fn a_round_that_has_done_enough_leaves_the_rest_to_the_next_one(db: TestDb) {
+        let mut shop = shop(&db).await;
+        for (plan, n) in KINDS {
+            shop.subscribe(personal(n), plan, "sandbox_ok", "").await.unwrap();
+        }
+        shop.sql(FORGOTTEN).await;
+        // No catalog that is known has their plans any more, so they stay where they are found.
+        shop.sells(include_str!("../../../catalog.toml"));
+        let sold = Assortment::new(Arc::clone(shop.subscriptions.catalog.current().present()), shop.clock.now());
+        let (rounds, portion) = (Rounds::default(), Portion { part: 1, enough: Duration::ZERO });
+        let mut went_on = Vec::new();
+        for _ in 0..=KINDS.len() {
+            went_on.push(rounds.go_on((&shop.db, &shop.subscriptions.outbox), &sold, portion).await.unwrap());
+        }
+        assert_eq!(went_on, [true, true, true, false]);
     }
 
     async fn whoever_compares_goes_by_what_is_kept_and_else_by_every_catalog(db: TestDb) {
