@@ -7,7 +7,8 @@
 //! A caller is a person, with whatever token and through whatever service, or a service for itself. A person has one turn at
 //! a time and a fixed share of those who wait: who belongs to many organizations is no reason to wait for. A service asks
 //! for everybody, so it may have every turn, and may wait with as many calls as there are places left for everybody else;
-//! what it asks about one owner counts for that owner. So of the places some are left for whoever has none.
+//! what it asks about one owner counts for that owner. So of the places some are left for whoever has none. What jobs read that costs
+//! as much has turns, too, as if all of them were one person.
 //!
 //! The callers take turns, as owners do in a lane ([`bursar_db::Turns`]): whoever asks for much at once has one more call at
 //! most carried out before the first of whoever comes meanwhile. Within a caller the order is the order of arrival, but for owners

@@ -39,11 +39,13 @@ impl Counting {
             for owner in behind {
                 let place = walk.place();
                 walk.is_at(place.at(owner));
-                let done = tokio::time::timeout(portion.patience, self.bring_along(owner)).await;
-                match done.unwrap_or(Err(Error::Overloaded)) {
-                    Ok(()) => walk.is_at(place.past(owner)),
-                    Err(error) => {
+                match tokio::time::timeout(portion.patience, self.bring_along(owner)).await {
+                    Ok(Ok(())) => walk.is_at(place.past(owner)),
+                    Ok(Err(error)) => {
                         tracing::warn!(%owner, %error, "the days and months of an account's limits cannot be moved");
+                    }
+                    Err(_) => {
+                        tracing::warn!(%owner, "what an account's limits have seen takes too long to be read by itself");
                     }
                 }
                 if Instant::now() >= until {
