@@ -60,11 +60,11 @@ fn begins_in(owner: OwnerId, zone: &str) -> Asked<SettingsChange> {
 
 /// The same under this request id.
 fn begins_in_under(request_id: &str, owner: OwnerId, zone: &str) -> Asked<SettingsChange> {
-    changes(request_id, owner, SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() })
+    changes(request_id, owner, &SettingsChange { zone: Some(zone.parse().unwrap()), ..SettingsChange::default() })
 }
 
 /// What changes the account's settings.
-fn changes(request_id: &str, owner: OwnerId, change: SettingsChange) -> Asked<SettingsChange> {
+fn changes(request_id: &str, owner: OwnerId, change: &SettingsChange) -> Asked<SettingsChange> {
     let body = pb::UpdateAccountSettingsRequest::default();
     let call = Call::new(manager(owner), "bursar.billing.v1.AccountService/UpdateAccountSettings");
     Asked::read(call, request_id, &body, |_, _| Some(change.clone()))
@@ -209,7 +209,7 @@ engines! {
         shop.spend(owner, "1").await;
         // Half an hour from any hour of UTC.
         moves_as_before(&shop, owner, "Asia/Kolkata").await;
-        is_done(settings.update(owner, &changes("", owner, SettingsChange::default())).await);
+        is_done(settings.update(owner, &changes("", owner, &SettingsChange::default())).await);
         assert_eq!(listed(&limits, owner).await, [(LimitWindow::Day, 1, "2026-01-15T18:30:00Z".to_owned())]);
         let chosen = settings.update(owner, &begins_in(owner, "Asia/Kolkata")).await;
         assert!(matches!(chosen, Err(Error::TimeZoneUnsupported(_))), "{:?}", chosen.err());
