@@ -39,7 +39,7 @@ async fn followed(limits: &LimitUseCases, owners: &[OwnerId]) -> Vec<bool> {
 
 engines! {
     async fn an_account_that_cannot_be_read_in_time_keeps_no_other_waiting(db: TestDb) {
-        let (_shop, limits, owners) = three(&db).await;
+        let (_shop, limits, owners) = Box::pin(three(&db)).await;
         let (counting, walk) = (&limits.counting, Walk::default());
         // Somebody else's call about the first one goes on and on: each has one place.
         let held = counting.costly.kept(&manager(owners[0]), owners[0]).await;
@@ -59,7 +59,7 @@ engines! {
     }
 
     async fn a_round_that_is_cut_off_is_gone_on_with_behind_the_account_that_it_was_at(db: TestDb) {
-        let (_shop, limits, owners) = three(&db).await;
+        let (_shop, limits, owners) = Box::pin(three(&db)).await;
         let (counting, walk) = (&limits.counting, Walk::default());
         let held = counting.costly.kept(&manager(owners[0]), owners[0]).await;
         let waits = until(LONG, "it waits for a place", async || counting.costly.calls_about(owners[0]) == 2);
@@ -76,7 +76,7 @@ engines! {
     }
 
     async fn a_round_that_has_done_enough_leaves_the_rest_to_the_next_one(db: TestDb) {
-        let (_shop, limits, owners) = three(&db).await;
+        let (_shop, limits, owners) = Box::pin(three(&db)).await;
         let (counting, walk) = (&limits.counting, Walk::default());
         let portion = Portion { enough: Duration::ZERO, ..ENDLESS };
         for done in 1..=3 {
