@@ -53,7 +53,7 @@ const SIGN_OF_POSTGRES: &str = "SET LOCAL work_mem = '64kB';
 /// A store. Cheap to clone; all clones share the pools.
 ///
 /// Those who wait for a connection take turns by whom they work for ([`Asker`]): who waits with thousands of calls leaves
-/// somebody else waiting for a round, and not for all of them.
+/// somebody else waiting for a round, and not for all of them. What works for everybody stands before the callers.
 #[derive(Debug, Clone)]
 pub enum Db {
     /// A SQLite file.
@@ -366,14 +366,23 @@ async fn begin_sqlite(pool: &Local, statement: &'static str) -> Result<Held<Sqli
 }
 
 /// Begins on a connection that is alive: those the server closed while they were idle (it was restarted) are thrown
-/// away one after the other. A BEGIN that was never answered has no effect, so trying again is safe.
+/// away one after the other, in one and the same turn. A BEGIN that was never answered has no effect, so trying again is safe.
 async fn begin_postgres(remote: &Remote, statement: &'static str) -> Result<Tx, DbError> {
+    let mut until = remote.patience();
+    let mut turn = remote.turn(until).await?;
     let mut stale = 0;
     loop {
-        match Held::begin(remote.for_transaction().await?, statement).await {
-            Ok(held) => return Ok(Tx::Postgres(held)),
+        let mut held = Held::on(remote.for_transaction(turn, until).await?);
+        let begun = held.try_begin(statement).await;
+        match begun {
+            Ok(()) => return Ok(Tx::Postgres(held)),
             Err(error) if stale < remote.options().get_max_connections() && was_closed(&error) => {
                 stale += 1;
+                until = remote.patience();
+                turn = match held.take_place() {
+                    Some(turn) => turn,
+                    None => remote.turn(until).await?,
+                };
             }
             Err(error) => return Err(error.into()),
         }

@@ -52,9 +52,19 @@ impl<DB: Speaks> Held<DB> {
     /// Begins a transaction on a connection. Whoever gives up half-way leaves nothing behind: BEGIN may have
     /// taken effect, and is undone like any other.
     pub(crate) async fn begin(connection: Limited<DB>, statement: &'static str) -> Result<Self, sqlx::Error> {
-        let mut held = Self { connection: Some(connection), kept: None };
-        held.within(Word::Light, async |connection| DB::say(connection, statement).await).await?;
+        let mut held = Self::on(connection);
+        held.try_begin(statement).await?;
         Ok(held)
+    }
+
+    /// A connection on which a transaction is about to begin.
+    pub(crate) fn on(connection: Limited<DB>) -> Self {
+        Self { connection: Some(connection), kept: None }
+    }
+
+    /// Begins it.
+    pub(crate) async fn try_begin(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        self.within(Word::Light, async |connection| DB::say(connection, statement).await).await
     }
 
     /// Keeps something until the transaction has ended, however it does.

@@ -193,22 +193,31 @@ impl Remote {
 
     /// A connection for single statements, outside of any transaction.
     pub async fn acquire(&self) -> Result<Limited<Postgres>, Error> {
-        self.take(&self.singles).await
+        let until = self.patience();
+        let place = self.turn(until).await?;
+        self.take(place, until, &self.singles).await
     }
 
-    /// The same for a transaction.
-    pub(crate) async fn for_transaction(&self) -> Result<Limited<Postgres>, Error> {
-        self.take(&self.limits).await
+    /// The same for a transaction, by whoever has a turn.
+    pub(crate) async fn for_transaction(&self, turn: Place, until: Instant) -> Result<Limited<Postgres>, Error> {
+        self.take(turn, until, &self.limits).await
     }
 
-    /// A connection that is free, or a new one, once it is the turn of whom this task works for. A server that accepts one and
-    /// then says nothing is tried anew; whoever waits for others to give theirs back keeps waiting.
-    async fn take(&self, limits: &Limits) -> Result<Limited<Postgres>, Error> {
-        let options = self.pool.options();
-        let (patience, most) = (options.get_acquire_timeout(), options.get_max_connections());
-        let until = Instant::now() + patience;
-        let turn = tokio::time::timeout(patience, self.places.take(Asker::current())).await;
-        let Ok(place) = turn else { return Err(Error::PoolTimedOut) };
+    /// Until when somebody waits who comes now.
+    pub(crate) fn patience(&self) -> Instant {
+        Instant::now() + self.pool.options().get_acquire_timeout()
+    }
+
+    /// A place, once it is the turn of whom this task works for.
+    pub(crate) async fn turn(&self, until: Instant) -> Result<Place, Error> {
+        let turn = self.places.take(Asker::current(), &self.pool);
+        tokio::time::timeout_at(until.into(), turn).await.unwrap_or(Err(Error::PoolTimedOut))
+    }
+
+    /// A connection that is free, or a new one. A server that accepts one and then says nothing is tried anew; whoever waits for
+    /// others to give theirs back keeps waiting.
+    async fn take(&self, place: Place, until: Instant, limits: &Limits) -> Result<Limited<Postgres>, Error> {
+        let most = self.pool.options().get_max_connections();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -237,7 +246,8 @@ impl Remote {
 #[derive(Debug)]
 pub struct Limited<DB: Database> {
     connection: Option<PoolConnection<DB>>,
-    /// Given back with it, so that the next one finds a connection.
+    /// Given back with it. On PostgreSQL the next one finds the connection in its pool; on SQLite, where the pool takes it back a
+    /// moment later, the next one waits there for as long, and nobody stands before it.
     place: Option<Place>,
     limits: Limits,
     lost: bool,
@@ -247,6 +257,11 @@ impl<DB: Database> Limited<DB> {
     /// `place`: which its pool has it taken for, where that gives turns.
     pub(crate) fn new(connection: PoolConnection<DB>, place: Option<Place>, limits: Limits) -> Self {
         Self { connection: Some(connection), place, limits, lost: false }
+    }
+
+    /// The place, for another connection instead of this one, which is thrown away.
+    pub(crate) fn take_place(&mut self) -> Option<Place> {
+        self.place.take()
     }
 
     /// For how long a statement on it may still be under way that somebody gave up.

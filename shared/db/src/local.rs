@@ -36,7 +36,7 @@ impl Local {
     }
 
     async fn take(&self) -> Result<Limited<Sqlite>, Error> {
-        let place = self.places.take(self.of.unwrap_or_else(Asker::current)).await;
+        let place = self.places.take(self.of.unwrap_or_else(Asker::current), &self.pool).await?;
         Ok(Limited::new(self.pool.acquire().await?, Some(place), Limits::none()))
     }
 

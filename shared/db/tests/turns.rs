@@ -116,6 +116,42 @@ bursar_testkit::engines! {
         ada.scope(db.begin()).await.expect("it is free").rollback().await.expect("is over");
     }
 
+    async fn who_waits_for_a_turn_is_told_at_once_that_the_store_is_closed(at: TestDb) {
+        let db = store(&at, Duration::from_hours(1)).await;
+        let held = db.begin().await.expect("begins");
+        let mut waiting = Box::pin(db.begin());
+        let polled = std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending())).await;
+        assert!(polled, "somebody has the only connection");
+        let closing = tokio::spawn({
+            let db = db.clone();
+            async move { db.close().await }
+        });
+        // Long before the hour is over, and before the connection is given back.
+        let told = tokio::time::timeout(Duration::from_mins(1), waiting).await.expect("told at once");
+        assert!(matches!(told, Err(DbError::Unavailable(_))), "{told:?}");
+        held.rollback().await.expect("is over");
+        closing.await.expect("no panic");
+    }
+
+    async fn a_service_waits_for_no_round_of_the_callers(at: TestDb) {
+        let db = store(&at, Duration::from_mins(2)).await;
+        for reads in [false, true] {
+            let served = Served::default();
+            let held = if reads { db.read().await } else { db.begin().await };
+            let held = held.expect("begins");
+            let caller = |number: u8| {
+                let waits = transaction(&db, reads, "a caller", &served);
+                Box::pin(Asker::caller(&number).scope(waits)) as Waiting
+            };
+            let mut waiting: Vec<_> = (0..50).map(caller).collect();
+            let product = || Box::pin(Asker::service(&"product").scope(transaction(&db, reads, "the product", &served)));
+            waiting.extend((0..3).map(|_| product() as Waiting));
+            all_wait(&mut waiting).await;
+            let order = order(held, waiting, &served).await;
+            assert_eq!((order.len(), &order[..3]), (53, &["the product"; 3][..]));
+        }
+    }
+
     async fn who_has_the_store_to_itself_does_not_wait_behind_jobs(at: TestDb) {
         let db = store(&at, Duration::from_mins(2)).await;
         let (own, served) = (db.dedicated(Duration::from_secs(5), Duration::from_secs(5)), Served::default());

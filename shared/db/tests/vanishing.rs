@@ -2,11 +2,14 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking, their helpers too")]
 
 use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
 use bursar_testkit::postgres::Durability;
-use bursar_testkit::{Proxy, SmallDisk, TestDb, Vanish, postgres};
+use bursar_testkit::{Proxy, SmallDisk, TestDb, Vanish, postgres, until};
 
 /// What a machine that is busy with other tests may add to a limit.
 const BUSY: Duration = Duration::from_secs(5);
@@ -153,6 +156,35 @@ fn a_silent_connection_is_given_up_unless_the_server_works_for_it() {
         works(&mut tx).await.expect("waited for");
         tx.rollback().await.expect("ends");
         db.close_dedicated().await;
+    });
+}
+
+/// Whoever finds a connection dead goes on in its turn: nobody goes before it who has come meanwhile.
+#[test]
+fn whoever_finds_a_connection_dead_keeps_its_turn() {
+    postgres::run(async |at: TestDb| {
+        let proxy = Proxy::before(&at).await;
+        prepare(&at).await;
+        let options =
+            PoolOptions { max_connections: 1, acquire_timeout: Duration::from_mins(1), ..PoolOptions::default() };
+        let db = Db::open(&proxy.store_url(), &Migrations::SHARED, &options).await.expect("opens");
+        let Db::Postgres(pool) = &db else { panic!("a test of PostgreSQL") };
+        until(Duration::from_mins(1), "the connection is given back", async || pool.num_idle() == 1).await;
+        proxy.vanish();
+        let order = Mutex::new(Vec::new());
+        let turn = async |name: &'static str| {
+            let tx = db.begin().await.expect("on another connection");
+            order.lock().expect("nobody panics").push(name);
+            tx.rollback().await.expect("ends");
+        };
+        let mut first = pin!(turn("first"));
+        let mut second = pin!(turn("second"));
+        let polled = std::future::poll_fn(|context| {
+            Poll::Ready((first.as_mut().poll(context).is_pending(), second.as_mut().poll(context).is_pending()))
+        });
+        assert_eq!(polled.await, (true, true), "nobody answers");
+        futures::future::join(first, second).await;
+        assert_eq!(*order.lock().expect("nobody panics"), ["first", "second"]);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bursar_db::{Db, DbError, Tx};
+use bursar_db::{Asker, Db, DbError, Tx};
 use bursar_proto::event::v1::Event;
 use bursar_rpc::Transport;
 use bursar_secret::Entropy;
@@ -102,8 +102,12 @@ pub struct Following {
 
 /// Follows another service's events until the shutdown, whatever fails meanwhile: it resumes where the cursor in the
 /// store stands, or from a snapshot where the source has gone on without us. One consumer for each source and store; any
-/// number of replicas.
+/// number of replicas. It takes turns of its own at the store's connections.
 pub async fn run<C: Consumer>(consumer: C, following: Following) {
+    Asker::program(following.feed.source()).scope(follow(consumer, following)).await;
+}
+
+async fn follow<C: Consumer>(consumer: C, following: Following) {
     let consumer = Arc::new(consumer);
     let mut follower = Follower::new(Arc::clone(&consumer), &following);
     let follow = async {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_db::{Db, DbError};
+use bursar_db::{Asker, Db, DbError};
 use bursar_secret::Secret;
 use bursar_time::{CLOCKS_APART, Span, Timestamp};
 use futures::FutureExt as _;
@@ -122,14 +122,18 @@ impl Runner {
         self.desks.push(Arc::new(Desk { kind, terms, period, places, run }));
     }
 
-    /// Works until `halt`. From `shutdown` on, nothing periodic is begun; jobs still are, so that what the last calls have
+    /// Works until `halt`, and each kind of job takes turns of its own at the store's connections. From `shutdown` on, nothing periodic is begun; jobs still are, so that what the last calls have
     /// enqueued is done. Jobs under way at `halt` are finished; if they are cut off, their leases lapse.
-    pub async fn run(mut self, shutdown: CancellationToken, halt: CancellationToken) {
+    pub async fn run(self, shutdown: CancellationToken, halt: CancellationToken) {
+        Asker::program("jobs").scope(self.look_and_hand_out(shutdown, halt)).await;
+    }
+
+    async fn look_and_hand_out(mut self, shutdown: CancellationToken, halt: CancellationToken) {
         self.keep_house();
         let mut local = JoinSet::new();
         for (name, period, work) in std::mem::take(&mut self.local) {
             let (clock, shutdown) = (self.jobs.clock().clone(), shutdown.clone());
-            local.spawn(housekeeping::keep_doing(name, period, work, clock, shutdown));
+            local.spawn(Asker::program(name).scope(housekeeping::keep_doing(name, period, work, clock, shutdown)));
         }
         let (hands, mut running) = (Hands::default(), JoinSet::new());
         let mut enrolled = false;
@@ -224,7 +228,8 @@ impl Runner {
         for job in taken {
             if let Ok(permit) = Arc::clone(&desk.places).try_acquire_owned() {
                 let place = hands.take(job.lease.id, permit);
-                running.spawn(Arc::clone(desk).attempt(self.jobs.clone(), self.meters.clone(), job, place));
+                let attempt = Arc::clone(desk).attempt(self.jobs.clone(), self.meters.clone(), job, place);
+                running.spawn(Asker::program(desk.kind).scope(attempt));
             }
         }
         Ok(())

@@ -74,7 +74,7 @@ async fn a_stream_takes_connections_for_its_caller_until_its_end() {
         let mut stream = stream.expect("a stream").into_inner();
         let first = stream.message().await.expect("its handler's").expect("a message").cursor;
         let second = stream.message().await.expect("the stream's own").expect("a message").cursor;
-        assert!(first.starts_with("Caller("), "{way}: {first}");
+        assert!(first.starts_with("Service("), "{way}: {first}");
         assert_eq!(first, second, "{way}");
     }
 }

@@ -12,7 +12,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use bursar_db::{Db, Migrations};
+use bursar_db::{Asker, Db, Migrations};
 use bursar_rpc::{ServiceTokens, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Monotonic};
@@ -177,9 +177,10 @@ impl ReadyProbe {
         self.note.as_ref().map(|note| note())
     }
 
-    /// Asks, waiting no longer than [`ReadyProbe::LIMIT`].
+    /// Asks, waiting no longer than [`ReadyProbe::LIMIT`], and behind nobody else's crowd at the store's connections.
     pub async fn check(&self) -> anyhow::Result<()> {
-        match tokio::time::timeout(Self::LIMIT, (self.check)()).await {
+        let checked = Asker::program("readiness").scope((self.check)());
+        match tokio::time::timeout(Self::LIMIT, checked).await {
             Ok(outcome) => outcome,
             Err(_) => Err(anyhow::anyhow!("no answer within {} seconds", Self::LIMIT.as_secs())),
         }
@@ -275,5 +276,20 @@ impl fmt::Debug for Started {
             .field("service", &self.service)
             .field("health_services", &self.health_services)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_does_not_stand_behind_the_programs_own_crowd() {
+        let asks = || async {
+            anyhow::ensure!(Asker::current() == Asker::program("readiness"), "{:?}", Asker::current());
+            Ok(())
+        };
+        let asked = ReadyProbe::new(asks).and(asks).check().await;
+        assert!(asked.is_ok(), "{asked:?}");
     }
 }

@@ -12,7 +12,10 @@ pub fn show_crowd(service: Service, db: &Db, meter: &Meter) {
     let _gauge = meter
         .u64_observable_gauge("bursar.store.waiting")
         .with_unit("{call}")
-        .with_description("Calls and jobs of this replica that wait for their turn at a connection of the store.")
+        .with_description(
+            "Calls and jobs of this replica that wait for their turn at a connection of the store; without those whose turn it is, \
+             while the pool opens the connection."
+        )
         .with_callback(move |gauge| gauge.observe(crowd.count(), &[KeyValue::new("service", service.name())]))
         .build();
 }

@@ -3,7 +3,7 @@
 //! A lane's transaction is shared, so what one account can make of it is bounded: at most [`DUE_AT_ONCE`] holds lapse in
 //! it, and an account that makes it fail, or whose row somebody keeps locked, is not taken into it again. The requests of
 //! such an account wait here, in their order, each owner's on a task of its own and few of them at work at a time, on the
-//! service's connections, and everybody else goes on. An account comes back as soon as nothing of it waits; one that
+//! service's connections, where they stand before the callers, and everybody else goes on. An account comes back as soon as nothing of it waits; one that
 //! failed stays for a while first.
 //!
 //! [`DUE_AT_ONCE`]: super::load::DUE_AT_ONCE
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bursar_db::DbError;
+use bursar_db::{Asker, DbError};
 use bursar_id::OwnerId;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -89,7 +89,9 @@ impl Aside {
                 let seat = Seat { inner: Arc::clone(&self.0), owner, left: false };
                 // Not tracked while it only keeps the account apart: nobody who stops has to wait for that.
                 let busy = self.0.tasks.token();
-                drop(self.0.runtime.spawn(work(seat, receiver, failed, busy)));
+                // What spends waits for no round of those who read.
+                let work = Asker::spread("apart", &owner).scope(work(seat, receiver, failed, busy));
+                drop(self.0.runtime.spawn(work));
             }
         }
     }

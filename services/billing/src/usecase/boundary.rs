@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bursar_db::Tx;
+use bursar_db::{Asker, Tx};
 use bursar_id::OwnerId;
 use bursar_time::{Span, Timestamp};
 use futures::StreamExt as _;
@@ -250,6 +250,8 @@ impl Due {
             due.looks.ends(owner, stays_due.then(|| Instant::now() + LOOKED_FOR));
             looked.map(drop)
         };
+        // Behind no crowd of whoever asks, and with thousands of others that are due as few askers among many.
+        let work = Asker::spread("renewals", &owner).scope(work);
         tokio::spawn(work.in_current_span()).await.map_err(|_| Error::Failed)?
     }
 

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bursar_db::{Db, DbError};
+use bursar_db::{Asker, Db, DbError};
 use bursar_events::Outbox;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations};
@@ -105,7 +105,7 @@ impl Reloading {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
         // A task of its own: whoever hangs up leaves no catalog that is written down as used and is not.
         let (reloading, asked) = (self.clone(), asked.clone());
-        let work = async move { reloading.by_request(turn, &asked).await };
+        let work = Asker::current().scope(async move { reloading.by_request(turn, &asked).await });
         tokio::spawn(work.in_current_span()).await.map_err(|_| Error::Failed)?
     }
 

@@ -5,6 +5,7 @@
 //! the rule here together with the README's code map.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
+mod askers;
 mod crates;
 mod kept;
 mod layers;

@@ -1,6 +1,6 @@
 //! The consumer's side: each event once, whatever dies, is restored, comes late or cannot be read.
 
-use bursar_db::on;
+use bursar_db::{Asker, on};
 use bursar_events::{Following, run};
 use bursar_proto::event::v1::UserDeleted;
 use bursar_proto::event::v1::event::Payload;
@@ -34,6 +34,17 @@ bursar_testkit::engines! {
         source.tell(vec![renamed("40")]).await;
         assert_eq!(until_lines(&db, 41).await, names(0, 41));
         assert_eq!(diary.asked.load(Ordering::SeqCst), 41, "nothing was applied twice");
+    }
+
+    async fn what_follows_a_service_takes_turns_of_its_own_at_the_connections(at: TestDb) {
+        let source = Source::new(&store(&at).await);
+        let mine = bursar_testkit::sqlite::file();
+        let db = diary_store(&mine).await;
+        let diary = Arc::new(Diary::default());
+        let (_following, _shutdown) = follow(&diary, &source, &db);
+        source.tell(vec![renamed("0")]).await;
+        until_lines(&db, 1).await;
+        assert_eq!(*diary.asker.lock().expect("nobody panics"), Some(Asker::program("organization")));
     }
 
     async fn a_crash_between_effect_and_cursor_leaves_neither(at: TestDb) {

@@ -1,6 +1,6 @@
 //! A source, a consumer that keeps a diary, and their stores.
 
-use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx, on};
+use bursar_db::{Asker, Db, DbError, Migrations, PoolOptions, Tx, on};
 use bursar_events::{Consumer, Feed, Following, Nothing, Outbox, Part, Present, Unapplied, run};
 use bursar_id::ServiceAccountId;
 use bursar_proto::event::v1::event::Payload;
@@ -15,8 +15,8 @@ use bursar_testkit::TestDb;
 use bursar_time::{Clock, Monotonic, Timestamp};
 use prost::Message as _;
 use sqlx::Row;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -161,6 +161,8 @@ pub(crate) fn wants_snapshot(status: &Status) {
 pub(crate) struct Diary {
     pub(crate) asked: AtomicU64,
     pub(crate) applied: Notify,
+    /// For whom it took its connection when it was asked last.
+    pub(crate) asker: Mutex<Option<Asker>>,
     /// How often it was told that something was applied.
     pub(crate) told: AtomicU64,
     /// Refuses the first event that often, as a store that is busy.
@@ -187,6 +189,7 @@ impl Consumer for Diary {
         const WRITE: &str = "INSERT INTO diary (name, line) SELECT $1, count(*) FROM diary WHERE 1 = 1 \
             ON CONFLICT (name) DO UPDATE SET times = diary.times + 1";
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        *self.asker.lock().expect("nobody panics") = Some(Asker::current());
         match &event.payload {
             None => return Err(Unapplied::unreadable("no payload")),
             Some(Payload::DeploymentPolicyChanged(told)) if told.policy.is_none() => {

@@ -1,8 +1,10 @@
 //! Housekeeping: once in a period over all replicas, or in each of them.
 
-use std::sync::Arc;
+use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
+use bursar_db::Asker;
 use bursar_jobs::{Failure, Next, Runner, Terms};
 use bursar_time::Span;
 
@@ -41,7 +43,31 @@ impl Broom {
 const AT_REST: &str =
     "SELECT count(*) FROM jobs WHERE kind = 'test.sweep' AND leased = 0 AND attempts = 0 AND lease > 0";
 
+/// For whom work takes connections.
+type Askers = Arc<Mutex<Vec<Asker>>>;
+
+/// Work that notes for whom it takes connections.
+fn noting(askers: &Askers) -> impl Fn() -> Ready<Result<Next, Failure>> + Send + Sync + use<> {
+    let askers = Arc::clone(askers);
+    move || {
+        askers.lock().unwrap().push(Asker::current());
+        ready(Ok(Next::Finished))
+    }
+}
+
 bursar_testkit::engines! {
+    async fn each_kind_takes_turns_of_its_own_at_the_connections(at: TestDb) {
+        let (world, askers) = (World::new(&at).await, Askers::default());
+        let replica = world.hire(Terms::DEFAULT, |runner| {
+            runner.every("test.sweep", Span::HOUR, noting(&askers));
+            runner.here("test.here", Span::HOUR, noting(&askers));
+        });
+        let noted = |name| askers.lock().unwrap().contains(&Asker::program(name));
+        until("both are done", async || noted("test.sweep") && noted("test.here")).await;
+        assert!(askers.lock().unwrap().iter().all(|it| *it != Asker::PROGRAM));
+        replica.stop().await;
+    }
+
     async fn it_is_done_once_in_a_period_over_all_replicas(at: TestDb) {
         let world = World::new(&at).await;
         let broom = Broom::default();

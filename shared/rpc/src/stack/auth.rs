@@ -77,7 +77,7 @@ where
     request.extensions_mut().insert(caller);
     let weight = by.map(|by| Weight::none(&shared.in_flight, by));
     // Of the store's connections it takes the caller's turns.
-    let asker = by.map_or(Asker::Program, By::asker);
+    let asker = by.map_or(Asker::PROGRAM, By::asker);
     let answer = asker.scope(weight::counted(weight, context.scope(inner.call(request)))).await;
     answer.map_err(|never| match never {})
 }

@@ -187,7 +187,7 @@ where
     // Pinned here and handed on by reference: an async function that takes a future by value has room
     // for it twice, so each layer would double what is copied for a call.
     let (answer, asker) = match shed::enter(&shared, call.method, &request) {
-        Err(overloaded) => (Err(Status::from(overloaded)), Asker::Program),
+        Err(overloaded) => (Err(Status::from(overloaded)), Asker::PROGRAM),
         Ok(mut place) => {
             let answer = {
                 let request = message::bounded(request, &call, &shared.limits);
@@ -195,7 +195,7 @@ where
                 let answer = pin!(deadline::enforced(&call, answer));
                 panic::contained(answer).instrument(span.clone()).await
             };
-            (answer, place.as_ref().map_or(Asker::Program, shed::Place::asker))
+            (answer, place.as_ref().map_or(Asker::PROGRAM, shed::Place::asker))
         }
     };
 

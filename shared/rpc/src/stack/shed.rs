@@ -8,7 +8,8 @@
 //! that the call comes from. Until that is known a call counts for who has sent it ([`By::Arriving`]), and apart from those who
 //! prove nothing: what a stranger begins and never sends keeps out nobody who has a token and stands behind the same address.
 //!
-//! By the same callers those who wait for a connection of the store take turns ([`bursar_db::Asker`]).
+//! By the same callers those who wait for a connection of the store take turns ([`bursar_db::Asker`]); there a service for itself
+//! stands before the people and addresses.
 //!
 //! The place is the call's, and is given back when the call is answered or dropped, and its handler with it. Work that goes on
 //! without its handler (what waits in a lane, hashing, costly reading) has places of its own, which the work holds.
@@ -64,7 +65,10 @@ impl By {
 
     /// For whom it takes connections of the store.
     pub(super) fn asker(self) -> Asker {
-        Asker::caller(&self)
+        match self {
+            Self::Known(Party::Service(_)) => Asker::service(&self),
+            Self::Known(Party::Person(_)) | Self::Arriving(_) | Self::Nobody(_) => Asker::caller(&self),
+        }
     }
 }
 
@@ -179,7 +183,7 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     /// For whom the call takes connections of the store.
     pub(super) fn asker(&self) -> Asker {
-        self.by.map_or(Asker::Program, By::asker)
+        self.by.map_or(Asker::PROGRAM, By::asker)
     }
 
     /// It counts for this caller from now on, if that may have one more.
