@@ -13,16 +13,21 @@ use bursar_id::{Id, UserId, kinds};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_client::AccountServiceClient;
 use bursar_proto::billing::v1::credit_service_client::CreditServiceClient;
+use bursar_proto::identity::v1 as identity;
+use bursar_proto::identity::v1::user_service_client::UserServiceClient;
+use bursar_proto::organization::v1 as organization;
+use bursar_proto::organization::v1::member_service_client::MemberServiceClient;
+use bursar_runtime::Service;
 use bursar_secret::Entropy;
 use tokio::task::JoinSet;
-use tonic::Code;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::load::{Measured, What, run_paced};
 use super::report::Report;
 use super::scenario::charge;
 use super::server::Server;
-use super::team::{Bearer, operator, product};
+use super::team::{Bearer, Team, operator, product};
 use super::worst::Worst;
 
 /// How many tenants only charge and read.
@@ -52,7 +57,7 @@ const REST: Duration = Duration::from_secs(2);
 pub(crate) enum Work {
     /// `Charge`.
     Charge,
-    /// `GetBalance`.
+    /// `GetBalance`; where the tenant is at identity or organization, what reads there.
     Read,
 }
 
@@ -64,7 +69,7 @@ impl Work {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Charge => "charges",
-            Self::Read => "balances",
+            Self::Read => "reads",
         }
     }
 }
@@ -94,9 +99,9 @@ pub(crate) enum Way {
     Unknown,
     /// Pictures with as many pixels as are taken.
     Pictures,
-    /// More balances of one person's at once than billing's store has connections.
+    /// More balances at once, of fifty people, than billing's store has connections.
     Looks,
-    /// The same at identity: the own user.
+    /// The same at identity, by one person: the own user.
     Selves,
     /// The same at organization: who belongs there.
     Members,
@@ -156,7 +161,7 @@ impl Way {
             Self::Malformed => "oversized and malformed messages",
             Self::Unknown => "unknown ids, types and paths",
             Self::Pictures => "SetAvatar",
-            Self::Looks => "512 GetBalance at once",
+            Self::Looks => "512 GetBalance at once of 50 people",
             Self::Selves => "512 GetMe at once",
             Self::Members => "512 ListMembers at once",
             Self::Lapses => "holds that lapse together",
@@ -189,14 +194,13 @@ pub(super) async fn hostile(server: &mut Server, time: Duration) -> anyhow::Resu
             Report::note(&format!("  billing's queue has {PLACES} places for this"));
         }
         // All ways together take longer than a token lives, and a server that was started again has other connections.
-        neighbours.product = product(server).await?;
-        neighbours.channels = server.billing().await?;
-        worst = worst.renewed(server).await?;
-        measured.extend(neighbours.work(server, |work| What::Alone(way, work), "alone", time).await?);
+        neighbours = neighbours.renewed(server, way).await?;
+        worst = worst.renewed(server, way).await?;
+        measured.extend(neighbours.work(server, (way, What::Alone), "alone", time).await?);
         let doing = Doing::begin(&Arc::new(worst.clone()), way);
         tokio::time::sleep(BEFORE).await;
         let beside = format!("beside {}", way.name());
-        measured.extend(neighbours.work(server, |work| What::Beside(way, work), &beside, time).await?);
+        measured.extend(neighbours.work(server, (way, What::Beside), &beside, time).await?);
         let [answered, refused, given_up] = doing.end().await;
         Report::note(&format!(
             "  meanwhile {answered} calls of the tenant were answered, {refused} of them refused, {given_up} given up"
@@ -209,10 +213,15 @@ pub(super) async fn hostile(server: &mut Server, time: Duration) -> anyhow::Resu
     Ok(measured)
 }
 
-/// Those who only charge and read.
+/// Those who only charge and read. The product's service does so for them; where the tenant is at identity or organization,
+/// people of an organization read there, too.
+#[derive(Clone)]
 struct Neighbours {
     owners: Arc<[String]>,
     channels: Vec<Channel>,
+    identity: Channel,
+    organizations: Channel,
+    team: Team,
     product: Bearer,
     entropy: Entropy,
 }
@@ -235,22 +244,37 @@ impl Neighbours {
             client.grant_credits(operator.on(grant)).await?;
             owners.push(user.to_string());
         }
-        Ok(Self { owners: owners.into(), channels, product: product(server).await?, entropy })
+        let (identity, organizations) =
+            (server.connect(Service::Identity).await?, server.connect(Service::Organization).await?);
+        let (team, product) = (Team::assemble(server).await?, product(server).await?);
+        Ok(Self { owners: owners.into(), channels, identity, organizations, team, product, entropy })
+    }
+
+    /// The same with new tokens and connections, for this way of the tenant's.
+    async fn renewed(mut self, server: &Server, way: Way) -> anyhow::Result<Self> {
+        self.product = product(server).await?;
+        self.channels = server.billing().await?;
+        self.identity = server.connect(Service::Identity).await?;
+        self.organizations = server.connect(Service::Organization).await?;
+        if matches!(way, Way::Selves | Way::Members) {
+            self.team = self.team.renewed(server).await?;
+        }
+        Ok(self)
     }
 
     /// Both of what they do, at once: what the server used meanwhile is counted for both.
     async fn work(
         &self,
         server: &Server,
-        what: impl Fn(Work) -> What,
+        (way, what): (Way, fn(Way, Work) -> What),
         when: &str,
         time: Duration,
     ) -> anyhow::Result<[Measured; 2]> {
-        let [charges, balances] = Work::ALL.map(|work| format!("{} {when}", work.name()));
-        let charges = self.charge(server, (what(Work::Charge), charges.as_str()), time);
-        let balances = self.read(server, (what(Work::Read), balances.as_str()), time);
-        let (charges, balances) = tokio::try_join!(charges, balances)?;
-        Ok([charges, balances])
+        let [charges, reads] = Work::ALL.map(|work| format!("{} {when}", work.name()));
+        let charges = self.charge(server, (what(way, Work::Charge), charges.as_str()), time);
+        let reads = self.read(server, way, (what(way, Work::Read), reads.as_str()), time);
+        let (charges, reads) = tokio::try_join!(charges, reads)?;
+        Ok([charges, reads])
     }
 
     async fn charge(&self, server: &Server, what: (What, &str), time: Duration) -> anyhow::Result<Measured> {
@@ -264,15 +288,41 @@ impl Neighbours {
         .await
     }
 
-    async fn read(&self, server: &Server, what: (What, &str), time: Duration) -> anyhow::Result<Measured> {
-        let (owners, product) = (Arc::clone(&self.owners), self.product.clone());
-        let clients: Vec<_> = self.channels.iter().cloned().map(AccountServiceClient::new).collect();
+    async fn read(&self, server: &Server, way: Way, what: (What, &str), time: Duration) -> anyhow::Result<Measured> {
+        let neighbours = Arc::new(self.clone());
         run_paced(server, what, NEIGHBOURS * READERS_EACH, (time, PACE), move |caller, _| {
-            let (mut client, owner) = (clients[caller % clients.len()].clone(), owners[caller % NEIGHBOURS].clone());
-            let request = product.on(pb::GetBalanceRequest { owner, ..Default::default() });
-            async move { client.get_balance(request).await.map(|_| 1) }
+            let neighbours = Arc::clone(&neighbours);
+            async move { neighbours.look(way, caller).await.map(|()| 1) }
         })
         .await
+    }
+
+    /// One read where the tenant is, so that what it does there is measured.
+    async fn look(&self, way: Way, caller: usize) -> Result<(), Status> {
+        let member = &self.team.members[caller % self.team.members.len()];
+        match way {
+            Way::Selves => {
+                let request = member.token.on(identity::GetMeRequest {});
+                UserServiceClient::new(self.identity.clone()).get_me(request).await.map(drop)
+            }
+            // As the product asks before each of its requests, and as people do.
+            Way::Members => {
+                let mut client = MemberServiceClient::new(self.organizations.clone());
+                let organization_id = self.team.owner.clone();
+                if caller.is_multiple_of(2) {
+                    let request = organization::CheckAccessRequest { organization_id, user_id: member.id.clone() };
+                    return client.check_access(self.product.on(request)).await.map(drop);
+                }
+                let request = organization::ListMembersRequest { organization_id, ..Default::default() };
+                client.list_members(member.token.on(request)).await.map(drop)
+            }
+            _ => {
+                let owner = self.owners[caller % NEIGHBOURS].clone();
+                let request = self.product.on(pb::GetBalanceRequest { owner, ..Default::default() });
+                let channel = self.channels[caller % self.channels.len()].clone();
+                AccountServiceClient::new(channel).get_balance(request).await.map(drop)
+            }
+        }
     }
 }
 

@@ -287,7 +287,7 @@ mod tests {
         ];
         let expected = [
             "nine tenants' charges, rate >= 0.7: missed beside 1 of 2 ways",
-            "nine tenants' balances, p99 <= 3: missed beside 0 of 1 ways",
+            "nine tenants' reads, p99 <= 3: missed beside 0 of 1 ways",
         ];
         assert_eq!(missed(&ratios), expected);
     }

@@ -185,13 +185,34 @@ impl Team {
     }
 }
 
+/// So many people with something to spend, and without an organization.
+pub(crate) async fn crowd(server: &Server, count: usize) -> anyhow::Result<Arc<[Person]>> {
+    let (entropy, mut mailbox, channels) = (Entropy::system(), Mailbox::of(server.data()), server.billing().await?);
+    let mut people = Vec::with_capacity(count);
+    for _ in 0..count {
+        let person = Person::sign_up(server, &mut mailbox, &entropy).await?;
+        grant(server, &channels, &person.id).await?;
+        people.push(person);
+    }
+    Ok(people.into())
+}
+
+/// The same people with new tokens: they live for minutes.
+pub(crate) async fn renewed(server: &Server, crowd: &[Person]) -> anyhow::Result<Arc<[Person]>> {
+    let mut people = Vec::with_capacity(crowd.len());
+    for person in crowd {
+        people.push(person.sign_in(server).await?);
+    }
+    Ok(people.into())
+}
+
 /// Somebody who has signed in.
-struct Person {
-    id: String,
+pub(crate) struct Person {
+    pub(crate) id: String,
     email: String,
     password: String,
     /// In the personal context.
-    token: Bearer,
+    pub(crate) token: Bearer,
 }
 
 impl Person {

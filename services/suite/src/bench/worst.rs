@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_proto::billing::v1 as pb;
@@ -26,7 +27,7 @@ use tonic::{Code, Request, Status};
 use super::hostile::Way;
 use super::scenario::{all_made, batch, charge, request_id};
 use super::server::Server;
-use super::team::{Bearer, Team, operator};
+use super::team::{Bearer, Person, Team, crowd, operator, renewed};
 use crate::waiting::{self, eventually};
 
 /// Entries of that tenant's ledger before it begins.
@@ -37,6 +38,8 @@ const LARGE_ENTRIES: usize = 1_000;
 const OTHERS: usize = 4;
 /// Entries of each of their ledgers.
 const OTHERS_ENTRIES: usize = 5_000;
+/// People who read at once.
+const CROWD: usize = 50;
 /// Charges in one call while ledgers are filled.
 const FILL: usize = 500;
 /// The least and the greatest patience of who hangs up, in milliseconds.
@@ -51,6 +54,8 @@ pub(super) struct Worst {
     operator: Bearer,
     /// Its founder's other organizations, and the founder's token in each.
     others: Vec<(String, Bearer)>,
+    /// The accounts of one who has many.
+    crowd: Arc<[Person]>,
     /// A charge to be refunded for ever.
     charge: String,
     picture: Vec<u8>,
@@ -90,12 +95,13 @@ impl Worst {
         }
         let (operator, identity) = (operator(server).await?, server.connect(Service::Identity).await?);
         let reads = server.connect(Service::Billing).await?;
+        let crowd = crowd(server, CROWD).await?;
         let (picture, chance) = (large_picture()?, Entropy::seeded(SEED));
-        Ok(Self { team, operator, others, charge, picture, chance, identity, organizations, reads })
+        Ok(Self { team, operator, others, crowd, charge, picture, chance, identity, organizations, reads })
     }
 
-    /// The same tenant with new tokens and connections.
-    pub(super) async fn renewed(self, server: &Server) -> anyhow::Result<Self> {
+    /// The same tenant with new tokens and connections, for this way.
+    pub(super) async fn renewed(self, server: &Server, way: Way) -> anyhow::Result<Self> {
         let (team, operator) = (self.team.renewed(server).await?, operator(server).await?);
         let mut others = self.others;
         for (owner, token) in &mut others {
@@ -104,7 +110,8 @@ impl Worst {
         let (identity, organizations) =
             (server.connect(Service::Identity).await?, server.connect(Service::Organization).await?);
         let reads = server.connect(Service::Billing).await?;
-        Ok(Self { team, operator, others, identity, organizations, reads, ..self })
+        let crowd = if way == Way::Looks { renewed(server, &self.crowd).await? } else { self.crowd };
+        Ok(Self { team, operator, others, crowd, identity, organizations, reads, ..self })
     }
 
     /// One call of one of its callers. Cancelled is one that the caller has given up.
@@ -136,7 +143,11 @@ impl Worst {
             Way::Malformed => self.malformed(caller, number).await,
             Way::Unknown => self.unknown(number).await,
             Way::Pictures => self.show(caller).await,
-            Way::Looks => self.balance(&self.team.founder()).await,
+            Way::Looks => {
+                let Person { id, token, .. } = &self.crowd[caller % self.crowd.len()];
+                let request = token.on(pb::GetBalanceRequest { owner: id.clone(), ..Default::default() });
+                AccountServiceClient::new(self.reads.clone()).get_balance(request).await.map(drop)
+            }
             Way::Selves => {
                 let request = self.team.founder().on(identity::GetMeRequest {});
                 UserServiceClient::new(self.identity.clone()).get_me(request).await.map(drop)
