@@ -1,4 +1,5 @@
-//! One connection to a port: plaintext or TLS, with a place, bounded until it has opened, and possible to cut.
+//! One connection to a port: plaintext or TLS, with a place, bounded until it has opened and while its caller takes nothing, and
+//! possible to cut whatever it waits for.
 
 use std::{
     io,
@@ -15,7 +16,7 @@ use tokio_rustls::{Accept, server::TlsStream};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::{listen::Ending, places::Place, tls::Acceptor};
+use crate::{listen::Ending, places::Place, socket::Socket, tls::Acceptor};
 
 /// How long a new connection may take until it has opened. Over TLS the handshake is included.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
@@ -24,7 +25,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 ///
 /// HTTP/2's own keep-alive and farewell start with the first frame, so without this a client that connects
 /// and stays silent, or stops in the middle of the preface, would keep its place for ever, and would keep a stopping
-/// server waiting.
+/// server waiting. (Whoever never reads, before or after that, is the [`Socket`]'s affair.)
 pub(crate) struct Connection {
     line: Line,
     ends: TcpConnectInfo,
@@ -40,9 +41,9 @@ pub(crate) struct Connection {
 /// What carries the bytes. The handshake belongs to the connection's own task, so that one caller who is slow at it
 /// keeps nobody else waiting.
 enum Line {
-    Plain(TcpStream),
-    Shaking(Box<Accept<TcpStream>>),
-    Secured(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Shaking(Box<Accept<Socket>>),
+    Secured(Box<TlsStream<Socket>>),
     /// The handshake has failed.
     Broken,
 }
@@ -64,9 +65,9 @@ impl Connection {
         let shutdown = ending.shutdown.clone();
         Self {
             ends: stream.connect_info(),
-            line: match tls {
-                None => Line::Plain(stream),
-                Some(acceptor) => Line::Shaking(Box::new(acceptor.accept(stream))),
+            line: match (tls, Socket::new(stream)) {
+                (None, socket) => Line::Plain(socket),
+                (Some(acceptor), socket) => Line::Shaking(Box::new(acceptor.accept(socket))),
             },
             cut: Box::pin(ending.cut.clone().cancelled_owned()),
             silence: Some(Box::pin(async move {
@@ -82,6 +83,11 @@ impl Connection {
         let cut = self.cut.as_mut().poll(cx).is_ready();
         let silent = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
         if cut || silent { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { Poll::Pending }
+    }
+
+    /// What came of it, with patience where it has to wait.
+    fn patiently<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_pending() { self.poll_patience(cx) } else { done }
     }
 
     /// The stream, once a handshake has ended.
@@ -131,7 +137,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_stream(cx))?.poll_write(cx, data)
+        let written = ready!(self.poll_stream(cx))?.poll_write(cx, data);
+        self.patiently(cx, written)
     }
 
     fn poll_write_vectored(
@@ -139,7 +146,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_stream(cx))?.poll_write_vectored(cx, data)
+        let written = ready!(self.poll_stream(cx))?.poll_write_vectored(cx, data);
+        self.patiently(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -148,19 +156,81 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_stream(cx))?.poll_flush(cx)
+        let flushed = ready!(self.poll_stream(cx))?.poll_flush(cx);
+        self.patiently(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.line {
+        let said = match &mut self.line {
             Line::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             // TLS has a word of farewell, which a caller who reads nothing any more must not hold up.
-            Line::Secured(stream) => match Pin::new(stream.as_mut()).poll_shutdown(cx) {
-                Poll::Pending => self.poll_patience(cx),
-                said @ Poll::Ready(_) => said,
-            },
+            Line::Secured(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
             // There is nobody to say farewell to yet, or any more.
             Line::Shaking(_) | Line::Broken => Poll::Ready(Ok(())),
+        };
+        self.patiently(cx, said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_rpc::Origin;
+    use bursar_testkit::{STEP, in_steps};
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpSocket},
+        time::timeout,
+    };
+
+    use super::*;
+    use crate::places::{Kind, Places};
+
+    /// A connection that has opened, and its caller's end, which has little room for what is not read yet.
+    async fn connected(ending: &Ending) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        let caller = socket.connect(address).await.expect("connects");
+        let (stream, peer) = listener.accept().await.expect("accepted");
+        let places = Places::new(2, Kind::Connections, "test", &opentelemetry::global::meter("test"));
+        let place = places.take(Origin::at(peer.ip())).expect("room");
+        let mut connection = Connection::new(stream, None, ending, 1, place);
+        connection.silence = None;
+        (connection, caller)
+    }
+
+    /// Writes until an error ends it.
+    async fn write_on(connection: &mut Connection) -> io::Error {
+        let data = vec![b'x'; 64 * 1024];
+        loop {
+            if let Err(error) = connection.write_all(&data).await {
+                return error;
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_given_up() {
+        let (mut connection, caller) = connected(&Ending::default()).await;
+        tokio::time::pause();
+        let steps = in_steps(STEP);
+        let error = timeout(Duration::from_mins(2), write_on(&mut connection)).await.expect("it ends");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop((steps, caller));
+    }
+
+    #[tokio::test]
+    async fn what_waits_to_be_taken_can_be_cut() {
+        let ending = Ending::default();
+        let (mut connection, caller) = connected(&ending).await;
+        tokio::time::pause();
+        let steps = in_steps(STEP);
+        let waiting = timeout(Duration::from_secs(1), write_on(&mut connection)).await;
+        waiting.expect_err("nobody takes it");
+        ending.cut.cancel();
+        let error = timeout(Duration::from_secs(1), write_on(&mut connection)).await.expect("it ends");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        drop((steps, caller));
     }
 }

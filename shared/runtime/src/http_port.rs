@@ -1,7 +1,8 @@
 //! A port of HTTP/1.1: that for operations, and that for a payment provider's webhooks. The latter may be reached from
 //! everywhere, so nobody keeps a place by being slow: a request's head has a time to come in, a connection brings one request
-//! and ends with its answer, which has a time to be taken. Only so many connections are open, and of one address a share
-//! ([`Places`](crate::places::Places)). (How long a body takes is the router's affair.)
+//! and ends with its answer, which has a time to be taken. Only so many connections are open, and of one address a share, unless
+//! it is a proxy that brings everybody's webhooks ([`Places`](crate::places::Places)). (How long a body takes is the router's
+//! affair.)
 
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ mod tests {
     };
 
     use axum::routing::post;
+    use bursar_testkit::{STEP, in_steps};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpSocket, TcpStream},
@@ -194,18 +196,12 @@ mod tests {
         let mut stuck = TcpStream::connect(address).await.expect("connects");
         stuck.write_all(b"POST /long HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.expect("written");
         assert_eq!(stuck.read_u8().await.expect("the answer has begun"), b'H');
-        // There is one place, and from now on time passes as soon as there is nothing else to do: in steps, so that what
-        // comes meanwhile is seen to first.
+        // There is one place, and from now on time passes as soon as there is nothing else to do.
         tokio::time::pause();
-        let steps = tokio::spawn(async {
-            for _ in 0..6_000 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
+        let steps = in_steps(STEP);
         let answer = say_from(2, address, REQUEST).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
-        steps.abort();
-        drop(stuck);
+        drop((steps, stuck));
         end.cancel();
         server.await.expect("it stops");
     }

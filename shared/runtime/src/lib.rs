@@ -28,6 +28,7 @@ mod reflection;
 mod service;
 mod set_aside;
 mod settings;
+mod socket;
 mod telemetry;
 mod timekeeping;
 mod tls;

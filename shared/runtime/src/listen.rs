@@ -1,4 +1,5 @@
-//! Listening: every port is taken before anything else starts, so many connections have places, and every one can be cut.
+//! Listening: every port is taken before anything else starts, so many connections have places, and every one can be cut, also while
+//! it waits for its caller to take something.
 
 use std::{
     io,

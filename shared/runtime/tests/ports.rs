@@ -1,4 +1,5 @@
-//! Connections, and streams that ask for no account: so many on each port, a share of them for one address, an end to each.
+//! Connections, and streams that ask for no account: so many on each port, a share of them for one address, an end to each,
+//! whatever its caller does or takes.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 #![allow(dead_code, reason = "this file uses a part of what the tests share")]
 
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bursar_runtime::PaymentProvider;
-use bursar_testkit::{get, until};
+use bursar_testkit::{STEP, get, in_steps, until};
 use futures::{Stream, StreamExt as _, channel::mpsc, stream};
 use support::{Running, settings};
 use tokio::{
@@ -153,11 +154,37 @@ async fn whoever_never_finishes_opening_keeps_no_place() {
     }
     // Time passes as soon as there is nothing else to do. A connection reaches its age later than this.
     pause();
+    let steps = in_steps(STEP);
     for (port, length, stream) in &mut begun {
         let mut rest = Vec::new();
         let ended = timeout(Duration::from_mins(2), stream.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "{length} bytes keep a connection to {port} open");
     }
+    drop(steps);
+    resume();
+    running.stop().await.expect("stops");
+}
+
+/// Asks whether anybody is there (a frame of eight bytes, of the sixth type, on no stream).
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0whoisit?";
+
+#[tokio::test]
+async fn whoever_never_reads_keeps_no_place_however_much_it_asks() {
+    let (settings, ports) = settings();
+    let running = Running::start(settings, &ports, true).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let mut stream = socket.connect(SocketAddr::from(([127, 0, 0, 1], ports.nth(3)))).await.expect("connects");
+    stream.write_all(OPENING).await.expect("written");
+    let pings = PING.repeat(1_000);
+    // Once its answers wait nothing of it is read any more, and nothing that is asked or said behind them reaches it. Its
+    // connection reaches its age later than this.
+    pause();
+    let steps = in_steps(STEP);
+    let asking = async { while stream.write_all(&pings).await.is_ok() {} };
+    let ended = timeout(Duration::from_mins(3), asking).await;
+    assert!(ended.is_ok(), "it keeps its connection open");
+    drop(steps);
     resume();
     running.stop().await.expect("stops");
 }
@@ -206,8 +233,8 @@ async fn watch_when_there_is_room(client: &mut HealthClient<Channel>) -> Streami
 #[tokio::test]
 async fn a_watch_of_health_ends_in_time_whatever_it_watches() {
     let (mut settings, ports) = settings();
-    // No connection reaches its age here.
-    settings.limits.connection_age = Duration::from_hours(24);
+    // Its connection reaches its age before, and goes on for it.
+    settings.limits.connection_age = Duration::from_hours(1);
     let running = Running::start(settings, &ports, true).await;
     let mut client = HealthClient::new(from(1, ports.nth(3)));
     let mut watches = Vec::new();
@@ -215,12 +242,21 @@ async fn a_watch_of_health_ends_in_time_whatever_it_watches() {
         watches.push((name, watch(&mut client, name).await.expect("a stream")));
     }
     pause();
+    // So much time in steps as long as that of other tests would take a while; who is asked whether it is there has 10 seconds.
+    let steps = in_steps(STEP * 10);
+    let (name, first) = watches.first_mut().expect("one");
+    let early = timeout(Duration::from_mins(100), first.message()).await;
+    assert!(
+        early.is_err(),
+        "a watch of {name:?} ends before connections that live for an hour have all gone: {early:?}"
+    );
     for (name, watch) in &mut watches {
-        let end = timeout(Duration::from_hours(2), watch.message()).await;
+        let end = timeout(Duration::from_hours(1), watch.message()).await;
         let end = end.unwrap_or_else(|_| panic!("a watch of {name:?} goes on"));
         let end = end.expect_err("it is told why");
         assert_eq!(said(&end), (Code::Unavailable, "STREAM_OVER".to_owned()), "{name:?}");
     }
+    drop(steps);
     resume();
     watch(&mut client, "").await.expect("it may begin another");
     running.stop().await.expect("stops");
@@ -237,8 +273,10 @@ async fn reflection_ends_where_nobody_asks_and_where_somebody_asks_too_much() {
     let mut answers = reflect(channel.clone(), once).await.expect("a stream");
     answers.message().await.expect("an answer").expect("it goes on");
     pause();
+    let steps = in_steps(STEP);
     let end = timeout(Duration::from_mins(3), answers.message()).await.expect("it ends");
     assert_eq!(said(&end.expect_err("it is told why")), over);
+    drop(steps);
     resume();
 
     let many = stream::iter(std::iter::repeat_with(listing).take(1_001));

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bursar_runtime::{Service, healthcheck, network_peers};
-use bursar_testkit::{Authority, Certificate};
+use bursar_testkit::{Authority, Certificate, STEP, in_steps};
 use securing::{HttpPort, Secured, ask, call, eventually, shake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
@@ -288,9 +288,11 @@ async fn a_handshake_that_is_never_finished_ends() {
     begun.write_all(&[22, 3, 1, 2, 0, 1]).await.expect("written");
     // Time passes as soon as there is nothing else to do.
     tokio::time::pause();
+    let steps = in_steps(STEP);
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_mins(2), begun.read_to_end(&mut rest)).await;
     let _ = ended.expect("it ends");
+    drop(steps);
     tokio::time::resume();
     running.stop().await.expect("stops");
 }

@@ -12,6 +12,7 @@
 //! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]): [`fills_up`] has it be so under a service.
 //! - [`clocks`] are wrong.
 //! - [`goes_by`] has a crowd of one caller's calls beside a neighbour's.
+//! - [`in_steps`] passes time that a test has stopped, beside real sockets.
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
 //! - [`told`] has an event of each type.
@@ -54,6 +55,7 @@ mod rounds;
 mod rpcs;
 mod small_disk;
 pub mod sqlite;
+mod steps;
 pub mod stripe;
 pub mod told;
 mod until;
@@ -83,6 +85,7 @@ pub use refusal::{Refusal, refused};
 pub use rounds::{lives, rounds};
 pub use rpcs::rpcs;
 pub use small_disk::SmallDisk;
+pub use steps::{STEP, Steps, in_steps};
 pub use until::until;
 pub use values::{START, at, clock, credits, id, organization, personal};
 pub use vanishing::{Asking, at_every_step};

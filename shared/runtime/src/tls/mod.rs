@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use bursar_rpc::PeerTls;
 use rustls::ServerConfig;
-use tokio::{net::TcpStream, sync::watch};
+use tokio::sync::watch;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-use crate::{Env, Settings};
+use crate::{Env, Settings, socket::Socket};
 pub(crate) use files::TlsError;
 use files::TlsFiles;
 pub(crate) use probe::connect_here;
@@ -60,7 +60,7 @@ pub(crate) struct Acceptor(watch::Receiver<Arc<ServerConfig>>);
 
 impl Acceptor {
     /// A handshake that has not begun.
-    pub(crate) fn accept(&self, stream: TcpStream) -> Accept<TcpStream> {
+    pub(crate) fn accept(&self, stream: Socket) -> Accept<Socket> {
         let current = Arc::clone(&self.0.borrow());
         TlsAcceptor::from(current).accept(stream)
     }
