@@ -45,7 +45,7 @@ pub use caller::{Caller, Party, ServiceCaller, ServiceRole, UserCaller};
 pub use idempotent::IdempotencyKey;
 pub use keys::{KeySet, PublicKeys};
 pub use mutation::{Answer, Begun, Done, Looked, Mutation, Mutations, Publish, Refusing};
-pub use origin::{Origin, TrustedProxies};
+pub use origin::{Origin, Site, TrustedProxies};
 pub use page::{ListKey, Page, PageKey, PageRequest};
 pub use peer::{ServiceTokens, persist, retry};
 pub use problem::{Problem, reason};

@@ -45,16 +45,10 @@ impl Origin {
 
     /// The network that a place is in.
     pub fn site(self) -> Site {
-        Site(self)
-    }
-
-    /// The place that is counted, for all that belong to whoever has this one: of an IPv6 address the first of its /64.
-    #[must_use]
-    pub fn counted(self) -> Self {
-        match self {
-            Self::Address(address) => Self::Address(counted(address)),
+        Site(match self {
+            Self::Address(address) => Self::Address(first_of_network(address)),
             other @ (Self::Service(_) | Self::Local) => other,
-        }
+        })
     }
 }
 
@@ -66,9 +60,7 @@ pub struct Site(Origin);
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Origin::Address(address) = self.0
-            && let IpAddr::V6(ip) = address.to_canonical()
-        {
+        if let Origin::Address(IpAddr::V6(ip)) = self.0 {
             let [first, second, third, ..] = ip.segments();
             return write!(f, "address:{first:x}:{second:x}:{third:x}::/48");
         }
@@ -100,6 +92,17 @@ pub(crate) fn counted(address: IpAddr) -> IpAddr {
         IpAddr::V6(ip) => {
             let [first, second, third, fourth, ..] = ip.segments();
             IpAddr::V6(Ipv6Addr::new(first, second, third, fourth, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// The address that stands for all of its network: of IPv6 the first of its /48.
+fn first_of_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => {
+            let [first, second, third, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0))
         }
     }
 }
@@ -152,7 +155,8 @@ pub struct TrustedProxies(Arc<[Network]>);
 pub struct TrustedProxiesError(String);
 
 impl TrustedProxies {
-    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+    /// Whether this address is one of theirs.
+    pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 
@@ -304,6 +308,10 @@ mod tests {
             assert_eq!(Origin::at(ip(text)).site().to_string(), expected);
             assert_eq!(Origin::Address(ip(text)).site().to_string(), expected, "however it was written");
         }
+        let site = |text: &str| Origin::at(ip(text)).site();
+        assert_eq!(site("2001:db8:1:2::3"), site("2001:db8:1:ffff::9"), "it is counted as one");
+        assert_ne!(site("2001:db8:1:2::3"), site("2001:db8:2:2::3"));
+        assert_ne!(site("192.0.2.7"), site("192.0.2.8"));
         let service = Origin::Service(ServiceAccountId::BILLING);
         assert_eq!(service.site().to_string(), service.to_string());
         assert_eq!(Origin::Local.site().to_string(), "local");

@@ -3,8 +3,11 @@
 /// Whether somebody who has taken so much of what all share may take so much more, while so much of it is left.
 ///
 /// Whoever comes first must not take all of it: each may have as much as is left for everybody else. One who is busy gets
-/// half, two get a third each, and for a newcomer there is always room. These are the dynamic thresholds of shared buffers
-/// (Choudhury and Hahne, 1998) with a factor of one.
+/// half, two get a third each, and a newcomer finds room as soon as something of what those have comes back: none of them may
+/// take it again before. These are the dynamic thresholds of shared buffers (Choudhury and Hahne, 1998) with a factor of one.
+///
+/// It bounds what one may take, not what many may: where nothing comes back (a connection is kept), each takes half of what those
+/// before it have left, and a dozen have nearly all.
 #[inline]
 #[must_use]
 pub const fn has_room(taken: usize, more: usize, left: usize) -> bool {
@@ -45,6 +48,24 @@ mod tests {
             taken[turn] += usize::from(has_room(taken[turn], 1, left));
         }
         taken
+    }
+
+    /// How many take everything, one after the other, where nothing comes back.
+    fn takers(all: usize) -> usize {
+        let (mut left, mut takers) = (all, 0);
+        while has_room(0, 1, left) {
+            let mut taken = 0;
+            while has_room(taken, 1, left) {
+                (taken, left) = (taken + 1, left - 1);
+            }
+            takers += 1;
+        }
+        takers
+    }
+
+    #[test]
+    fn it_bounds_what_one_takes_and_not_what_a_dozen_do() {
+        assert_eq!([4_096, 512].map(takers), [13, 10]);
     }
 
     #[test]

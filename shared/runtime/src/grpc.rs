@@ -53,10 +53,15 @@ fn jittered(age: Duration, entropy: &Entropy) -> Duration {
 /// A service's routes with health, reflection (v1 and v1alpha) and, under a test clock, `ClockService`.
 /// None of these passes through the tower stack: a busy service must still answer its probes. So their streams have places of
 /// their own: as many as the port has connections, since a caller who watches health has one on each.
-pub(crate) fn routes(started: &Started, health: &PortHealth, connections: usize, env: &Env) -> anyhow::Result<Routes> {
-    let streams = Places::new(connections, Kind::Streams, started.service.name(), &env.meter);
+pub(crate) fn routes(
+    started: &Started,
+    health: &PortHealth,
+    limits: &LimitSettings,
+    env: &Env,
+) -> anyhow::Result<Routes> {
+    let streams = Places::new(limits.connections, Kind::Streams, started.service.name(), &env.meter);
     let mut names = started.health_services.clone();
-    let mut beside = Routes::new(health::server(health.reporter(), streams.clone()));
+    let mut beside = Routes::new(health::server(health.reporter(), streams.clone(), limits.connection_age));
     if env.clock.is_test() {
         names.push(CLOCK);
         beside = beside.add_service(ClockServiceServer::new(Clockwork::new(env.clock.clone())));

@@ -22,19 +22,31 @@ use crate::{
 /// A request is a name.
 const MESSAGE_MAX: usize = 16 * 1024;
 
-/// A watch ends after an hour, and its caller begins another. That is no news to callers who make new connections whenever
-/// theirs reach their age, and keeps nobody on one that should have ended long ago.
-const BOUNDS: Bounds = Bounds { longest: Duration::from_hours(1), idle: Duration::from_hours(1), answers: usize::MAX };
+/// A watch ends after this, and its caller begins another, where connections are not to live for longer.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// A watch ends some time after its connection should have, which keeps nobody on one that reached its age long ago. Never
+/// before: callers take the end of a watch for news that the service is away, and leave the connection for a moment.
+fn bounds(connection_age: Duration) -> Bounds {
+    let longest = LONGEST.max(connection_age.saturating_mul(2));
+    Bounds { longest, idle: longest, answers: usize::MAX }
+}
 
 /// Answers what a reporter was told.
 pub(crate) struct PortHealthService {
     reported: HealthService,
     streams: Places,
+    bounds: Bounds,
 }
 
-/// The service over a reporter; so many may watch.
-pub(crate) fn server(reporter: HealthReporter, streams: Places) -> HealthServer<PortHealthService> {
-    let service = PortHealthService { reported: HealthService::from_health_reporter(reporter), streams };
+/// The service over a reporter; so many may watch, on connections that live for so long.
+pub(crate) fn server(
+    reporter: HealthReporter,
+    streams: Places,
+    connection_age: Duration,
+) -> HealthServer<PortHealthService> {
+    let reported = HealthService::from_health_reporter(reporter);
+    let service = PortHealthService { reported, streams, bounds: bounds(connection_age) };
     HealthServer::new(service).max_decoding_message_size(MESSAGE_MAX)
 }
 
@@ -52,7 +64,7 @@ impl Health for PortHealthService {
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Answers>, Status> {
         let place = open_streams::enter(&self.streams, &request)?;
         if let Ok(known) = self.reported.watch(request).await {
-            return Ok(Response::new(open_streams::bounded(known.into_inner(), BOUNDS, place)));
+            return Ok(Response::new(open_streams::bounded(known.into_inner(), self.bounds, place)));
         }
         let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
         let told = stream::once(future::ready(Ok(unknown)));
@@ -60,6 +72,6 @@ impl Health for PortHealthService {
         let port = self.reported.watch(Request::new(HealthCheckRequest { service: String::new() })).await;
         let end = port.map(|port| port.into_inner().filter(|_| future::ready(false)));
         let answers = told.chain(stream::iter(end).flatten());
-        Ok(Response::new(open_streams::bounded(answers, BOUNDS, place)))
+        Ok(Response::new(open_streams::bounded(answers, self.bounds, place)))
     }
 }

@@ -193,7 +193,7 @@ impl<'a> Host<'a> {
             let (_, listener) = self.listeners.swap_remove(place);
             let health = PortHealth::new(service, &started.health_services).await;
             let connections = self.settings.limits.connections;
-            let routes = grpc::routes(&started, &health, connections, &self.env)?;
+            let routes = grpc::routes(&started, &health, &self.settings.limits, &self.env)?;
             let server = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
             let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
             let its_places = places(connections, service.name(), &self.env);
@@ -207,7 +207,9 @@ impl<'a> Host<'a> {
             if let Some(router) = started.inbox
                 && let Some(listener) = self.inbox.take()
             {
-                let its_places = places(connections.min(http_port::CONNECTIONS_MAX), "inbox", &self.env);
+                let most = connections.min(http_port::CONNECTIONS_MAX);
+                let proxies = self.settings.trusted_proxies.clone();
+                let its_places = Places::behind(proxies, most, Kind::Connections, "inbox", &self.env.meter);
                 let incoming = Incoming::new(listener, self.tls.inbox.clone(), ending.clone(), its_places);
                 let end = ending.shutdown;
                 self.servers.spawn(async move {

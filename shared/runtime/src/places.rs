@@ -1,8 +1,14 @@
 //! Places: how many connections a port bears, or streams that ask for no account, and how many of them one address has.
 //!
-//! Whoever comes first must not take all of them: an address (an IPv6 one by its /64) may have as many as are left for
-//! everybody else ([`has_room`]). That holds for loopback, proxies and the product's own services too: over HTTP/2 the calls
-//! of many share a connection, and half of the places is more than one of them needs.
+//! Whoever comes first must not take all of them: an address (an IPv6 one by its /48) may have as many as are left for
+//! everybody else ([`has_room`]). One alone gets half of them, the next half of what is left then; what a connection has taken
+//! does not shrink when others come, so a dozen addresses can take all of them (thirteen all 4,096 of a gRPC port, ten all 512
+//! of one of HTTP/1.1). Against those the network has to say who may reach the port.
+//!
+//! On gRPC ports that holds for loopback, ingresses and the product's own services too: over HTTP/2 the calls of many share a
+//! connection, and half of the places is more than one of them needs. On the ports of HTTP/1.1 each request has a connection
+//! of its own. To that for webhooks everybody may come through one ingress: one that is among `trusted_proxies` may have all of
+//! its places ([`Places::behind`]). The operations port is asked by a few, each for a moment.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -11,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use bursar_rpc::{Origin, has_room};
+use bursar_rpc::{Origin, Site, TrustedProxies, has_room};
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Meter, UpDownCounter},
@@ -46,6 +52,8 @@ pub(crate) struct Places(Arc<Inner>);
 struct Inner {
     most: usize,
     taken: Mutex<Taken>,
+    /// Who may have all of them.
+    unshared: TrustedProxies,
     kind: Kind,
     port: &'static str,
     meters: Meters,
@@ -55,7 +63,7 @@ struct Inner {
 #[derive(Default)]
 struct Taken {
     all: usize,
-    of: HashMap<Origin, usize>,
+    of: HashMap<Site, usize>,
     /// Whoever waits until there is a free one.
     waiting: Option<Waker>,
     /// When the log was told last that they are short.
@@ -77,28 +85,35 @@ impl Taken {
 impl Places {
     /// So many of a port, all free.
     pub(crate) fn new(most: usize, kind: Kind, port: &'static str, meter: &Meter) -> Self {
+        Self::behind(TrustedProxies::default(), most, kind, port, meter)
+    }
+
+    /// The same, of which these proxies may have all: they bring everybody's.
+    pub(crate) fn behind(unshared: TrustedProxies, most: usize, kind: Kind, port: &'static str, meter: &Meter) -> Self {
         let meters = Meters::new(meter, kind, port);
-        Self(Arc::new(Inner { most, taken: Mutex::default(), kind, port, meters }))
+        Self(Arc::new(Inner { most, taken: Mutex::default(), unshared, kind, port, meters }))
     }
 
     /// One more for whoever is there; `None` if that has as many as would be left for everybody else.
     pub(crate) fn take(&self, origin: Origin) -> Option<Place> {
-        let origin = origin.counted();
+        let has_all = matches!(origin, Origin::Address(address) if self.0.unshared.contain(address));
+        let site = origin.site();
         let mut taken = self.0.taken();
-        let own = taken.of.get(&origin).copied().unwrap_or_default();
-        if has_room(own, 1, self.0.most.saturating_sub(taken.all)) {
-            taken.of.insert(origin, own + 1);
+        let own = taken.of.get(&site).copied().unwrap_or_default();
+        let left = self.0.most.saturating_sub(taken.all);
+        if has_room(if has_all { 0 } else { own }, 1, left) {
+            taken.of.insert(site, own + 1);
             taken.all += 1;
             drop(taken);
             self.0.meters.taken(1);
-            return Some(Place { of: Arc::clone(&self.0), origin });
+            return Some(Place { of: Arc::clone(&self.0), site });
         }
         let tells = taken.may_tell();
         drop(taken);
         self.0.meters.refused();
         if tells {
             let (kind, port, most) = (self.0.kind.name(), self.0.port, self.0.most);
-            tracing::warn!(kind, port, most, %origin, "an address has as many places as it may: more are refused");
+            tracing::warn!(kind, port, most, origin = %site, "an address has as many places as it may: more are refused");
         }
         None
     }
@@ -130,7 +145,7 @@ impl Inner {
 /// A place that is taken; given back when it is dropped, however what has it ends.
 pub(crate) struct Place {
     of: Arc<Inner>,
-    origin: Origin,
+    site: Site,
 }
 
 impl Drop for Place {
@@ -138,7 +153,7 @@ impl Drop for Place {
         let mut taken = self.of.taken();
         taken.all = taken.all.saturating_sub(1);
         // Whoever has nothing any more is not remembered.
-        if let Entry::Occupied(mut of) = taken.of.entry(self.origin) {
+        if let Entry::Occupied(mut of) = taken.of.entry(self.site) {
             if *of.get() > 1 {
                 *of.get_mut() -= 1;
             } else {
@@ -210,11 +225,25 @@ mod tests {
         assert_eq!(first.len(), 6, "half of them");
         let second = all_of(&places, at("2001:db8:1:2::1"));
         assert_eq!(second.len(), 3, "half of what is left");
-        assert!(places.take(at("2001:db8:1:2::2")).is_none(), "whoever has one of a /64 has all");
-        assert!(places.take(at("2001:db8:1:3::1")).is_some(), "there is always room for a newcomer");
+        assert!(places.take(at("2001:db8:1:3::1")).is_none(), "whoever has one of a /48 has all");
+        assert!(places.take(at("2001:db8:2:2::1")).is_some(), "there is room for a newcomer");
         drop((first, second));
         assert!(places.0.taken().of.is_empty(), "nobody is remembered");
         assert_eq!(all_of(&places, at("192.0.2.1")).len(), 6, "everything was given back");
+    }
+
+    #[test]
+    fn a_proxy_that_is_trusted_may_have_all_places_and_nobody_beside_it() {
+        let proxies = "10.0.0.0/8".parse().expect("a network");
+        let meter = opentelemetry::global::meter("test");
+        let places = Places::behind(proxies, 12, Kind::Connections, "test", &meter);
+        let stranger = all_of(&places, at("192.0.2.1"));
+        assert_eq!(stranger.len(), 6, "half of them");
+        let proxied = all_of(&places, at("10.1.2.3"));
+        assert_eq!(proxied.len(), 6, "all that are left");
+        drop((stranger, proxied));
+        assert_eq!(all_of(&places, at("::ffff:10.1.2.3")).len(), 12, "however it is written");
+        assert!(places.0.taken().of.is_empty(), "nobody is remembered");
     }
 
     #[test]
