@@ -243,11 +243,11 @@ fn a_preset_is_a_set_of_defaults_that_settings_override() {
 #[test]
 fn messages_have_the_time_and_room_that_is_set_and_calls_in_work_are_no_closer_bound_than_billings_queue() {
     let given = suite(
-        "BURSAR_LIMITS__MESSAGE_DEADLINE=7s\nBURSAR_LIMITS__IN_FLIGHT=65536\nBURSAR_LIMITS__MESSAGE_BYTES=83886080",
+        "BURSAR_LIMITS__MESSAGE_DEADLINE=7s\nBURSAR_LIMITS__IN_FLIGHT=65536\nBURSAR_LIMITS__MESSAGE_BYTES=109051904",
     )
     .expect("settings");
     assert_eq!(given.stack_limits().message_deadline, std::time::Duration::from_secs(7));
-    assert_eq!(given.stack_limits().max_message_bytes, 80 * 1024 * 1024);
+    assert_eq!(given.stack_limits().max_message_bytes, 104 * 1024 * 1024);
     let defaults = suite("").expect("defaults");
     assert!(defaults.limits.in_flight >= 2 * defaults.billing.queue_max, "one service may wait with half of them");
 }
@@ -291,8 +291,8 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_LIMITS__IN_FLIGHT=0", &["limits.in_flight", "at least 1"]),
     ("BURSAR_LIMITS__CONNECTIONS=0", &["limits.connections", "at least 1"]),
     (
-        "BURSAR_LIMITS__IN_FLIGHT=65536\nBURSAR_LIMITS__MESSAGE_BYTES=83886079",
-        &["limits.message_bytes: 83886079 is out of range, use 83886080 or more"],
+        "BURSAR_LIMITS__IN_FLIGHT=65536\nBURSAR_LIMITS__MESSAGE_BYTES=109051903",
+        &["limits.message_bytes: 109051903 is out of range, use 109051904 or more"],
     ),
     ("BURSAR_TOKENS__ACCESS_TTL=6m", &["tokens.access_ttl", "5m"]),
     ("BURSAR_ORGANIZATIONS__MAX_CREATED_PER_DAY=0", &["organizations.max_created_per_day", "at least 1"]),

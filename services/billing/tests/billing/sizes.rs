@@ -79,6 +79,23 @@ engines! {
         refused(ana.batch_charge(empty).await, Code::InvalidArgument, "MESSAGE_TOO_LARGE");
     }
 
+    async fn a_batch_with_all_its_meters_and_labels_has_room_in_what_a_program_has_at_least(db: TestDb) {
+        let least = |settings: &mut bursar_runtime::Settings| {
+            settings.limits.message_bytes = 40 * 1024 * 1024 + settings.limits.in_flight * 1024;
+        };
+        let world = World::with(db, least).await;
+        let ana = world.person(1);
+        let one = |n: usize| pb::ChargeRequest {
+            amount: String::new(),
+            usage: (0..32).map(|n| pb::Usage { meter: format!("meter-{n:02}"), quantity: "1".to_owned() }).collect(),
+            labels: (0..32).map(|n| (format!("label-{n:02}"), "x".repeat(40))).collect(),
+            ..spend(ana.owner, "1").on_model("unheard-of").under(&format!("r{n}"))
+        };
+        // It is read, whatever becomes of each charge.
+        let answer = ana.batch_charge(batch((0..1_000).map(one))).await.expect("it has room");
+        assert_eq!(answer.outcomes.len(), 1_000);
+    }
+
     async fn lists_are_cut_by_bytes_and_go_on(db: TestDb) {
         const LOTS: usize = 700;
         let world = World::on(db).await;

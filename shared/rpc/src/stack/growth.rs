@@ -14,8 +14,9 @@ use super::shapes::{Grows, Part};
 use crate::problem::reason;
 use crate::{MAX_MESSAGE, Problem};
 
-/// The most that the parts of one message may take. The largest batch that the rules allow comes to less than half of it, and a
-/// program's bound for all messages is never smaller.
+/// The most that the parts of one message may take. The largest batch that the rules allow comes to less than half of it, and of
+/// a program's bound for all messages a caller who is alone may have as much and the message's own bytes
+/// ([`super::MESSAGE_MEMORY_MAX`]).
 pub(super) const MOST: usize = 4 * MAX_MESSAGE;
 
 /// What stands in front of each message: whether it is compressed, and in four bytes how long it is.
@@ -64,6 +65,25 @@ struct Open {
     left: usize,
     /// How many groups have begun: nothing in them is known.
     groups: usize,
+    /// The maps of which there is an entry, each a bit at its field's number.
+    maps: u64,
+}
+
+impl Open {
+    const fn new(grows: Grows, left: usize) -> Self {
+        Self { grows, left, groups: 0, maps: 0 }
+    }
+
+    /// What this one takes more as it is the first of a map.
+    fn first(&mut self, part: Part) -> usize {
+        // Where there is no bit for a field, each counts as the first.
+        let bit = 1_u64.checked_shl(part.number).unwrap_or_default();
+        if self.maps & bit != 0 {
+            return 0;
+        }
+        self.maps |= bit;
+        part.first
+    }
 }
 
 impl Growing {
@@ -74,7 +94,7 @@ impl Growing {
             place: Place::Head { come: 0, length: 0 },
             number: 0,
             digits: 0,
-            here: Open { grows, left: 0, groups: 0 },
+            here: Open::new(grows, 0),
             around: Vec::new(),
             grown: 0,
             most: 0,
@@ -135,7 +155,7 @@ impl Growing {
             self.place = Place::Head { come: come + 1, length };
         } else {
             self.grown = 0;
-            self.here = Open { grows: self.grows, left, groups: 0 };
+            self.here = Open::new(self.grows, left);
             self.go_on();
         }
     }
@@ -186,13 +206,14 @@ impl Growing {
         self.pass(length)?;
         let Some(part) = part else { return Ok(()) };
         // Of numbers that stand together, each may be a byte.
-        self.grow(if part.packed { part.each.saturating_mul(length) } else { part.each })?;
+        let first = self.here.first(part);
+        self.grow(if part.packed { part.each.saturating_mul(length) } else { part.each + first })?;
         if let Some(grows) = part.inside {
             if self.around.len() >= DEEPEST {
                 return Err(unlike());
             }
             self.around.push(self.here);
-            self.here = Open { grows, left: length, groups: 0 };
+            self.here = Open::new(grows, length);
             self.go_on();
         }
         Ok(())
@@ -269,9 +290,11 @@ mod tests {
     use prost_types::{ListValue, Struct, Value};
 
     use super::super::shapes::grows;
+    use super::super::weight::SMALL_PARTS;
     use super::*;
 
     const BATCH: &str = "/bursar.billing.v1.CreditService/BatchCharge";
+    const CHARGE: &str = "/bursar.billing.v1.CreditService/Charge";
     const ITEM: &str = "/bursar.organization.v1.LibraryService/CreateItem";
 
     /// Bytes as they stand in a request.
@@ -315,13 +338,62 @@ mod tests {
         let full = taken(BATCH, &batch(1_000, &largest())).expect("the largest batch");
         let parts = 32_000 * (size_of::<Usage>() + 2 * size_of::<String>());
         assert!((least + parts..MOST / 2 + least).contains(&full), "{full} for {}", least + parts);
+        let one = taken(CHARGE, &largest()).expect("one");
+        assert!((1..=SMALL_PARTS).contains(&one), "{one} do not go with the call's place");
         let list = vec![Value { kind: Some(Kind::ListValue(ListValue::default())) }; 1_000];
-        let list = Value { kind: Some(Kind::ListValue(ListValue { values: list })) };
-        let document = Some(Struct { fields: [("list".to_owned(), list)].into() });
-        let document =
-            taken(ITEM, &CreateItemRequest { document, ..CreateItemRequest::default() }).expect("a document");
+        let document = taken(ITEM, &item(list)).expect("a document");
         assert!((1_000..8_000).contains(&(document / size_of::<Value>())), "{document}");
         assert!(grows("/bursar.identity.v1.UserService/SignUp").is_none(), "what cannot grow is not walked");
+    }
+
+    /// An item whose document has this list.
+    fn item(values: Vec<Value>) -> CreateItemRequest {
+        let list = Value { kind: Some(Kind::ListValue(ListValue { values })) };
+        let document = Some(Struct { fields: [("list".to_owned(), list)].into() });
+        CreateItemRequest { document, ..CreateItemRequest::default() }
+    }
+
+    /// The least that the nodes of a map with so many entries take.
+    fn of_map(entries: usize, entry: usize) -> usize {
+        entries.div_ceil(11) * 11 * entry
+    }
+
+    /// The least that is in memory of a document, beside its texts.
+    fn of_document(document: &Struct) -> usize {
+        let inside: usize = document.fields.values().map(of_value).sum();
+        of_map(document.fields.len(), size_of::<String>() + size_of::<Value>()) + inside
+    }
+
+    fn of_value(value: &Value) -> usize {
+        match &value.kind {
+            Some(Kind::ListValue(list)) => list.values.iter().map(|it| size_of::<Value>() + of_value(it)).sum(),
+            Some(Kind::StructValue(inner)) => of_document(inner),
+            _ => 0,
+        }
+    }
+
+    /// An object in an object, and so on, so many.
+    fn chain(length: usize) -> Value {
+        (0..length).fold(Value { kind: Some(Kind::NullValue(0)) }, |inner, _| Value {
+            kind: Some(Kind::StructValue(Struct { fields: [("x".to_owned(), inner)].into() })),
+        })
+    }
+
+    #[test]
+    fn a_map_of_one_entry_counts_with_its_node_and_what_documents_may_have_fits() {
+        // As many values as a document may have, each of them a map.
+        let request = item(vec![chain(27); 357]);
+        let least = of_document(request.document.as_ref().expect("a document"));
+        let counted = taken(ITEM, &request).expect("what is allowed fits");
+        assert!((least..2 * least).contains(&counted), "{counted} counted of {least}");
+        let labels = |number: usize| ChargeRequest {
+            labels: (0..number).map(|number| (format!("{number:02}"), String::new())).collect(),
+            ..ChargeRequest::default()
+        };
+        for number in [1, 2, 11, 12, 32] {
+            let counted = taken(CHARGE, &labels(number)).expect("a charge");
+            assert!(counted >= of_map(number, 2 * size_of::<String>()), "{counted} counted of {number}");
+        }
     }
 
     /// A field of bytes.
@@ -388,8 +460,26 @@ mod tests {
         bursar_fuzz::fuzz("growth", &samples, |bytes| {
             let walked = walk(BATCH, &framed(bytes), 97).map_err(|problem| problem.reason());
             let Ok(read) = BatchChargeRequest::decode(bytes) else { return };
-            let of_one = |it: &ChargeRequest| size_of::<ChargeRequest>() + it.usage.len() * size_of::<Usage>();
+            let of_one = |it: &ChargeRequest| {
+                let labels = of_map(it.labels.len(), 2 * size_of::<String>());
+                size_of::<ChargeRequest>() + it.usage.len() * size_of::<Usage>() + labels
+            };
             let least: usize = read.charges.iter().map(of_one).sum();
+            match walked {
+                Ok(counted) => assert!(counted >= least, "{counted} counted of {least}"),
+                Err(why) => assert_eq!(why, reason::MESSAGE_TOO_LARGE, "what can be read was not followed"),
+            }
+        });
+    }
+
+    /// The same of documents, which are lists and maps in one another.
+    #[test]
+    fn fuzz_growth_of_documents() {
+        let samples = [item(vec![chain(3); 2]).encode_to_vec(), item(vec![Value::default(); 9]).encode_to_vec()];
+        bursar_fuzz::fuzz("growth of documents", &samples, |bytes| {
+            let walked = walk(ITEM, &framed(bytes), 97).map_err(|problem| problem.reason());
+            let Ok(read) = CreateItemRequest::decode(bytes) else { return };
+            let least = read.document.as_ref().map_or(0, of_document);
             match walked {
                 Ok(counted) => assert!(counted >= least, "{counted} counted of {least}"),
                 Err(why) => assert_eq!(why, reason::MESSAGE_TOO_LARGE, "what can be read was not followed"),

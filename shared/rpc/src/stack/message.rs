@@ -70,7 +70,7 @@ impl Bounded {
         }
         let come = self.come.take(data);
         let grown = self.growing.as_mut().map_or(Ok(0), |growing| growing.take(data))?;
-        weight::hold(come.saturating_add(grown))
+        weight::hold(come, grown)
     }
 
     /// Ends it: nothing comes after that.
@@ -122,11 +122,53 @@ fn late() -> Problem {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Arc;
 
+    use bursar_id::UserId;
+    use bursar_proto::billing::v1::{BatchChargeRequest, ChargeRequest, Usage};
     use futures::StreamExt as _;
     use http_body_util::BodyExt as _;
+    use prost::Message as _;
 
+    use super::super::shapes::grows;
+    use super::super::shed::{By, InFlight};
+    use super::super::weight::{Weight, counted};
     use super::*;
+    use crate::MAX_MESSAGE;
+    use crate::caller::Party;
+    use crate::stack::MESSAGE_MEMORY_MAX;
+
+    /// A batch with as many charges, meters and labels as the rules allow, about as long as a message may be.
+    fn largest() -> Vec<u8> {
+        let charge = ChargeRequest {
+            usage: vec![Usage { meter: "m".repeat(40), quantity: "1".repeat(14) }; 32],
+            labels: (0..32).map(|number| (format!("label-{number:02}"), "x".repeat(40))).collect(),
+            ..ChargeRequest::default()
+        };
+        BatchChargeRequest { charges: vec![charge; 1_000] }.encode_to_vec()
+    }
+
+    /// Whether a message that comes in frames has room where the messages of all calls may have so many bytes.
+    async fn has_room(message: &[u8], most_bytes: usize) -> bool {
+        let head = u32::try_from(message.len()).expect("short").to_be_bytes();
+        let sent = Bytes::from([&[0][..], &head, message].concat());
+        let frames: Vec<_> = sent.chunks(16 * 1024).map(|frame| Ok::<_, Infallible>(sent.slice_ref(frame))).collect();
+        let body = Bounded {
+            growing: grows("/bursar.billing.v1.CreditService/BatchCharge").map(Growing::new),
+            ..Bounded::one(Body::from_stream(futures::stream::iter(frames)), Instant::now() + Duration::from_hours(1))
+        };
+        let in_flight = Arc::new(InFlight::new(1, most_bytes));
+        let weight = Weight::none(&in_flight, By::Known(Party::Person(UserId::from_parts(1, [1; 10]))));
+        counted(Some(weight), body.collect()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn the_largest_message_that_the_rules_allow_has_room_in_what_a_program_has_at_least() {
+        let message = largest();
+        assert!((MAX_MESSAGE * 3 / 4..MAX_MESSAGE).contains(&message.len()), "{}", message.len());
+        assert!(has_room(&message, 2 * MESSAGE_MEMORY_MAX).await, "who is alone has half of it");
+        assert!(!has_room(&message, 4 * MAX_MESSAGE).await, "it counts with its parts");
+    }
 
     /// A body that never ends: so many bytes again and again.
     fn drip(bytes: usize, every: Duration) -> Body {

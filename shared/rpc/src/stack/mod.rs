@@ -61,6 +61,10 @@ use crate::transport::context::CALL_ID;
 use crate::{KeySet, Suspended, TrustedProxies};
 use methods::{Method, Methods};
 
+/// The most that one message may have in memory, as it comes over the wire and with what its lists and maps take once they are
+/// read. A caller who is alone may have half of [`Limits::max_message_bytes`], so it should be at least twice as much.
+pub const MESSAGE_MEMORY_MAX: usize = crate::MAX_MESSAGE + growth::MOST;
+
 /// What the stack needs.
 #[derive(Clone, Debug)]
 pub struct StackDeps {
@@ -86,7 +90,8 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// How many bytes the messages of calls in work may have in memory, as they come over the wire and with what their lists and
     /// maps take once they are read, and of one caller as many as are left for everybody else; whoever sends more is refused. A
-    /// kilobyte of it goes with each call in work, whatever it sends; of a stream its longest message counts.
+    /// kilobyte of it goes with each call in work, whatever it sends, and beside it the first 8 KiB of what its lists and maps
+    /// take; of a stream its longest message counts.
     pub max_message_bytes: usize,
     /// The deadline of a call that comes without one.
     pub default_deadline: Duration,

@@ -17,6 +17,9 @@ const NUMBER: usize = 16;
 const WORD: usize = 8;
 /// Lists and maps have room for twice as much as is in them.
 const ROOM: usize = 2;
+/// The first entry of a map has room for so many: maps are B-trees (those of our own messages by `proto/build.rs`, those of
+/// documents by their library), whose nodes have eleven entries and a head.
+const NODE: usize = 12;
 
 /// The messages that may grow.
 static SHAPES: LazyLock<Shapes> =
@@ -30,9 +33,11 @@ pub(super) struct Grows(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     /// The field's number.
-    number: u32,
+    pub(super) number: u32,
     /// What each takes beside its own bytes; nothing, where one stands for all.
     pub(super) each: usize,
+    /// What the first one in a message takes more than the others, which is something with maps.
+    pub(super) first: usize,
     /// Whether it is a number, of which many may stand together.
     pub(super) packed: bool,
     /// What is in it, if that may grow.
@@ -138,7 +143,10 @@ impl<'a> Declared<'a> {
             (None, false) => HANDLE,
         };
         let each = if is_repeated(field) { ROOM * one } else { 0 };
-        Some(Part { number, each, packed, inside: inside.map(Grows) }).filter(|it| it.each > 0 || it.inside.is_some())
+        let is_map = inside.and_then(|place| self.all.get(place)).is_some_and(|message| is_entry(message));
+        let first = if is_map { (NODE - ROOM) * one } else { 0 };
+        let part = Part { number, each, first, packed, inside: inside.map(Grows) };
+        Some(part).filter(|it| it.each > 0 || it.inside.is_some())
     }
 
     /// What a message takes without what is in its texts, lists and maps; never less than it does. `around`: the messages in
@@ -167,6 +175,11 @@ impl<'a> Declared<'a> {
         around.pop();
         alone + one_of.values().map(|largest| largest + WORD).sum::<usize>()
     }
+}
+
+/// Whether a message is an entry of a map.
+fn is_entry(message: &DescriptorProto) -> bool {
+    message.options.as_ref().is_some_and(prost_types::MessageOptions::map_entry)
 }
 
 fn is_repeated(field: &FieldDescriptorProto) -> bool {

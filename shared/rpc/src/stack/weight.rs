@@ -3,7 +3,8 @@
 //! Calls are bounded by number, and a message may be a thousand times as large as most are: so the bytes have a bound of their
 //! own, of which a caller may have as much as is left for everybody else ([`crate::has_room`]). The first kilobyte of each
 //! message goes with its call's place, so that most calls ask for nothing more. What lists and maps take once they are read
-//! counts like bytes (`growth.rs`).
+//! counts like bytes (`growth.rs`), and the first 8 KiB of it go with the place, too: as much as a charge takes with all the meters
+//! and labels that it may have.
 //!
 //! Bytes count as they come, and not as a caller says how many will. They are given back when the call has ended: of a message
 //! that was read there is something in memory until then. Of a stream its longest message counts: that is what is read at once.
@@ -17,6 +18,9 @@ use crate::Problem;
 
 /// So many bytes of a message go with the place of its call.
 pub(super) const SMALL: usize = 1024;
+
+/// So many bytes that the parts of a message take once it is read go with the place of its call, too.
+pub(super) const SMALL_PARTS: usize = 8 * 1024;
 
 /// Larger messages take their bytes in so many at a time, smaller ones in powers of two.
 const PORTION: usize = 64 * 1024;
@@ -69,8 +73,9 @@ pub(super) fn counted<F: Future>(weight: Option<Weight>, serving: F) -> impl Fut
     OF_CALL.scope(weight, serving)
 }
 
-/// The message of the call that this task serves has so many bytes in memory.
-pub(super) fn hold(bytes: usize) -> Result<(), Problem> {
+/// The message of the call that this task serves has so many bytes in memory, and its parts take so many more.
+pub(super) fn hold(come: usize, grown: usize) -> Result<(), Problem> {
+    let bytes = come.saturating_add(grown.saturating_sub(SMALL_PARTS));
     if bytes <= SMALL {
         return Ok(());
     }
@@ -148,6 +153,7 @@ impl Longest {
 #[cfg(test)]
 mod tests {
     use bursar_id::UserId;
+    use futures::FutureExt as _;
 
     use super::*;
     use crate::caller::Party;
@@ -200,6 +206,21 @@ mod tests {
         assert!(grown.hold(64 * KIB).is_err(), "but not for so much");
         assert_eq!(in_flight.bytes(), (16 + 32) * KIB, "what was refused takes nothing");
         drop((hers, grown));
+        assert_eq!(in_flight.bytes(), 0, "everything was given back");
+    }
+
+    #[test]
+    fn what_a_charge_has_of_parts_goes_with_the_place_of_its_call() {
+        let in_flight = Arc::new(InFlight::new(8, 96 * KIB));
+        let taken = |come, grown| {
+            let weight = Weight::none(&in_flight, person(1));
+            let held = counted(Some(weight), async { hold(come, grown).map(|()| in_flight.bytes()) });
+            held.now_or_never().expect("nothing is waited for").expect("room")
+        };
+        assert_eq!(taken(SMALL, SMALL_PARTS), 0);
+        assert_eq!(taken(SMALL, SMALL_PARTS + 1), 2 * KIB);
+        assert_eq!(taken(3 * KIB, SMALL_PARTS), 4 * KIB, "as one without parts");
+        assert_eq!(taken(3 * KIB, SMALL_PARTS + 2 * KIB), 8 * KIB, "as one of five kilobytes");
         assert_eq!(in_flight.bytes(), 0, "everything was given back");
     }
 

@@ -19,8 +19,11 @@ const ISSUER_LINES_MAX: usize = 8;
 const ISSUER_LINE_MAX: usize = 120;
 /// So many contents of an export take half a gigabyte of memory.
 const EXPORT_CONTENTS_MAX: u32 = 1_000_000;
-/// Whoever comes while somebody else has a half has room for a message of any length.
-const MESSAGE_BYTES_MIN: usize = 4 * bursar_rpc::MAX_MESSAGE;
+/// Whoever is alone may have half of them, and has room for any message that is not refused for its size: one for which there is
+/// never room would be told for ever to come again.
+const MESSAGE_BYTES_MIN: usize = 40 * 1024 * 1024;
+const _: () =
+    assert!(MESSAGE_BYTES_MIN >= 2 * bursar_rpc::stack::MESSAGE_MEMORY_MAX, "half of it has room for any message");
 /// A program that was told to stop is gone before this.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// A heartbeat comes every five seconds, and one that is missed is no silence yet.
