@@ -93,6 +93,16 @@ pub struct Options {
           value_name = "BOOL", action = ArgAction::Set)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_plaintext_operations: Option<bool>,
+    /// The same for `PostgreSQL` alone: where the network encrypts on the way to it.
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", action = ArgAction::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_plaintext_store: Option<bool>,
+    /// The same for a collector of traces and metrics alone.
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", action = ArgAction::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_plaintext_collector: Option<bool>,
     /// Let production mode keep stores on `SQLite`: for one replica on one disk.
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL", action = ArgAction::Set)]

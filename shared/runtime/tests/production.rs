@@ -216,7 +216,14 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
         "billing_store",
         "--allow-plaintext",
     ),
+    (
+        "BURSAR_BILLING_STORE=postgres://bursar@db.test/billing?sslmode=disable",
+        &[PROGRAMS[0], SINGLES[2]],
+        "billing_store",
+        "--allow-plaintext-store",
+    ),
     ("BURSAR_OTLP_ENDPOINT=http://collector.test:4317", &PROGRAMS, "otlp_endpoint", "--allow-plaintext"),
+    ("BURSAR_OTLP_ENDPOINT=http://collector.test:4317", &PROGRAMS, "otlp_endpoint", "--allow-plaintext-collector"),
     ("BURSAR_BILLING_URL=http://billing:7403", &SINGLES_BUT_BILLING, "billing_url", "--allow-plaintext"),
 ];
 const SINGLES_BUT_BILLING: [Program; 2] = [SINGLES[0], SINGLES[1]];
@@ -252,6 +259,41 @@ fn an_allowance_for_probes_allows_no_plaintext_calls() {
     let fit = fit_for_production(dir.path());
     let given = format!("{fit}BURSAR_TLS__CERTIFICATE_FILE=\nBURSAR_TLS__KEY_FILE=\n--allow-plaintext-operations");
     assert_eq!(refused(SINGLES[2], &given), ["listen_address"]);
+}
+
+#[test]
+fn an_allowance_for_a_store_or_a_collector_allows_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    let plain = format!(
+        "{fit}BURSAR_LISTEN_ADDRESS=10.0.0.1\nBURSAR_TLS__CERTIFICATE_FILE=\nBURSAR_TLS__KEY_FILE=
+        BURSAR_OPERATIONS_ADDRESS=::
+        BURSAR_OPERATIONS_TLS__CERTIFICATE_FILE=\nBURSAR_OPERATIONS_TLS__KEY_FILE=
+        BURSAR_ORGANIZATION_STORE=postgres://bursar@db.test/organization?sslmode=prefer
+        BURSAR_OTLP_ENDPOINT=http://collector.test:4317
+        BURSAR_S3__ENDPOINT=http://minio.test:9000
+        BURSAR_MAIL__SMTP_URL=smtp://mail.test:25
+        BURSAR_BILLING_URL=http://billing:7403"
+    );
+    let all = [
+        "listen_address",
+        "operations_address",
+        "organization_store",
+        "otlp_endpoint",
+        "s3.endpoint",
+        "mail.smtp_url",
+        "billing_url",
+    ];
+    let without = |one: &str| all.into_iter().filter(|key| *key != one).collect::<Vec<_>>();
+    for (allowance, lifts) in [
+        ("", ""),
+        ("--allow-plaintext-store", "organization_store"),
+        ("--allow-plaintext-collector", "otlp_endpoint"),
+        ("--allow-plaintext-operations", "operations_address"),
+    ] {
+        assert_eq!(refused(SINGLES[1], &format!("{plain}\n{allowance}")), without(lifts), "{allowance}");
+    }
+    assert_eq!(refused(SINGLES[1], &format!("{plain}\n--allow-plaintext")), Vec::<String>::new());
 }
 
 #[test]

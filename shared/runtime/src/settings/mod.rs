@@ -125,6 +125,10 @@ pub struct Settings {
     pub allow_plaintext: bool,
     /// Lets production mode speak plaintext beyond loopback on the operations port alone: for probes and scrapers.
     pub allow_plaintext_operations: bool,
+    /// Lets production mode speak plaintext to PostgreSQL alone: where the network encrypts on the way to it.
+    pub allow_plaintext_store: bool,
+    /// Lets production mode speak plaintext to a collector (`otlp_endpoint`) alone: where the network encrypts on the way to it.
+    pub allow_plaintext_collector: bool,
     /// Lets production mode keep stores on SQLite: for one replica on one disk.
     pub allow_sqlite: bool,
     /// TLS of the gRPC ports.
@@ -176,7 +180,7 @@ pub struct Settings {
     #[serde(with = "span")]
     pub invoice_retention: std::time::Duration,
     /// Where traces and metrics are sent (OTLP over gRPC, in plaintext: in production mode to this machine, or with
-    /// `allow_plaintext`); nowhere when not set.
+    /// `allow_plaintext_collector`); nowhere when not set.
     #[serde(with = "text::optional")]
     pub otlp_endpoint: Option<String>,
     /// What is logged, and how.

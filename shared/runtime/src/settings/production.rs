@@ -29,6 +29,8 @@ impl Settings {
             ("allow_sandbox_payments", self.allow_sandbox_payments),
             ("allow_plaintext", self.allow_plaintext),
             ("allow_plaintext_operations", self.allow_plaintext_operations),
+            ("allow_plaintext_store", self.allow_plaintext_store),
+            ("allow_plaintext_collector", self.allow_plaintext_collector),
             ("allow_sqlite", self.allow_sqlite),
         ];
         all.into_iter().filter_map(|(name, allowed)| allowed.then_some(name)).collect()
@@ -173,20 +175,21 @@ impl Settings {
     fn refuse_exposed_neighbours(&self, program: Program, problems: &mut Vec<String>) {
         for service in program.services() {
             let store = self.store(*service);
-            if store.is_exposed() {
+            if store.is_exposed() && !self.allow_plaintext_store {
                 problems.push(format!(
                     "{}: {store} would carry all that is stored in plaintext beyond this machine, which production mode \
                      refuses; use ?sslmode=verify-full (or verify-ca, or require, which believe more servers), or \
-                     allow_plaintext where the network encrypts",
+                     allow_plaintext_store where the network encrypts on the way to it",
                     service.store_key()
                 ));
             }
         }
-        if let Some(url) = self.otlp_endpoint.as_deref().filter(|url| is_exposed(url)) {
+        let collector = self.otlp_endpoint.as_deref().filter(|_| !self.allow_plaintext_collector);
+        if let Some(url) = collector.filter(|url| is_exposed(url)) {
             problems.push(format!(
                 "otlp_endpoint: {url} would carry traces, with everybody's ids, in plaintext beyond this machine, which \
                  production mode refuses; use a collector on this machine (in the same pod, say) that sends them on, or \
-                 allow_plaintext where the network encrypts"
+                 allow_plaintext_collector where the network encrypts on the way to it"
             ));
         }
     }

@@ -112,11 +112,14 @@ pub struct LimitSettings {
     pub in_flight: usize,
     /// Bytes that the messages of calls in work may have in memory in one service, as they come over the wire and with what
     /// their lists and maps take once they are read, and of one caller as many as are left for everybody else; more are refused
-    /// with `RESOURCE_EXHAUSTED`. What is made of a message takes memory, too: a quarter of the program's is enough. At least 16 MiB, and a kilobyte for each of `in_flight`, which goes with its place.
+    /// with `RESOURCE_EXHAUSTED`. What is made of a message takes memory, too: a quarter of the program's is enough. At least
+    /// 40 MiB, of which the largest message finds room in half, and a kilobyte for each of `in_flight`, which goes with its
+    /// place. (The first 8 KiB of what lists and maps take go with it, too, and are not counted.)
     pub message_bytes: usize,
     /// Connections open at once to each gRPC port, and to the operations port and that for webhooks (512 at most each); of one
-    /// address (IPv6: of its /64) as many as there are places left for everybody else. More of one address are closed at once;
-    /// while all places are taken whoever comes waits to be accepted. A gRPC port gives as many places to streams that ask for
+    /// address (IPv6: of its /48) as many as there are places left for everybody else. More of one address are closed at once;
+    /// while all places are taken whoever comes waits to be accepted. Of the port for webhooks an address of `trusted_proxies` may
+    /// have all. A gRPC port gives as many places to streams that ask for
     /// no account: watches of health, and reflection. Each connection is an open file of the process.
     pub connections: usize,
     /// Calls and streams open at once on one connection; more wait for a place.
@@ -330,6 +333,8 @@ impl Settings {
             allow_sandbox_payments: false,
             allow_plaintext: false,
             allow_plaintext_operations: false,
+            allow_plaintext_store: false,
+            allow_plaintext_collector: false,
             allow_sqlite: false,
             tls: TlsSettings::default(),
             operations_tls: TlsSettings::default(),
