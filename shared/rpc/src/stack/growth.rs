@@ -169,7 +169,9 @@ impl Growing {
         }
         let part = if self.here.groups == 0 { self.here.grows.part(number) } else { None };
         let counted = part.filter(|part| part.packed).map_or(0, |part| part.each);
-        match key & 7 {
+        // The decoder takes entries of maps, the parts of which the first takes more, for bytes whatever their key says.
+        let form = if part.is_some_and(|part| part.first > 0) { 2 } else { key & 7 };
+        match form {
             0 => {
                 self.place = Place::Number;
                 self.grow(counted)
@@ -442,6 +444,13 @@ mod tests {
         // Somebody else refuses what is compressed, or longer than may be.
         assert!(walk(BATCH, &[&[1, 0, 0, 0, 2][..], &[0xff; 99]].concat(), 9).is_ok());
         assert!(walk(BATCH, &[&[0, 0xff, 0, 0, 0][..], &[0xff; 99]].concat(), 9).is_ok());
+    }
+
+    #[test]
+    fn an_entry_of_a_map_counts_whatever_its_key_says() {
+        let count = |key| walk(BATCH, &framed(&[0x0a, 4, key, 2, 0x0a, 0]), 1).map_err(|problem| problem.reason());
+        let told = [0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d].map(count);
+        assert_eq!(told, [told[2]; 6], "field 7 of a charge, by each form of a key");
     }
 
     /// Whatever the decoder reads, the walk has followed, and has counted no less than is there then.
