@@ -45,8 +45,8 @@ pub(crate) fn server(
     streams: Places,
     connection_age: Duration,
 ) -> HealthServer<PortHealthService> {
-    let reported = HealthService::from_health_reporter(reporter);
-    let service = PortHealthService { reported, streams, bounds: bounds(connection_age) };
+    let told = HealthService::from_health_reporter(reporter);
+    let service = PortHealthService { reported: told, streams, bounds: bounds(connection_age) };
     HealthServer::new(service).max_decoding_message_size(MESSAGE_MAX)
 }
 
