@@ -239,9 +239,9 @@ mod tests {
         let places = Places::behind(proxies, 12, Kind::Connections, "test", &meter);
         let stranger = all_of(&places, at("192.0.2.1"));
         assert_eq!(stranger.len(), 6, "half of them");
-        let proxied = all_of(&places, at("10.1.2.3"));
-        assert_eq!(proxied.len(), 6, "all that are left");
-        drop((stranger, proxied));
+        let behind = all_of(&places, at("10.1.2.3"));
+        assert_eq!(behind.len(), 6, "all that are left");
+        drop((stranger, behind));
         assert_eq!(all_of(&places, at("::ffff:10.1.2.3")).len(), 12, "however it is written");
         assert!(places.0.taken().of.is_empty(), "nobody is remembered");
     }

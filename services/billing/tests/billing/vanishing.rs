@@ -123,7 +123,7 @@ async fn vanishes(world: &World, proxy: &Proxy, others: &[Person], n: u64, what:
 fn a_host_that_vanishes_at_any_step_of_a_batch_loses_and_doubles_nothing() {
     postgres::run(async |db: TestDb| {
         let proxy = Proxy::before(&db).await;
-        let world = behind(&proxy, db).await;
+        let world = Box::pin(behind(&proxy, db)).await;
         let others = [world.person_with(1, "1000").await, world.person_with(2, "1000").await];
         let mut n = 10;
         for what in [Work::Charge, Work::Capture] {
@@ -148,7 +148,7 @@ fn a_host_that_vanishes_at_any_step_of_a_batch_loses_and_doubles_nothing() {
 fn a_replica_that_vanishes_with_locks_keeps_others_waiting_for_a_moment_only() {
     postgres::run(async |db: TestDb| {
         let proxy = Proxy::before(&db).await;
-        let world = behind(&proxy, db).await;
+        let world = Box::pin(behind(&proxy, db)).await;
         let replica = world.instance_with(|_| ()).await;
         let [ana, ben] = [world.person_with(1, "100").await, world.person_with(2, "100").await];
         let hold = ana.held(reserve(ana.owner, "10")).await;

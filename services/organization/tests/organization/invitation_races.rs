@@ -275,23 +275,23 @@ async fn in_every_order(world: World, rival: Rival) {
 
 bursar_testkit::engines! {
     async fn who_accepts_while_it_is_taken_back_is_in_or_it_is_taken_back(db: TestDb) {
-        in_every_order(World::generous(db).await, Rival::Revoking).await;
+        Box::pin(in_every_order(World::generous(db).await, Rival::Revoking)).await;
     }
 
     async fn who_accepts_while_it_is_sent_again_is_in_or_comes_by_the_new_token_alone(db: TestDb) {
-        in_every_order(World::generous(db).await, Rival::Resending).await;
+        Box::pin(in_every_order(World::generous(db).await, Rival::Resending)).await;
     }
 
     async fn who_accepts_while_it_is_declined_is_in_or_it_is_declined(db: TestDb) {
-        in_every_order(World::generous(db).await, Rival::Declining).await;
+        Box::pin(in_every_order(World::generous(db).await, Rival::Declining)).await;
     }
 
     async fn whoever_was_demoted_first_makes_no_admin(db: TestDb) {
-        in_every_order(World::generous(db).await, Rival::Demoting).await;
+        Box::pin(in_every_order(World::generous(db).await, Rival::Demoting)).await;
     }
 
     async fn whoever_was_removed_first_makes_no_admin(db: TestDb) {
-        in_every_order(World::generous(db).await, Rival::Removing).await;
+        Box::pin(in_every_order(World::generous(db).await, Rival::Removing)).await;
     }
 
     async fn a_seat_is_kept_by_who_accepts_in_time_or_free_for_one_other(db: TestDb) {
