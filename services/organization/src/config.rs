@@ -27,6 +27,8 @@ pub struct Config {
     pub library: LibraryBounds,
     /// How long the audit log is kept.
     pub audit_retention: Span,
+    /// The longest a call may take: what it makes has an id of when it began.
+    pub deadline: Span,
 }
 
 /// How much a library may take.
@@ -43,7 +45,8 @@ pub struct LibraryBounds {
 }
 
 impl Config {
-    /// Picks organization's part of the settings (`organizations.*`, `invitations.*`, `policies.*`, `mail.*`, `audit.*`).
+    /// Picks organization's part of the settings (`organizations.*`, `invitations.*`, `policies.*`, `mail.*`,
+    /// `audit.*`, `limits.deadline`).
     pub fn of(settings: &Settings) -> Self {
         let base = settings.mail.link_base_url.trim_end_matches('/');
         Self {
@@ -67,6 +70,7 @@ impl Config {
                 exported: settings.library.export_contents.into(),
             },
             audit_retention: settings.audit.retention.into(),
+            deadline: settings.limits.deadline.into(),
         }
     }
 }

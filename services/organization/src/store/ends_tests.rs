@@ -98,6 +98,24 @@ bursar_testkit::engines! {
         }
     }
 
+    async fn what_is_revoked_with_all_others_is_what_is_pending(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let now = at(START);
+        let mut tx = db.begin().await.expect("a transaction");
+        let organization = organization(&mut tx, now).await;
+        for (n, ahead, _) in WRITTEN {
+            let row = invitation(n, organization, Span::HOUR, now.saturating_add(ahead));
+            let digest = TokenDigest::from_bytes([u8::try_from(n).expect("small"); 32]);
+            invitations::insert(&mut tx, &row, &digest).await.expect("written");
+        }
+        invitations::revoke_all(&mut tx, organization, now).await.expect("revoked");
+        for (n, _, counts) in WRITTEN {
+            let found = invitations::by_id(&mut tx, id(n)).await.expect("read").expect("there");
+            let expected = if counts { State::Revoked } else { State::Expired };
+            assert_eq!(found.state_at(now).expect("a state"), expected, "{n}");
+        }
+    }
+
     async fn a_nomination_that_only_a_clock_far_ahead_could_make_is_shown_to_nobody(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let now = at(START);

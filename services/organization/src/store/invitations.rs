@@ -102,8 +102,10 @@ pub(super) const EXPIRE: &str = concat!(
     ")"
 );
 pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
-pub(super) const REVOKE_ALL: &str = "UPDATE invitations SET state = 'REVOKED' \
-    WHERE organization_id = $1 AND state = 'PENDING' AND expires_at > $2";
+pub(super) const REVOKE_ALL: &str = concat!(
+    "UPDATE invitations SET state = 'REVOKED' WHERE organization_id = $1 AND state = 'PENDING' AND ",
+    lasts_at!("", "$2")
+);
 pub(super) const ERASE: &str = "DELETE FROM invitations WHERE id IN \
     (SELECT id FROM invitations WHERE organization_id = $1 ORDER BY id LIMIT $2)";
 pub(super) const ERASE_MAILS: &str = "DELETE FROM invitation_mails WHERE organization_id = $1";

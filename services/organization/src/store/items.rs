@@ -162,10 +162,12 @@ pub(super) const KEYS_OF_POSTGRES: &str = "SELECT i.id, i.kind, i.parent, i.proj
 pub(super) const KEYS_OF_SQLITE: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
     WHERE i.owner = $1 AND i.id IN (SELECT value FROM json_each($2)) \
     AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.owner = $1 AND e.root = i.id) ORDER BY i.id";
-/// The latest first: what stands under something is younger than that.
+/// The latest first: what stands under something is younger than that. What stands under an item is looked for item by item: as
+/// a NOT EXISTS it would be a join, which PostgreSQL may begin with the whole library.
 pub(super) const LEAVES: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
-    WHERE i.owner = $1 AND NOT EXISTS (SELECT 1 FROM items c WHERE c.owner = i.owner AND c.parent = i.id) \
-    ORDER BY i.id DESC LIMIT $2";
+    WHERE (i.owner, i.id) < ($1, 'itm_~') AND (i.owner, i.id) >= ($1, '') \
+    AND (SELECT 1 FROM items c WHERE c.owner = i.owner AND c.parent = i.id LIMIT 1) IS NULL \
+    ORDER BY i.owner DESC, i.id DESC LIMIT $2";
 pub(super) const UPDATE: &str = "UPDATE items SET name = $3, document = $4, secrets = $5, secrets_set = $6, bytes = $7, \
     version = $8, updated_at = $9 WHERE owner = $1 AND id = $2";
 pub(super) const DELETE_POSTGRES: &str = "DELETE FROM items WHERE owner = $1 AND id = ANY($2)";

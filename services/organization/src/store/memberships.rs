@@ -161,8 +161,9 @@ pub(super) const OWNED: &str = concat!(
     is_owned!(),
     " ORDER BY m.organization_id LIMIT $2"
 );
+/// By the keys, of which there is an index: there is none without an address.
 pub(super) const FORGET_ADDRESSES: &str = concat!(
-    "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND email <> '' AND (role IS NULL \
+    "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND email_key <> '' AND (role IS NULL \
      OR NOT EXISTS (SELECT 1 FROM organizations o WHERE o.id = memberships.organization_id AND ",
     is_owned!(),
     "))"
@@ -183,10 +184,11 @@ pub(super) const END_OWNERS: &str = "UPDATE memberships SET email = '', email_ke
     changed_at = $2 WHERE organization_id = $1 AND role = 'OWNER' RETURNING user_id, version";
 
 /// Of a purged organization nobody is a member, whatever the key of its owner demands; of one that is pending nobody is told.
+/// Of organizations, too, it is said where the page begins: a join would read all before it.
 pub(super) const AFTER: &str = "SELECT m.organization_id, m.user_id, \
     CASE WHEN o.state = 'PURGED' THEN NULL ELSE m.role END AS role, m.version \
     FROM memberships m JOIN organizations o ON o.id = m.organization_id \
-    WHERE (m.organization_id, m.user_id) > ($1, $2) AND o.state <> 'PENDING' \
+    WHERE (m.organization_id, m.user_id) > ($1, $2) AND o.id >= $1 AND o.state <> 'PENDING' \
     ORDER BY m.organization_id, m.user_id LIMIT $3";
 
 /// Somebody's place in an organization, ended ones too.

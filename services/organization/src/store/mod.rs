@@ -36,6 +36,8 @@ mod erasure_tests;
 #[cfg(test)]
 mod page_tests;
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod tests;
 
 use bursar_db::{DbError, Migrations, PoolOptions};

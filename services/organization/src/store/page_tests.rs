@@ -23,12 +23,12 @@ fn audit_rows() -> u32 {
 }
 
 /// Numbers `n` from one to the other.
-fn numbers(first: u32, last: u32) -> String {
+pub(super) fn numbers(first: u32, last: u32) -> String {
     format!("WITH RECURSIVE c (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last})")
 }
 
 /// Fills tables, in one transaction.
-async fn fill(db: &Db, statements: &[String]) {
+pub(super) async fn fill(db: &Db, statements: &[String]) {
     let mut tx = db.begin().await.expect("a transaction");
     for statement in statements {
         on!(&mut tx, c => sqlx::query(AssertSqlSafe(statement.as_str())).execute(c).await.expect("filled").rows_affected());
@@ -37,7 +37,7 @@ async fn fill(db: &Db, statements: &[String]) {
 }
 
 /// Fills a table with so many rows, by a statement that begins so and ends so, a portion at a time.
-async fn fill_up(db: &Db, rows: u32, (insert, select): (&str, &str)) {
+pub(super) async fn fill_up(db: &Db, rows: u32, (insert, select): (&str, &str)) {
     for first in (1..=rows).step_by(PORTION as usize) {
         let last = rows.min(first + PORTION - 1);
         fill(db, &[format!("{insert} {} {select}", numbers(first, last))]).await;
@@ -45,7 +45,7 @@ async fn fill_up(db: &Db, rows: u32, (insert, select): (&str, &str)) {
 }
 
 /// Has PostgreSQL look at what is in these tables now.
-async fn analyze(db: &Db, tables: &str) {
+pub(super) async fn analyze(db: &Db, tables: &str) {
     if let Db::Postgres(pool) = db {
         let mut connection = pool.acquire().await.expect("a connection");
         let analyze = AssertSqlSafe(format!("ANALYZE {tables}"));
@@ -142,7 +142,7 @@ async fn fill_audit(db: &Db, rows: u32) {
 }
 
 /// The plan of a statement: on PostgreSQL the one it has for whatever parameters.
-async fn plan(db: &Db, statement: &str) -> String {
+pub(super) async fn plan(db: &Db, statement: &str) -> String {
     match db {
         Db::Sqlite { write, .. } => {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
@@ -172,7 +172,7 @@ async fn explained(db: &Db, options: &str, statement: &str, parameters: &str) ->
 }
 
 /// The statement walks along this index (PostgreSQL's name for it and SQLite's), from a place in it back to the owner's first.
-async fn walks_back(db: &Db, statement: &str, (postgres, sqlite): (&str, &str), key: &str) {
+pub(super) async fn walks_back(db: &Db, statement: &str, (postgres, sqlite): (&str, &str), key: &str) {
     let plan = plan(db, statement).await;
     let walks = match db {
         Db::Sqlite { .. } => {

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Statements that both engines run.
-const BOTH: &[&str] = &[
+pub(super) const BOTH: &[&str] = &[
     audit::EDGE,
     audit::LIST,
     avatars::FIND,
@@ -171,7 +171,7 @@ const BOTH: &[&str] = &[
 ];
 
 /// Statements with locks, which SQLite neither has nor needs, and with lists.
-const POSTGRES: &[&str] = &[
+pub(super) const POSTGRES: &[&str] = &[
     contents::DETACH_POSTGRES,
     erasures::AMONG_POSTGRES,
     erasures::FORGET_ITEMS_POSTGRES,
@@ -188,7 +188,7 @@ const POSTGRES: &[&str] = &[
 ];
 
 /// Statements with lists, which SQLite takes as JSON.
-const SQLITE: &[&str] = &[
+pub(super) const SQLITE: &[&str] = &[
     contents::DETACH_SQLITE,
     erasures::AMONG_SQLITE,
     erasures::FORGET_ITEMS_SQLITE,

@@ -18,6 +18,15 @@ use crate::store::invitations::{self, InvitationRow};
 use crate::store::memberships::{self, Joining, MemberRow};
 use crate::store::{organizations, users};
 
+/// Whom accepting an invitation adds, as things are.
+#[derive(Clone, Copy, Debug)]
+enum Adds {
+    /// A member of this organization.
+    To(OrganizationId),
+    /// Nobody: it was accepted before.
+    Nobody,
+}
+
 impl Organization {
     /// What an invitation is about, in any state.
     pub async fn preview_invitation(&self, token: &str) -> Result<Preview, Error> {
@@ -34,11 +43,12 @@ impl Organization {
     pub async fn accept_invitation(&self, asked: &Asked<Secret>) -> Result<Answer<MemberRow>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let looked = self.look(&mut m, asked).await;
-        let organization = match self.0.mutations.look(m, looked).await? {
+        let seats = match self.0.mutations.look(m, looked).await? {
             Looked::Before(answer) => return Ok(answer),
-            Looked::On(organization) => organization,
+            Looked::On(Adds::To(organization)) => Some(self.seats(organization, Wanting::Reserved).await?),
+            // Whoever has joined already has a seat.
+            Looked::On(Adds::Nobody) => None,
         };
-        let seats = self.seats(organization, Wanting::Reserved).await?;
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.accept(&mut m, asked, seats).await;
         self.0.mutations.end(m, done).await
@@ -51,8 +61,8 @@ impl Organization {
         self.0.mutations.end(m, done).await
     }
 
-    /// Refuses what is certain to be refused, before billing is asked; else the organization.
-    async fn look(&self, m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<OrganizationId>, Error> {
+    /// Refuses what is certain to be refused, before billing is asked.
+    async fn look(&self, m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<Adds>, Error> {
         let caller = asked.user()?;
         self.demand_staying(m.tx(), caller).await?;
         let Some(token) = m.open(asked).await? else { return Ok(None) };
@@ -62,16 +72,16 @@ impl Organization {
         // Whoever accepts changes two rows that are read one after the other: without the lock, a twin would be seen half.
         let row = lock(m.tx(), organization).await?;
         let invitation = find(m.tx(), &digest).await?;
-        self.acceptance(m.tx(), &invitation, caller, now).await?.decide()?;
+        let accepted_before = self.acceptance(m.tx(), &invitation, caller, now).await?.decide()?;
         row.life.standing.demand_open()?;
-        Ok(Some(invitation.organization_id))
+        Ok(Some(if accepted_before { Adds::Nobody } else { Adds::To(invitation.organization_id) }))
     }
 
     async fn accept(
         &self,
         m: &mut Mutation,
         asked: &Asked<Secret>,
-        seats: u32,
+        seats: Option<u32>,
     ) -> Result<Done<MemberRow, Payload>, Error> {
         let caller = asked.user()?;
         self.demand_staying(m.tx(), caller).await?;
@@ -93,6 +103,8 @@ impl Organization {
                 // Whether the inviter still may is decided by whether the inviter is still here.
                 self.demand_certain(invitation.invited_by)?;
             }
+            // What was accepted is never pending again.
+            let seats = seats.ok_or(Error::Internal("an accepted invitation is pending"))?;
             convert(memberships::head_count(m.tx(), organization).await?, seats)?;
             let joining = Joining {
                 organization,

@@ -184,7 +184,10 @@ bursar_testkit::engines! {
         assert_eq!(full.metadata.get("seats").map(String::as_str), Some("3"), "what it says, not what it told");
         accept(&ben, &token).await.expect("it says that there is a seat");
         assert!(world.billing.asked() > asked);
+        world.billing.set_away(true);
+        accept(&ben, &token).await.expect("who has joined already takes none");
 
+        world.billing.set_away(false);
         world.billing.set_seats(9);
         world.tells_seats(&acme, 9).await;
         world.billing.set_away(true);

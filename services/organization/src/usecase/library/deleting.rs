@@ -45,7 +45,7 @@ impl Organization {
             if let Looked::Before(answer) = self.0.mutations.look(m, Ok::<_, Error>(Some(()))).await? {
                 return Ok(answer);
             }
-            known = Some(look_through(&self.0.db, tree, self.believed()?).await?);
+            known = Some(look_through(&self.0.db, tree, self.believed()?, self.0.config.deadline).await?);
         }
     }
 

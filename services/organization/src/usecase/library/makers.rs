@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use bursar_db::{Db, Tx};
 use bursar_id::{ItemId, OwnerId, UserId};
-use bursar_time::{CLOCKS_APART, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 
 use crate::Error;
 use crate::store::erasures;
@@ -48,10 +48,11 @@ enum Below {
     Rest(ItemId, Option<ItemId>),
 }
 
-/// Looks through a tree at `now`, until there is somebody else's.
-pub(super) async fn look_through(db: &Db, tree: Tree, now: Timestamp) -> Result<Makers, Error> {
-    // What is made at this moment may have its id from another clock, or from a moment ago.
-    let since = ItemId::from_parts(now.saturating_sub(CLOCKS_APART).as_millis(), [0; 10]);
+/// Looks through a tree at `now`, until there is somebody else's. No call takes longer than `longest`.
+pub(super) async fn look_through(db: &Db, tree: Tree, now: Timestamp, longest: Span) -> Result<Makers, Error> {
+    // What is made at this moment may have its id from another clock, and from when its call began.
+    let began = now.saturating_sub(longest).saturating_sub(CLOCKS_APART);
+    let since = ItemId::from_parts(began.as_millis(), [0; 10]);
     let mut places = vec![Below::Of(vec![tree.root])];
     let mut others = false;
     while let Some(place) = places.pop() {
