@@ -247,8 +247,8 @@ impl<P: Publish> Mutations<P> {
     }
 
     /// Undoes everything and keeps the refusal's row, if one is due: of a privileged call by somebody who belongs there, or of
-    /// any that the role does not allow; of many that are alike some, which tell how many. A stranger's refusal is counted by the
-    /// stack's metrics only; a log that strangers can fill is a weapon.
+    /// any that the role does not allow; of a member's many that are alike some, which tell how many. A stranger's refusal is
+    /// counted by the stack's metrics only; a log that strangers can fill is a weapon.
     async fn refuse<E: Refusing>(&self, m: Mutation, error: E) -> E {
         let reason = error.reason().filter(|reason| m.admitted && is_told(&m.call, reason));
         let row = reason.and_then(|reason| self.row(&m, Outcome::Refused, Some(reason)));
@@ -257,7 +257,7 @@ impl<P: Publish> Mutations<P> {
             tracing::warn!(%error, "cannot roll a refused call back; the store does when its connection goes");
         }
         if let Some(row) = row {
-            self.keep_refused_call(&row).await;
+            self.keep_refused_call(&m.call.caller, &row).await;
         }
         error
     }
@@ -278,7 +278,7 @@ impl<P: Publish> Mutations<P> {
     /// strangers must not get here.
     pub async fn refused<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
         if let Some(row) = self.refusal(call, owner, &error) {
-            self.keep_refused_call(&row).await;
+            self.keep_refused_call(&call.caller, &row).await;
         }
         error
     }
@@ -305,9 +305,11 @@ impl<P: Publish> Mutations<P> {
         })
     }
 
-    /// Keeps the row of a refused call, or what there is to be told of many that are alike.
-    async fn keep_refused_call(&self, row: &AuditRow) {
-        if let Some(told) = self.refusals.told(row)
+    /// Keeps the row of a refused call, or what there is to be told of a member's many that are alike.
+    async fn keep_refused_call(&self, caller: &Caller, row: &AuditRow) {
+        if !caller.is_persons() {
+            self.keep_refusal(row).await;
+        } else if let Some(told) = self.refusals.told(row)
             && !self.keep_refusal(&told).await
         {
             self.refusals.take_back(row);

@@ -5,12 +5,12 @@
 
 use bursar_db::audit::AuditRow;
 use bursar_db::{Db, DbError, Migrations, PoolOptions, StoreUrl, Tx, idempotency, on};
-use bursar_id::{OwnerId, RequestId, ServiceAccountId, UserId};
+use bursar_id::{OwnerId, RequestId, ServiceAccountId, SessionId, UserId};
 use bursar_proto::testing::v1::{AdvanceResponse, SetRequest};
 use bursar_rpc::convert::to_timestamp;
 use bursar_rpc::{
-    Answer, Asked, Call, Caller, Done, Mutation, Mutations, Permission, Problem, Publish, Refusing, ServiceCaller,
-    ServiceRole, Stored,
+    Answer, Asked, AuthMethods, Call, Caller, Done, Mutation, Mutations, Permission, Problem, Publish, Refusing,
+    ServiceCaller, ServiceRole, Stored, UserCaller,
 };
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
@@ -147,6 +147,33 @@ fn operator() -> Caller {
     })
 }
 
+/// A member for whom a service calls, with the member's token.
+fn member() -> Caller {
+    let user = UserId::from_parts(1, [1; 10]);
+    let person = UserCaller {
+        user,
+        session: SessionId::from_parts(1, [2; 10]),
+        branch: None,
+        context: OwnerId::User(user),
+        role: None,
+        membership_version: 0,
+        membership_incarnation: 0,
+        email: "ada@example.com".into(),
+        email_verified: true,
+        authenticated_at: None,
+        methods: AuthMethods::default(),
+        operator: None,
+        key: None,
+        permission: Permission::ManageOrganization,
+    };
+    Caller::Service(ServiceCaller {
+        account: ServiceAccountId::BILLING,
+        role: ServiceRole::Product,
+        on_behalf_of: Some(person),
+        permission: Permission::ManageOrganization,
+    })
+}
+
 fn asked_of(caller: Caller, method: &'static str, id: &str, micros: i64) -> Asked<i64> {
     let body = SetRequest { now: Some(to_timestamp(Timestamp::from_micros(micros).expect("a time"))) };
     Asked::read(Call::new(caller, method), id, &body, |_, _| Some(micros))
@@ -154,6 +181,10 @@ fn asked_of(caller: Caller, method: &'static str, id: &str, micros: i64) -> Aske
 
 fn asked(id: &str, micros: i64) -> Asked<i64> {
     asked_of(operator(), "Clock/Set", id, micros)
+}
+
+fn by_member(id: &str, micros: i64) -> Asked<i64> {
+    asked_of(member(), "Clock/Set", id, micros)
 }
 
 #[track_caller]
@@ -239,9 +270,9 @@ async fn of_refused_calls_that_are_alike_ten_have_a_row_and_then_those_that_say_
     let world = World::new().await;
     let owner = OwnerId::User(UserId::from_parts(1, [0; 10]));
     for n in 0..100 {
-        refused(world.set(&asked(&format!("r{n}"), -1)).await, "TOO_EARLY");
+        refused(world.set(&by_member(&format!("r{n}"), -1)).await, "TOO_EARLY");
         // What is carried out elsewhere is counted as well.
-        let call = Call::new(operator(), "Books/Grant");
+        let call = Call::new(member(), "Books/Grant");
         let error = Error::Problem(Problem::permission_denied("ROLE_NOT_ALLOWED", "no"));
         assert_eq!(world.mutations.refused(&call, owner, error).await.reason(), Some("ROLE_NOT_ALLOWED"));
     }
@@ -254,27 +285,37 @@ async fn of_refused_calls_that_are_alike_ten_have_a_row_and_then_those_that_say_
         }
     }
     // What takes effect has its row however much is refused, and so has another refusal.
-    world.set(&asked("r", 1)).await.expect("done");
-    refused(world.set(&asked("r", -3)).await, "REQUEST_ID_REUSED");
-    refused(world.set(&asked("", -5)).await, "TOO_EARLY");
+    world.set(&by_member("r", 1)).await.expect("done");
+    refused(world.set(&by_member("r", -3)).await, "REQUEST_ID_REUSED");
+    refused(world.set(&by_member("", -5)).await, "TOO_EARLY");
     assert_eq!(world.count("audit WHERE method = 'Clock/Set'").await, 16);
     world.clock.advance(Span::HOUR).expect("time moves on");
-    refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+    refused(world.set(&by_member("", -1)).await, "TOO_EARLY");
     assert_eq!(world.count("audit WHERE method = 'Clock/Set' AND target = '-1' AND reason = 'TOO_EARLY'").await, 11);
+}
+
+#[tokio::test]
+async fn each_refused_call_of_an_operators_has_a_row_whatever_it_was_to_be_done_to() {
+    let world = World::new().await;
+    for n in 0..200 {
+        refused(world.set(&asked("", -1 - 2 * n)).await, "TOO_EARLY");
+        refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+    }
+    assert_eq!(world.count("audit WHERE reason = 'TOO_EARLY'").await, 400);
 }
 
 #[tokio::test]
 async fn a_refused_call_whose_row_could_not_be_written_is_told_the_next_time() {
     let world = World::new().await;
     for _ in 0..19 {
-        refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+        refused(world.set(&by_member("", -1)).await, "TOO_EARLY");
     }
     world.run("ALTER TABLE audit RENAME TO elsewhere").await;
-    refused(world.set(&asked("", -1)).await, "TOO_EARLY");
+    refused(world.set(&by_member("", -1)).await, "TOO_EARLY");
     world.run("ALTER TABLE elsewhere RENAME TO audit").await;
     assert_eq!(world.count("audit").await, 10);
-    refused(world.set(&asked("", -1)).await, "TOO_EARLY");
-    assert_eq!(world.count("audit WHERE reason = 'TOO_EARLY (20)'").await, 1);
+    refused(world.set(&by_member("", -1)).await, "TOO_EARLY");
+    assert_eq!(world.count("audit WHERE reason = 'TOO_EARLY (21)'").await, 1);
 }
 
 #[tokio::test]

@@ -251,7 +251,7 @@ bursar_testkit::engines! {
         stage.all_are_told().await;
     }
 
-    async fn an_operator_who_is_refused_all_the_time_adds_a_few_rows_that_say_how_often(db: TestDb) {
+    async fn an_operator_who_is_refused_all_the_time_has_a_row_each_time(db: TestDb) {
         let mut stage = Stage::set(World::start(&db).await).await;
         stage.user = id::<kinds::User>(9).to_string();
         let mut reasons = Vec::new();
@@ -260,9 +260,7 @@ bursar_testkit::engines! {
             assert_eq!(reason, "NOT_FOUND");
             reasons.extend(rows.into_iter().filter_map(|row| row.reason));
         }
-        let expected: Vec<_> =
-            std::iter::repeat_n("NOT_FOUND", 10).chain(["NOT_FOUND (20)", "NOT_FOUND (40)"]).collect();
-        assert_eq!(reasons, expected);
+        assert_eq!(reasons, ["NOT_FOUND"; 50]);
         stage.all_are_told().await;
     }
 }
