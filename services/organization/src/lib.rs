@@ -40,7 +40,7 @@ use consume::{FromBilling, FromIdentity};
 use content::{Contents, Places};
 use store::MIGRATIONS;
 use usecase::present::State;
-use usecase::{Easel, Feeds, Organization, Parts};
+use usecase::{Easel, Feeds, OF_PEOPLE, OF_PLANS, Organization, Parts};
 
 /// Looks into the kinds file, and says everything that is wrong with it.
 pub fn check(settings: &Settings) -> anyhow::Result<()> {
@@ -78,8 +78,8 @@ pub async fn at_rest(settings: &Settings) -> anyhow::Result<Organization> {
 
 /// What is heard of the services that this one follows: nothing yet.
 fn unheard(settings: &Settings, time: &Monotonic) -> Feeds {
-    let feed = |source: Service| Feed::new(source.name(), time, settings.max_staleness);
-    Feeds { people: feed(Service::Identity), plans: feed(Service::Billing) }
+    let feed = |source: Service, rests_on| Feed::resting_on(source.name(), time, settings.max_staleness, rests_on);
+    Feeds { people: feed(Service::Identity, OF_PEOPLE), plans: feed(Service::Billing, OF_PLANS) }
 }
 
 /// The use cases over a store, and everything that the settings name beside it.

@@ -2,7 +2,8 @@
 //! that one of them stops neither the feed nor anybody but its owner.
 //!
 //! An event that is set aside means that what this service knows of the event's owner may be wrong: that owner is
-//! *doubted* ([`Feed::doubts`](crate::Feed::doubts)) until
+//! *doubted* ([`Feed::doubts`](crate::Feed::doubts)), where its type is one that answers rest on
+//! ([`Feed::resting_on`](crate::Feed::resting_on)), until
 //!
 //! - a program that can read it applies it after all: each program tries once what it finds set aside, so an upgrade is
 //!   enough (those that overran one after the other and with rests, since new events wait meanwhile);
@@ -33,6 +34,8 @@ const LIST: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM e
     ORDER BY set_aside_at, source, id LIMIT $1";
 const OF_SOURCE: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
     WHERE source = $1 ORDER BY set_aside_at, id LIMIT $2";
+const OF_TYPE: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
+    WHERE source = $1 AND type = $2 ORDER BY set_aside_at, id LIMIT $3";
 const FIND: &str = "SELECT event FROM events_set_aside WHERE source = $1 AND id = $2";
 const STILL: &str = "UPDATE events_set_aside SET problem = $3 WHERE source = $1 AND id = $2";
 const REMOVE: &str = "DELETE FROM events_set_aside WHERE source = $1 AND id = $2";
@@ -86,6 +89,45 @@ pub(crate) async fn of_source(db: &Db, source: &str) -> Result<Vec<SetAside>, Db
             sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(&mut pool.acquire().await?).await?
         }
     })
+}
+
+/// Whether what is known of an owner may be wrong, as the store has it: something of these types of a source's is set aside that
+/// concerns the owner. For a program that follows nobody; of whoever does the feed says so.
+pub async fn concerns(tx: &mut Tx, source: &str, types: &[&str], owner: OwnerId) -> Result<bool, DbError> {
+    Ok(Owners::of(&of_types(tx, source, types).await?).concern(owner))
+}
+
+/// Whom what is set aside of a source puts in doubt, where answers rest on these types, or on all when there are none.
+pub(crate) async fn doubts(db: &Db, source: &str, types: &[&str], set_aside: &[SetAside]) -> Result<Doubts, DbError> {
+    if types.is_empty() {
+        return Ok(Doubts::of(set_aside, set_aside));
+    }
+    let weighty = if is_cut_off(set_aside) {
+        // Those of other types must not hide them.
+        of_types(&mut db.read().await?, source, types).await?
+    } else {
+        set_aside.iter().filter(|it| types.contains(&it.kind.as_str())).cloned().collect()
+    };
+    Ok(Doubts::of(set_aside, &weighty))
+}
+
+async fn of_types(tx: &mut Tx, source: &str, types: &[&str]) -> Result<Vec<SetAside>, DbError> {
+    let mut all = Vec::new();
+    for kind in types {
+        let found: Vec<SetAside> = on!(&mut *tx, c => sqlx::query_as(OF_TYPE)
+            .bind(source)
+            .bind(*kind)
+            .bind(LISTED)
+            .fetch_all(c)
+            .await?);
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// Whether there may be more than these.
+fn is_cut_off(set_aside: &[SetAside]) -> bool {
+    i64::try_from(set_aside.len()).is_ok_and(|count| count >= LISTED)
 }
 
 /// Sets an event aside.
@@ -158,7 +200,16 @@ pub(crate) async fn clear(tx: &mut Tx, source: &str, types: &[&str]) -> Result<(
 pub(crate) struct Doubts {
     /// How many events are set aside.
     pub(crate) events: usize,
-    owners: HashSet<OwnerId>,
+    /// Of whom any is.
+    pub(crate) touched: Owners,
+    /// Of whom one is that answers rest on.
+    pub(crate) doubted: Owners,
+}
+
+/// Whom events concern.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owners {
+    named: HashSet<OwnerId>,
     /// Some of them name nobody, so they may concern any organization.
     organizations: bool,
     /// There are more than can be told apart.
@@ -166,18 +217,23 @@ pub(crate) struct Doubts {
 }
 
 impl Doubts {
-    pub(crate) fn of(set_aside: &[SetAside]) -> Self {
+    fn of(set_aside: &[SetAside], weighty: &[SetAside]) -> Self {
+        Self { events: set_aside.len(), touched: Owners::of(set_aside), doubted: Owners::of(weighty) }
+    }
+}
+
+impl Owners {
+    fn of(set_aside: &[SetAside]) -> Self {
         let owners = || set_aside.iter().map(|it| it.owner.parse().ok());
         Self {
-            events: set_aside.len(),
-            owners: owners().flatten().collect(),
-            organizations: owners().any(|owner| owner.is_none()),
-            everybody: i64::try_from(set_aside.len()).is_ok_and(|count| count >= LISTED),
+            named: owners().flatten().collect(),
+            organizations: owners().any(|owner: Option<OwnerId>| owner.is_none()),
+            everybody: is_cut_off(set_aside),
         }
     }
 
     pub(crate) fn concern(&self, owner: OwnerId) -> bool {
-        self.everybody || self.owners.contains(&owner) || (self.organizations && owner.organization().is_some())
+        self.everybody || self.named.contains(&owner) || (self.organizations && owner.organization().is_some())
     }
 }
 
@@ -197,11 +253,41 @@ mod tests {
         };
         let team = |n| OwnerId::Organization(bursar_id::Id::from_parts(n, [0; 10]));
         let ada = OwnerId::User(bursar_id::Id::from_parts(1, [0; 10]));
-        let concerned = |doubts: &Doubts| [team(1), team(2), ada].map(|owner| doubts.concern(owner));
-        assert_eq!(concerned(&Doubts::of(&[])), [false; 3]);
-        assert_eq!(concerned(&Doubts::of(&[of(team(1).to_string())])), [true, false, false]);
-        assert_eq!(concerned(&Doubts::of(&[of(ada.to_string())])), [false, false, true]);
-        assert_eq!(concerned(&Doubts::of(&[of(String::new())])), [true, true, false]);
-        assert_eq!(concerned(&Doubts::of(&vec![of(team(1).to_string()); 1_000])), [true; 3]);
+        let concerned = |owners: &Owners| [team(1), team(2), ada].map(|owner| owners.concern(owner));
+        assert_eq!(concerned(&Owners::of(&[])), [false; 3]);
+        assert_eq!(concerned(&Owners::of(&[of(team(1).to_string())])), [true, false, false]);
+        assert_eq!(concerned(&Owners::of(&[of(ada.to_string())])), [false, false, true]);
+        assert_eq!(concerned(&Owners::of(&[of(String::new())])), [true, true, false]);
+        assert_eq!(concerned(&Owners::of(&vec![of(team(1).to_string()); 1_000])), [true; 3]);
+    }
+    bursar_testkit::engines! {
+        async fn however_many_no_answer_rests_on_those_that_one_does_are_found(db: TestDb) {
+            let db = db.open(&bursar_db::Migrations::SHARED).await;
+            let person = |n| OwnerId::User(bursar_id::Id::from_parts(n, [0; 10]));
+            let event = |n: u64, kind: &str, owner: OwnerId| Event {
+                id: format!("evt_{n}"),
+                owner: owner.to_string(),
+                r#type: kind.to_owned(),
+                ..Event::default()
+            };
+            let mut tx = db.begin().await.unwrap();
+            for n in 1..=1_000 {
+                put(&mut tx, "identity", &event(n, "noted", person(n)), "odd", Timestamp::EPOCH).await.unwrap();
+            }
+            let left = event(2_000, "left", person(2_000));
+            put(&mut tx, "identity", &left, "odd", Timestamp::EPOCH).await.unwrap();
+            tx.commit().await.unwrap();
+            let set_aside = of_source(&db, "identity").await.unwrap();
+            assert_eq!(set_aside.len(), 1_000);
+            let doubts = doubts(&db, "identity", &["left", "stays"], &set_aside).await.unwrap();
+            assert_eq!([1, 2_000].map(|n| doubts.doubted.concern(person(n))), [false, true]);
+            assert_eq!([1, 2_000].map(|n| doubts.touched.concern(person(n))), [true, true], "more than are told apart");
+            let mut tx = db.read().await.unwrap();
+            for (n, kind, expected) in [(1, "left", false), (2_000, "left", true), (2_000, "stays", false), (1, "noted", true)] {
+                let found = concerns(&mut tx, "identity", &[kind], person(n)).await.unwrap();
+                assert_eq!(found, expected, "{n}, {kind}");
+            }
+            assert!(!concerns(&mut tx, "billing", &["left"], person(2_000)).await.unwrap(), "of another source");
+        }
     }
 }

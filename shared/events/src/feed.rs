@@ -30,6 +30,8 @@ struct Inner {
     time: Monotonic,
     /// From which age on what is known counts as too old.
     limit: Duration,
+    /// The types that answers rest on; empty for all.
+    rests_on: &'static [&'static str],
     began: Duration,
     /// When something was heard last, in microseconds of `time` and one more; 0 before the first.
     heard: AtomicU64,
@@ -41,9 +43,20 @@ struct Inner {
 impl Feed {
     /// A feed of which nothing was heard yet. `limit`: above which age it is stale (`max_staleness`).
     pub fn new(source: &'static str, time: &Monotonic, limit: Duration) -> Self {
+        Self::resting_on(source, time, limit, &[])
+    }
+
+    /// The same, where answers rest on events of these types alone, from [`bursar_proto::event_type`]: whatever others tell,
+    /// what cannot be read of it puts nobody in doubt.
+    pub fn resting_on(
+        source: &'static str,
+        time: &Monotonic,
+        limit: Duration,
+        rests_on: &'static [&'static str],
+    ) -> Self {
         let (time, began) = (time.clone(), time.elapsed());
         let (heard, doubting, doubts) = (AtomicU64::new(0), AtomicBool::new(false), RwLock::default());
-        Self(Arc::new(Inner { source, time, limit, began, heard, doubting, doubts }))
+        Self(Arc::new(Inner { source, time, limit, rests_on, began, heard, doubting, doubts }))
     }
 
     /// Whose events these are.
@@ -68,11 +81,22 @@ impl Feed {
         self.age().is_some() || self.waited() > FIRST_WORD
     }
 
-    /// Whether something that was told of this owner could not be applied ([`aside`](crate::aside)), so that what is known of
-    /// it may be wrong. Costs an atomic read while nothing is set aside.
+    /// Whether something that was told of this owner, and that answers rest on, could not be applied
+    /// ([`aside`](crate::aside)), so that what is known of it may be wrong. Costs an atomic read while nothing is set aside.
     pub fn doubts(&self, owner: OwnerId) -> bool {
         self.0.doubting.load(Ordering::Relaxed)
-            && self.0.doubts.read().unwrap_or_else(PoisonError::into_inner).concern(owner)
+            && self.0.doubts.read().unwrap_or_else(PoisonError::into_inner).doubted.concern(owner)
+    }
+
+    /// Whether anything that was told of this owner could not be applied.
+    pub(crate) fn touches(&self, owner: OwnerId) -> bool {
+        self.0.doubting.load(Ordering::Relaxed)
+            && self.0.doubts.read().unwrap_or_else(PoisonError::into_inner).touched.concern(owner)
+    }
+
+    /// The types that answers rest on; empty for all.
+    pub(crate) fn rests_on(&self) -> &'static [&'static str] {
+        self.0.rests_on
     }
 
     /// How many events are set aside, up to a bound.

@@ -283,7 +283,7 @@ impl<C: Consumer> Follower<C> {
 
     /// Whether something of the owner is set aside already.
     fn is_doubted(&self, event: &Event) -> bool {
-        event.owner.parse::<OwnerId>().is_ok_and(|owner| self.feed.doubts(owner))
+        event.owner.parse::<OwnerId>().is_ok_and(|owner| self.feed.touches(owner))
     }
 
     /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be applied is added to `bad`.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bursar_db::{Db, DbError, Tx};
 use bursar_time::{Clock, Timestamp};
 
-use crate::aside::{self, Doubts, SetAside};
+use crate::aside::{self, SetAside};
 use crate::consumer::{Consumer, Following, Unapplied};
 use crate::feed::{Alarm, Crossing, Feed};
 use crate::position::{self, Place};
@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_mins(10);
 /// Has a feed doubt those of whom something is set aside now; gives what is.
 pub(crate) async fn look(db: &Db, feed: &Feed) -> Result<Vec<SetAside>, DbError> {
     let set_aside = aside::of_source(db, feed.source()).await?;
-    feed.doubt(Doubts::of(&set_aside));
+    feed.doubt(aside::doubts(db, feed.source(), feed.rests_on(), &set_aside).await?);
     Ok(set_aside)
 }
 

@@ -52,6 +52,7 @@ pub use avatars::{AvatarError, Change as AvatarChange, Easel, Upload};
 pub use deleting::Deletion;
 pub(crate) use events::as_told;
 pub use feeds::Feeds;
+pub(crate) use feeds::{OF_PEOPLE, OF_PLANS};
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview, SendAgain};
 pub use library::{
     Children, Content, Download, ERASURE, Erasure, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem,

@@ -8,6 +8,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_testkit::refused;
 use tonic::{Code, Status};
 
+use crate::staleness::stays;
 use crate::world::{World, until};
 
 bursar_testkit::engines! {
@@ -28,6 +29,11 @@ bursar_testkit::engines! {
         }).await;
         refused(mend(world.who(3).user).await, Code::NotFound, "NOT_FOUND");
         refused(mend(ada.user).await, Code::NotFound, "NOT_FOUND");
+        // Who may have left, too, as far as anybody knows.
+        world.blots(ben.user).await;
+        refused(mend(ben.user).await, Code::Unavailable, "FEED_STALE");
+        world.identity_tells(stays(ben.user, 2)).await;
+        world.all_is_certain().await;
         mend(ben.user).await.expect("mended");
         assert_eq!(operator.ownerless(10).await.expect("listed"), []);
         refused(mend(ben.user).await, Code::FailedPrecondition, "HAS_AN_OWNER");

@@ -9,7 +9,7 @@ use bursar_id::{Role, UserId};
 use bursar_proto::access::{CallerKind, Idempotency, MethodRule};
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{Event, SubscriptionChanged, UserUpdated};
+use bursar_proto::event::v1::{AuditRecorded, Event, SubscriptionChanged, UserStandingChanged, UserUpdated};
 use bursar_proto::identity::v1::service_account_service_server::ServiceAccountServiceServer;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::{ServiceRole, Transport};
@@ -64,6 +64,11 @@ fn changes() -> Vec<&'static str> {
     rpcs("bursar.organization.v1", changing).into_keys().filter(|rpc| about.contains(rpc)).collect()
 }
 
+/// That somebody is not suspended.
+pub(crate) fn stays(user: UserId, version: u64) -> Payload {
+    Payload::UserStandingChanged(UserStandingChanged { user_id: user.to_string(), suspended: false, version })
+}
+
 fn called(user: UserId, name: &str) -> Payload {
     Payload::UserUpdated(UserUpdated { user_id: user.to_string(), display_name: name.to_owned() })
 }
@@ -80,14 +85,20 @@ impl World {
         self.ready.note().is_some_and(|note| note.contains(what))
     }
 
-    /// Identity tells something of somebody that nobody can read, and it is set aside.
+    /// Identity tells of somebody's standing so that nobody can read it, and it is set aside.
     pub(crate) async fn blots(&self, user: UserId) {
+        self.spoils(stays(user, 1), 1).await;
+    }
+
+    /// Identity tells something that nobody can read; so many events are set aside then.
+    async fn spoils(&self, payload: Payload, count: usize) {
         let damage = "CREATE TRIGGER damage AFTER INSERT ON outbox \
             BEGIN UPDATE outbox SET payload = x'ff' WHERE seq = new.seq; END";
         by_hand(&self.identity_db, damage).await;
-        self.identity_tells(called(user, "Nobody")).await;
+        self.identity_tells(payload).await;
         by_hand(&self.identity_db, "DROP TRIGGER damage").await;
-        until("it is set aside", async || self.shows("1 of its events set aside")).await;
+        let shown = format!("{count} of its events set aside");
+        until("it is set aside", async || self.shows(&shown)).await;
     }
 
     /// The one event that is set aside.
@@ -99,7 +110,7 @@ impl World {
     }
 
     /// Nobody is in doubt any more.
-    async fn all_is_certain(&self) {
+    pub(crate) async fn all_is_certain(&self) {
         until("nothing is set aside", async || !self.shows("set aside")).await;
     }
 }
@@ -257,11 +268,29 @@ bursar_testkit::engines! {
         create_item(&cem.client, item(&stage.acme, "agent", "New")).await.expect("by somebody else");
         download(&cem.client, &stage.asset, 0).await.expect("to somebody else");
         found(&stage.cem).await.expect("by somebody else");
-        // What identity tells of the name next makes up for it.
-        world.identity_tells(called(ada.user, "Ada")).await;
+        // What identity tells of the standing next makes up for it.
+        world.identity_tells(stays(ada.user, 2)).await;
         world.all_is_certain().await;
         closed::call(&stage, &ada, "UpdateOrganization").await.expect("all is known");
         download(&acting.client, &stage.asset, 0).await.expect("all is known");
+    }
+
+    async fn what_says_nothing_of_whether_somebody_is_here_stops_nobody(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        world.spoils(called(ada.user, "Nobody"), 1).await;
+        let row = AuditRecorded { owner: ada.user.to_string(), ..Default::default() };
+        world.spoils(Payload::AuditRecorded(row), 2).await;
+        found(&ada).await.expect("a name does not matter, and neither does what was done");
+        begin_project(&ada).await.expect("nor for one's own");
+        // And what billing tells unreadably of something else stops no seats.
+        world.tells_seats(&acme, 5).await;
+        world.billing.set_away(true);
+        let row = AuditRecorded { owner: acme.clone(), ..Default::default() };
+        world.billing_tells(Payload::AuditRecorded(row)).await;
+        until("it is set aside", async || world.shows("1 of its events set aside")).await;
+        invite(&ada, &acme, "b@example.com", Role::Member).await.expect("a seat");
     }
 
     async fn who_may_have_left_comes_to_own_nothing_until_that_is_read_or_dropped(db: TestDb) {
@@ -283,7 +312,7 @@ bursar_testkit::engines! {
 
         // A program that can read it applies it after all.
         let shown = world.set_aside().await;
-        let payload = Some(called(ben.user, "Ben"));
+        let payload = Some(stays(ben.user, 2));
         let read = Event { id: shown.id.clone(), owner: shown.owner, r#type: shown.kind, payload, ..Default::default() };
         let mut tx = world.store.begin().await.expect("a transaction");
         let mend = "UPDATE events_set_aside SET event = $1 WHERE id = $2";

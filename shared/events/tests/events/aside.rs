@@ -231,6 +231,29 @@ bursar_testkit::engines! {
         until("nobody is in doubt", async || doubted(&feed).is_empty()).await;
     }
 
+    async fn what_no_answer_rests_on_puts_nobody_in_doubt(at: TestDb) {
+        const POLICIES: &[&str] = &[event_type::DEPLOYMENT_POLICY_CHANGED];
+        let mine = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let there = store(&elsewhere).await;
+        let source = Source::new(&there);
+        source.tell(vec![of(team(1), "blot"), policy(None)]).await;
+        let diary = Arc::new(Diary { illegible: Some("blot"), ..Diary::default() });
+        let limit = std::time::Duration::from_mins(5);
+        let feed = Feed::resting_on("organization", &bursar_time::Monotonic::test(), limit, POLICIES);
+        follow_by(&diary, &source, &mine, &feed);
+        until("policies are in doubt", async || doubted(&feed) == [1, 2, 3, 4, 5]).await;
+        assert_eq!(feed.set_aside(), 2);
+        source.tell(vec![policy(Some(Policy::default()))]).await;
+        until("they are not", async || doubted(&feed).is_empty()).await;
+        assert_eq!(feed.set_aside(), 1, "the other event is shown, and tried again");
+        let mut tx = mine.read().await.expect("begins");
+        for (types, expected) in [(POLICIES, false), (&[event_type::ORGANIZATION_UPDATED][..], true)] {
+            let concerns = aside::concerns(&mut tx, "organization", types, team(1)).await.expect("reads");
+            assert_eq!(concerns, expected, "{types:?}");
+        }
+    }
+
     async fn what_names_nobody_counts_against_every_organization_until_a_later_word_makes_up_for_it(at: TestDb) {
         let mine = diary_store(&at).await;
         let elsewhere = bursar_testkit::sqlite::file();
