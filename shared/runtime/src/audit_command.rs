@@ -32,7 +32,10 @@ pub struct AuditArgs {
     /// Only rows before this time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
-    /// Only rows after this one (`aud_…`), the last that was printed: the next page.
+    /// Only rows after this one (`aud_…`), the last that was printed: the next page. Rows are in the order in which they were
+    /// decided, and may come later: those of other services when they are heard, those of long calls at their end. So whoever
+    /// follows the log begins each time with a `--from` that is earlier than the last row by as long as others may have been
+    /// away, and knows by their ids the rows that came before.
     #[arg(long, value_name = "ID")]
     after: Option<AuditId>,
     /// How many at most, up to 100,000.
