@@ -338,7 +338,7 @@ const REFUSALS: &[(&str, &[&str])] = &[
             "peer_tls.ca_file: /a: No such file",
         ],
     ),
-    ("BURSAR_MAX_CLOCK_DIFFERENCE=10ms", &["max_clock_difference", "1s to 1h"]),
+    ("BURSAR_MAX_CLOCK_DIFFERENCE=10ms", &["max_clock_difference", "1s to 30s"]),
     ("BURSAR_TLS_RELOAD=10ms", &["tls_reload", "100ms to 1h"]),
 ];
 

@@ -1,14 +1,16 @@
 //! Until when something with an end counts that a clock may have written which was wrong.
 
-use crate::{Span, Timestamp};
+use crate::{CLOCKS_APART, Span, Timestamp};
 
-/// The most by which a deployment may let a replica's clock differ from the database's (`max_clock_difference`).
-pub const MOST_DIFFERENCE: Span = Span::HOUR;
+/// The most by which a deployment may let a replica's clock differ from the database's (`max_clock_difference`). Either of two
+/// may differ by as much, to either side, and decides: together they are no further apart than [`CLOCKS_APART`].
+pub const MOST_DIFFERENCE: Span = Span::from_secs(30);
+const _: () =
+    assert!(2 * MOST_DIFFERENCE.as_micros() <= CLOCKS_APART.as_micros(), "two clocks that decide are further apart");
 
-/// How far ahead of this one's the clock of another replica may have been that was let decide: either may differ by the most
-/// that a deployment allows, to either side, and a minute is for the way. What such a clock wrote is good. This is for
-/// clocks that were ahead by days or years, so it needs no setting, and what a replica with another one wrote is good, too.
-pub const BELIEVED_AHEAD: Span = MOST_DIFFERENCE.saturating_add(MOST_DIFFERENCE).saturating_add(Span::MINUTE);
+/// How far ahead of this one's a clock may have been whose word about an end counts: far more than clocks that decide are apart,
+/// since this is for clocks that were ahead by days or years. What is good by it is good for two hours longer at most.
+pub const BELIEVED_AHEAD: Span = Span::HOUR.saturating_add(Span::HOUR).saturating_add(Span::MINUTE);
 
 /// Whether what was given at most `lifetime` still lasts at `now`. Its end is exclusive. One that lies further ahead than a
 /// whole lifetime from now, and than clocks that decide may be apart, was written by a clock that was far ahead: it counts

@@ -17,7 +17,7 @@ pub struct Span(i64);
 
 /// How far the clocks of two machines usually are apart at most, and so how far ahead of this one's the clock may have been that
 /// wrote an instant which only puts off or counts. One that lies further ahead says nothing, or it would hold for as long.
-/// What ends something for somebody is judged by [`crate::BELIEVED_AHEAD`], which is as much as any deployment allows.
+/// What ends something for somebody is judged by [`crate::BELIEVED_AHEAD`], which is far more.
 pub const CLOCKS_APART: Span = Span::MINUTE;
 
 /// Why something is not a length of time; each message is a sentence for the caller.

@@ -10,7 +10,7 @@ use bursar_runtime::Service;
 use bursar_secret::{Entropy, Token};
 use bursar_testkit::clocks::{APART, YEARS_APART, undecided, wrong_by};
 use bursar_testkit::{Client, Operator, PASSWORD, Person, TestDb, refused};
-use bursar_time::{Clock, MOST_DIFFERENCE, Span};
+use bursar_time::{BELIEVED_AHEAD, Clock, Span};
 use prost_types::FieldMask;
 use tonic::Code;
 
@@ -109,8 +109,8 @@ bursar_testkit::engines! {
         put_off(&world, tokens, far).await;
         refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
         let again = Person::sign_in(&world.anybody, &ada.email).await;
-        put_off(&world, tokens, MOST_DIFFERENCE.saturating_mul(2)).await;
-        world.refresh(&again.tokens.refresh_token).await.expect("by a clock that is as far ahead as one that decides may be");
+        put_off(&world, tokens, BELIEVED_AHEAD.saturating_sub(Span::MINUTE)).await;
+        world.refresh(&again.tokens.refresh_token).await.expect("by a clock that is not far ahead");
 
         let sessions = "UPDATE sessions SET last_used_at = last_used_at + $1, expires_at = expires_at + $1";
         let listed = async |of: &Person| of.client().sessions().list_sessions(ListSessionsRequest::default()).await;

@@ -26,13 +26,17 @@ pub struct Deletion {
 }
 
 impl Deletion {
-    /// The end of the grace where it has to be another one, since a clock was far off. Erasing is for ever, so no clock makes it
-    /// come early: what a clock deleted that was far ahead has a whole grace from `now` on, which then ends before it seems to
+    /// The end of the grace where it has to be another one, since a clock was far off when it was deleted. Erasing is for ever, so
+    /// that makes it no sooner: what a clock deleted that was far ahead has a whole grace from `now` on, which then ends before it seems to
     /// have begun. Where such a one turns out to have begun after all, it was that clock which was behind: it has a whole grace
     /// from its beginning.
     fn ends_otherwise(self, now: Timestamp, grace: Span) -> Option<Timestamp> {
         match (has_begun(self.at, now), self.is_redated()) {
-            (false, false) => Some(now.saturating_add(grace)).filter(|end| *end < self.at),
+            // Never a shorter one than it was deleted with, whatever the policy is now.
+            (false, false) => {
+                let grace = grace.max(self.purge_at.since(self.at));
+                Some(now.saturating_add(grace)).filter(|end| *end < self.at)
+            }
             (true, true) => Some(self.at.saturating_add(grace)),
             _ => None,
         }
@@ -323,7 +327,7 @@ mod tests {
         assert!(matches!(at_once.purge(at(7)), Due::Now(_)), "without a grace at once");
     }
 
-    /// Kind K: what a clock deleted that was 400 days ahead is kept for a grace, and no clock makes a purge come early.
+    /// Kind K: what a clock deleted that was 400 days ahead is kept for a grace, and none that was off then makes its purge come early.
     #[test]
     fn whatever_a_clock_was_a_deletion_has_a_whole_grace_by_the_right_one() {
         let day = |n: i64| at(n * 86_400);
@@ -338,6 +342,7 @@ mod tests {
             ("by one that was ahead by less than a grace", deleted(day(520), day(550)), day(500), None),
             ("by a clock that is 400 days behind", deleted(day(500), day(530)), day(100), Some(day(130))),
             ("and found again by the right one", deleted(day(500), day(130)), day(501), Some(day(530))),
+            ("with a longer grace than the policy has now", deleted(day(900), day(960)), day(500), Some(day(560))),
             ("without a grace", deleted(day(900), day(900)), day(500), Some(day(530))),
         ];
         for (name, standing, now, expected) in cases {

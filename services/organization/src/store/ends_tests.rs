@@ -113,6 +113,8 @@ bursar_testkit::engines! {
             let found = invitations::by_id(&mut tx, id(n)).await.expect("read").expect("there");
             let expected = if counts { State::Revoked } else { State::Expired };
             assert_eq!(found.state_at(now).expect("a state"), expected, "{n}");
+            let later = now.saturating_add(Span::from_days(400));
+            assert_eq!(found.state_at(later).expect("a state"), expected, "{n}: and for good, whatever clock made it");
         }
     }
 

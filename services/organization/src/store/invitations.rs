@@ -220,8 +220,10 @@ pub async fn settle(tx: &mut Tx, id: InvitationId, state: State, accepted_by: Op
         .rows_affected()))
 }
 
-/// Takes back every invitation of an organization that is pending.
+/// Takes back every invitation of an organization that is pending. What has expired is written down as that, or an invitation
+/// that a clock far ahead made would be pending again in the time that was its own by it, after an undeletion.
 pub async fn revoke_all(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<(), DbError> {
+    expire(tx, organization, now).await?;
     on!(tx, c => sqlx::query(REVOKE_ALL).bind(organization).bind(now).execute(c).await?.rows_affected());
     Ok(())
 }
