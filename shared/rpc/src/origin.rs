@@ -62,7 +62,9 @@ impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Origin::Address(IpAddr::V6(ip)) = self.0 {
             let [first, second, third, ..] = ip.segments();
-            return write!(f, "address:{first:x}:{second:x}:{third:x}::/48");
+            if !ip.is_unique_local() && !ip.is_unicast_link_local() {
+                return write!(f, "address:{first:x}:{second:x}:{third:x}::/48");
+            }
         }
         fmt::Display::fmt(&self.0, f)
     }
@@ -96,10 +98,12 @@ pub(crate) fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The address that stands for all of its network: of IPv6 the first of its /48.
+/// The address that stands for all of its network: of IPv6 the first of its /48. What cannot come from outside (RFC 4193, 4291)
+/// is counted as any place is: all machines of a cluster usually have one /48, and a /64 each.
 fn first_of_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => counted(address),
         IpAddr::V6(ip) => {
             let [first, second, third, ..] = ip.segments();
             IpAddr::V6(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0))
@@ -303,6 +307,8 @@ mod tests {
             ("2001:db8:1:2:3:4:5:6", "address:2001:db8:1::/48"),
             ("2001:db8:1:ffff::9", "address:2001:db8:1::/48"),
             ("2001:db8:2:2::9", "address:2001:db8:2::/48"),
+            ("fd00:1:2:3::4", "address:fd00:1:2:3::/64"),
+            ("fe80::1:2:3:4", "address:fe80:0:0:0::/64"),
         ];
         for (text, expected) in cases {
             assert_eq!(Origin::at(ip(text)).site().to_string(), expected);
@@ -312,6 +318,7 @@ mod tests {
         assert_eq!(site("2001:db8:1:2::3"), site("2001:db8:1:ffff::9"), "it is counted as one");
         assert_ne!(site("2001:db8:1:2::3"), site("2001:db8:2:2::3"));
         assert_ne!(site("192.0.2.7"), site("192.0.2.8"));
+        assert_ne!(site("fd00:1:2:3::4"), site("fd00:1:2:4::4"), "two machines of one cluster");
         let service = Origin::Service(ServiceAccountId::BILLING);
         assert_eq!(service.site().to_string(), service.to_string());
         assert_eq!(Origin::Local.site().to_string(), "local");

@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Until it has opened.
     silence: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// That is over, and it had not.
+    too_long: bool,
     /// With so many bytes more it has.
     opening: usize,
     /// The last field: it is given back when the socket is closed.
@@ -73,6 +75,7 @@ impl Connection {
             silence: Some(Box::pin(async move {
                 let _ = tokio::time::timeout(SILENCE_LIMIT, shutdown.cancelled()).await;
             })),
+            too_long: false,
             opening,
             _place: place,
         }
@@ -81,8 +84,11 @@ impl Connection {
     /// Waiting is over when the connection is cut, or has taken too long to open.
     fn poll_patience<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let cut = self.cut.as_mut().poll(cx).is_ready();
-        let silent = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
-        if cut || silent { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { Poll::Pending }
+        if self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready()) {
+            self.too_long = true;
+            self.silence = None;
+        }
+        if cut || self.too_long { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { Poll::Pending }
     }
 
     /// What came of it, with patience where it has to wait.

@@ -1,7 +1,8 @@
 //! The socket of a connection, which somebody has to read from.
 
 use std::{
-    io,
+    io::{self, Write as _},
+    os::fd::AsFd as _,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -31,15 +32,31 @@ impl Socket {
         Self { stream, stalled: None }
     }
 
-    /// What was written, or an error once nothing was for too long.
-    fn poll_taken(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// What was written of `data`, or an error once nothing was for too long.
+    fn poll_taken(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        data: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL_LIMIT)));
         ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.stalled = None;
+        Poll::Ready(self.write_now(data).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+            _ => error,
+        }))
+    }
+
+    /// Writes what the system takes at this moment. It tells of room only when much of what it holds was taken, which whoever
+    /// reads slowly may not have done in a minute: that there is some shows when it is used.
+    fn write_now(&self, data: &[u8]) -> io::Result<usize> {
+        // The same socket under a second number, for which waiting is off as well.
+        std::net::TcpStream::from(self.stream.as_fd().try_clone_to_owned()?).write(data)
     }
 }
 
@@ -52,7 +69,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, data);
-        self.poll_taken(written, cx)
+        self.poll_taken(written, data, cx)
     }
 
     fn poll_write_vectored(
@@ -61,7 +78,8 @@ impl AsyncWrite for Socket {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
-        self.poll_taken(written, cx)
+        let first = data.iter().find(|data| !data.is_empty());
+        self.poll_taken(written, first.map_or(&[], |first| &**first), cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -88,7 +106,7 @@ mod tests {
 
     /// What a write comes to that the system answers like this.
     async fn told(socket: &mut Socket, system: fn() -> Poll<io::Result<usize>>) -> Poll<Result<usize, io::ErrorKind>> {
-        let written = poll_fn(|cx| Poll::Ready(socket.poll_taken(system(), cx))).await;
+        let written = poll_fn(|cx| Poll::Ready(socket.poll_taken(system(), b"word", cx))).await;
         written.map_err(|error| error.kind())
     }
 
@@ -107,6 +125,12 @@ mod tests {
             assert!(told(&mut socket, waits).await.is_pending(), "not yet");
             assert_eq!(told(&mut socket, || Poll::Ready(Ok(1))).await, Poll::Ready(Ok(1)));
         }
+        // There is room, which the system has not told of.
+        assert!(told(&mut socket, waits).await.is_pending());
+        advance(STALL_LIMIT * 11 / 10).await;
+        assert_eq!(told(&mut socket, waits).await, Poll::Ready(Ok(4)), "somebody reads, if slowly");
+        // And there is none.
+        while socket.write_now(&[0; 4_096]).is_ok() {}
         assert!(told(&mut socket, waits).await.is_pending());
         advance(STALL_LIMIT * 11 / 10).await;
         assert_eq!(told(&mut socket, waits).await, Poll::Ready(Err(io::ErrorKind::TimedOut)));

@@ -56,10 +56,9 @@ impl By {
     pub(super) fn of(caller: &Caller, origin: Origin) -> Self {
         match (caller.party(), origin) {
             (Some(party), _) => Self::Known(party),
-            // It asks for people whose places it does not say.
-            (None, Origin::Service(account)) => Self::Known(Party::Service(account)),
             (None, Origin::Address(address)) => Self::Nobody(Origin::Address(origin::counted(address))),
-            (None, Origin::Local) => Self::Nobody(Origin::Local),
+            // Of a service: it asks for strangers whose places it does not say, who are not the service.
+            (None, origin @ (Origin::Service(_) | Origin::Local)) => Self::Nobody(origin),
         }
     }
 

@@ -114,7 +114,8 @@ pub struct LimitSettings {
     /// their lists and maps take once they are read, and of one caller as many as are left for everybody else; more are refused
     /// with `RESOURCE_EXHAUSTED`. What is made of a message takes memory, too: a quarter of the program's is enough. At least
     /// 40 MiB, of which the largest message finds room in half, and a kilobyte for each of `in_flight`, which goes with its
-    /// place. (The first 8 KiB of what lists and maps take go with it, too, and are not counted.)
+    /// place. (The first 8 KiB of what lists and maps take go with it, too, and are not counted: where calls with
+    /// many labels come by the ten thousand at once, leave room for that.)
     pub message_bytes: usize,
     /// Connections open at once to each gRPC port, and to the operations port and that for webhooks (512 at most each); of one
     /// address (IPv6: of its /48) as many as there are places left for everybody else. More of one address are closed at once;
