@@ -80,8 +80,9 @@ engines! {
         for caller in [&*boss, &operator] {
             is_unknown(caller, on(team, song), "project").await;
         }
-        assert_eq!(boss.list_limits(limits_of(team)).await.unwrap().limits, [pb::Limit { used: "1".to_owned(), ..set.clone() }]);
-        assert_eq!(boss.limited(first).await, set, "a repetition");
+        let now = pb::Limit { used: "1".to_owned(), ..set.clone() };
+        assert_eq!(boss.list_limits(limits_of(team)).await.unwrap().limits, [now.clone()]);
+        assert_eq!(boss.limited(first).await, now, "a repetition is told of its use as it is now");
         for caller in [&*boss, &operator] {
             let again = caller.limited(pb::SetLimitRequest { amount: "6".to_owned(), ..on(team, film) }).await;
             assert_eq!((&again.id, &*again.amount), (&set.id, "6"), "the same limit");
