@@ -43,20 +43,26 @@ impl Socket {
             self.stalled = None;
             return written;
         }
+        // Once it is full, that there is room again says that somebody has read.
+        if self.stalled.is_none()
+            && let Some(written) = self.write_now(data).transpose()
+        {
+            return Poll::Ready(written);
+        }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL_LIMIT)));
         ready!(stalled.as_mut().poll(cx));
         self.stalled = None;
-        Poll::Ready(self.write_now(data).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-            _ => error,
-        }))
+        Poll::Ready(self.write_now(data).and_then(|written| written.ok_or_else(|| io::ErrorKind::TimedOut.into())))
     }
 
-    /// Writes what the system takes at this moment. It tells of room only when much of what it holds was taken, which whoever
-    /// reads slowly may not have done in a minute: that there is some shows when it is used.
-    fn write_now(&self, data: &[u8]) -> io::Result<usize> {
+    /// Writes what the system takes at this moment; `None`: nothing. It tells of room only when much of what it holds was taken,
+    /// which whoever reads slowly may not have done in a minute: that there is some shows when it is used.
+    fn write_now(&self, data: &[u8]) -> io::Result<Option<usize>> {
         // The same socket under a second number, for which waiting is off as well.
-        std::net::TcpStream::from(self.stream.as_fd().try_clone_to_owned()?).write(data)
+        match std::net::TcpStream::from(self.stream.as_fd().try_clone_to_owned()?).write(data) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            written => written.map(Some),
+        }
     }
 }
 
@@ -100,7 +106,7 @@ impl AsyncWrite for Socket {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::{net::TcpListener, time::advance};
+    use tokio::{io::AsyncReadExt as _, net::TcpListener, time::advance};
 
     use super::*;
 
@@ -114,23 +120,37 @@ mod tests {
         Poll::Pending
     }
 
+    /// Has the system take what it can.
+    fn fill(socket: &Socket) {
+        while socket.write_now(&[0; 4_096]).expect("written").is_some() {}
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_takes_a_byte_has_a_minute_for_the_next() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        let (mut caller, _) = listener.accept().await.expect("accepted");
         let mut socket = Socket::new(stream);
+        assert_eq!(
+            told(&mut socket, waits).await,
+            Poll::Ready(Ok(4)),
+            "there is room, which the system has not told of"
+        );
+        fill(&socket);
         for _ in 0..3 {
             assert!(told(&mut socket, waits).await.is_pending());
             advance(STALL_LIMIT * 9 / 10).await;
             assert!(told(&mut socket, waits).await.is_pending(), "not yet");
             assert_eq!(told(&mut socket, || Poll::Ready(Ok(1))).await, Poll::Ready(Ok(1)));
         }
-        // There is room, which the system has not told of.
         assert!(told(&mut socket, waits).await.is_pending());
         advance(STALL_LIMIT * 11 / 10).await;
-        assert_eq!(told(&mut socket, waits).await, Poll::Ready(Ok(4)), "somebody reads, if slowly");
-        // And there is none.
-        while socket.write_now(&[0; 4_096]).is_ok() {}
+        // Somebody reads, if slowly.
+        while socket.write_now(b"x").expect("written").is_none() {
+            caller.read_exact(&mut [0; 1_024]).await.expect("read");
+        }
+        assert_eq!(told(&mut socket, waits).await, Poll::Ready(Ok(4)));
+        fill(&socket);
         assert!(told(&mut socket, waits).await.is_pending());
         advance(STALL_LIMIT * 11 / 10).await;
         assert_eq!(told(&mut socket, waits).await, Poll::Ready(Err(io::ErrorKind::TimedOut)));
