@@ -81,7 +81,7 @@ engines! {
             is_unknown(caller, on(team, song), "project").await;
         }
         let now = pb::Limit { used: "1".to_owned(), ..set.clone() };
-        assert_eq!(boss.list_limits(limits_of(team)).await.unwrap().limits, [now.clone()]);
+        assert_eq!(boss.list_limits(limits_of(team)).await.unwrap().limits, std::slice::from_ref(&now));
         assert_eq!(boss.limited(first).await, now, "a repetition is told of its use as it is now");
         for caller in [&*boss, &operator] {
             let again = caller.limited(pb::SetLimitRequest { amount: "6".to_owned(), ..on(team, film) }).await;
