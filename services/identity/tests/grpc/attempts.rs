@@ -50,6 +50,17 @@ fn trusting(settings: &mut Settings) {
     settings.trusted_proxies = "10.0.0.0/8".parse().unwrap();
 }
 
+/// As many have signed up through the operator's service, which states no origin, as are forgotten after that.
+async fn its_sign_ups_drain_in(world: &World, time: Span) {
+    let itself = Operator::of(&world.path("")).client_id.parse().unwrap();
+    let bucket = Bucket::SignUps(Origin::Service(itself)).to_string();
+    let mut tx = world.db.begin().await.unwrap();
+    let now = world.clock.now();
+    throttles::drained_at(&mut tx, &bucket, now).await.unwrap();
+    throttles::set(&mut tx, &bucket, now.saturating_add(time)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 bursar_testkit::engines! {
     async fn wrong_passwords_from_elsewhere_close_no_account(db: TestDb) {
         let world = World::start(&db).await;
@@ -220,13 +231,7 @@ bursar_testkit::engines! {
     async fn sign_ups_of_a_service_that_states_no_origin_do_not_throttle_each_other(db: TestDb) {
         let world = World::start(&db).await;
         let service = world.operator().await;
-        let itself = Operator::of(&world.path("")).client_id.parse().unwrap();
-        let bucket = Bucket::SignUps(Origin::Service(itself)).to_string();
-        let mut tx = world.db.begin().await.unwrap();
-        let now = world.clock.now();
-        throttles::drained_at(&mut tx, &bucket, now).await.unwrap();
-        throttles::set(&mut tx, &bucket, now.saturating_add(Span::from_secs(2_000))).await.unwrap();
-        tx.commit().await.unwrap();
+        its_sign_ups_drain_in(&world, Span::from_secs(2_000)).await;
         let mut users = service.users();
         for _ in 0..5 {
             users.sign_up(sign_up(EMAIL)).await.expect("as many as there are");
@@ -239,13 +244,7 @@ bursar_testkit::engines! {
     async fn a_service_that_states_no_origin_mails_no_strangers_without_a_bound(db: TestDb) {
         let world = World::start(&db).await;
         let service = world.operator().await;
-        let itself = Operator::of(&world.path("")).client_id.parse().unwrap();
-        let bucket = Bucket::SignUps(Origin::Service(itself)).to_string();
-        let mut tx = world.db.begin().await.unwrap();
-        let now = world.clock.now();
-        throttles::drained_at(&mut tx, &bucket, now).await.unwrap();
-        throttles::set(&mut tx, &bucket, now.saturating_add(Span::from_secs(10_000))).await.unwrap();
-        tx.commit().await.unwrap();
+        its_sign_ups_drain_in(&world, Span::from_secs(10_000)).await;
         let one_more = service.users().sign_up(sign_up(EMAIL)).await;
         assert!(refused(one_more, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS").retryable);
         world.anybody.users().sign_up(sign_up("bob@example.com")).await.expect("not through it");
