@@ -10,6 +10,7 @@ pub(crate) mod contracts;
 pub(crate) mod details;
 #[cfg(test)]
 mod distribution;
+pub(crate) mod due;
 pub(crate) mod former;
 pub(crate) mod holds;
 pub(crate) mod included;

@@ -24,6 +24,8 @@ macro_rules! columns {
     };
 }
 
+pub(super) use columns;
+
 const INSERT: &str = concat!(
     "INSERT INTO subscriptions (",
     columns!(),
@@ -40,13 +42,6 @@ const LATEST: &str = concat!(
     " FROM subscriptions WHERE owner = $1 ORDER BY ended_at IS NULL DESC, ended_at DESC, id DESC LIMIT 1"
 );
 const FIND: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND id = $2");
-const DUE: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM subscriptions WHERE state <> 'ENDED' AND period_end <= $1 AND (period_end, id) > ($2, $3) \
-     AND (next_retry_at IS NULL OR next_retry_at <= $1) \
-     ORDER BY period_end, id LIMIT $4"
-);
 const RENEW_MANY_POSTGRES: &str = "UPDATE subscriptions AS s SET period_number = r.number, period_start = r.starts, period_end = r.ends, \
      payment_reference = r.reference, failures = 0, next_retry_at = NULL, plan_id = r.plan, credits = r.credits, \
      seats = r.seats, price = r.price, extra_seats = r.extra_seats, seat_price = r.seat_price, \
@@ -123,13 +118,12 @@ pub(super) const RESUMED_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 19] = [
+pub(super) const STATEMENTS: [(&str, &str); 18] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
     ("LATEST", LATEST),
     ("FIND", FIND),
-    ("DUE", DUE),
     ("RENEW_MANY_POSTGRES", RENEW_MANY_POSTGRES),
     ("CLAIM_POSTGRES", CLAIM_POSTGRES),
     ("WAIT_BRIEFLY_POSTGRES", WAIT_BRIEFLY_POSTGRES),
@@ -145,8 +139,9 @@ pub(super) const STATEMENTS: [(&str, &str); 19] = [
     ("LIVE_AFTER", LIVE_AFTER),
 ];
 
+/// A subscription as it is stored.
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     owner: OwnerId,
     id: SubscriptionId,
     plan_id: String,
@@ -179,7 +174,7 @@ struct Row {
 }
 
 impl Row {
-    fn read(self) -> Result<Subscription, DbError> {
+    pub(super) fn read(self) -> Result<Subscription, DbError> {
         let plan = ProductId::parse(&self.plan_id);
         // Earlier programs renew and leave what was tried for the month before.
         let tried = self.next_retry_at.filter(|retry| *retry > self.period_end);
@@ -320,30 +315,6 @@ pub(crate) async fn latest(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscri
 pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: SubscriptionId) -> Result<Option<Subscription>, DbError> {
     let row: Option<Row> = on!(tx, c => sqlx::query_as(FIND).bind(owner).bind(id).fetch_optional(c).await?);
     row.map(Row::read).transpose()
-}
-
-/// Up to `limit` subscriptions whose period is over at `now`, the longest overdue first, after the given one.
-pub(crate) async fn due(
-    tx: &mut Tx,
-    now: Timestamp,
-    after: Option<&Subscription>,
-    limit: i64,
-) -> Result<Vec<Subscription>, DbError> {
-    ending(tx, (Timestamp::MIN, now), after, limit).await
-}
-
-/// The same of those whose period is over at `until`, and not before `from`.
-pub(crate) async fn ending(
-    tx: &mut Tx,
-    (from, until): (Timestamp, Timestamp),
-    after: Option<&Subscription>,
-    limit: i64,
-) -> Result<Vec<Subscription>, DbError> {
-    let end = after.map_or(from, |last| last.month.end);
-    let id = after.map(|last| last.id.to_string()).unwrap_or_default();
-    let rows: Vec<Row> =
-        on!(tx, c => sqlx::query_as(DUE).bind(until).bind(end).bind(id).bind(limit).fetch_all(c).await?);
-    rows.into_iter().map(Row::read).collect()
 }
 
 /// Up to when an operator has said that missed periods are made up for, of the subscriptions of these owners that are not

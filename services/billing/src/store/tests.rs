@@ -84,7 +84,8 @@ fn all() -> Vec<Statement> {
 
 /// What a module of the store lists: in the same words on both engines, or for PostgreSQL alone.
 fn listed() -> impl Iterator<Item = Statement> {
-    let modules: [(&'static str, &'static [(&'static str, &'static str)]); 18] = [
+    let modules: [(&'static str, &'static [(&'static str, &'static str)]); 19] = [
+        ("due.rs", &super::due::STATEMENTS),
         ("subscriptions.rs", &subscriptions::STATEMENTS),
         ("purchases.rs", &purchases::STATEMENTS),
         ("payments.rs", &payments::STATEMENTS),

@@ -30,9 +30,10 @@
 
 pub(crate) mod ahead;
 mod batches;
+mod help;
 mod waiting;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,9 @@ use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, SubscriptionId};
 use bursar_members::standings::{self, Standings};
 use bursar_time::{Span, Timestamp};
+use futures::{StreamExt as _, future, stream};
 
+pub(crate) use self::help::{Left, help};
 use self::waiting::held_of;
 pub(super) use self::waiting::{is_held, is_held_by};
 use super::cashier::note;
@@ -49,7 +52,7 @@ use super::subscriptions::{SubscriptionUseCases, changed};
 use super::years;
 use crate::domain::{Payment, PaymentState, Refusal, Subscription};
 use crate::error::Error;
-use crate::store::{contracts as agreed, payments, subscriptions};
+use crate::store::{contracts as agreed, due, payments, subscriptions};
 
 /// How many subscriptions are read at a time.
 const PAGE: i64 = 500;
@@ -72,11 +75,11 @@ struct Portion {
 
 const PORTION: Portion = Portion { page: PAGE, single: 500, together: 20_000 };
 
-/// For how long a process leaves to the round what it could not begin together with others.
-const LEFT_FOR: Duration = Duration::from_mins(1);
-
 /// For how long a round looks after subscriptions one by one: what fails may take its time.
 const ENOUGH: Duration = Duration::from_secs(30);
+
+/// How many are asked for side by side: each waits for a provider most of the time.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Where rounds have come to, and what they have found on the way: each goes on where the one before ended, or was cut off, so
 /// that what fails or is held stands in nobody's way, however much of it there is. Another replica begins with the longest
@@ -125,47 +128,6 @@ pub(crate) async fn next_round(subscriptions: &SubscriptionUseCases, walk: &Walk
 #[cfg(test)]
 pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round, Error> {
     next_round(subscriptions, &Walk::default()).await
-}
-
-/// What a process could not begin together with others, and leaves to the round for a while.
-#[derive(Debug, Default)]
-pub(crate) struct Left(Mutex<HashMap<SubscriptionId, Instant>>);
-
-impl Left {
-    /// Leaves these, and forgets which were left long ago.
-    fn leave(&self, rest: &[Subscription], now: Instant) {
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        left.retain(|_, since| now.duration_since(*since) < LEFT_FOR);
-        left.extend(rest.iter().map(|it| (it.id, now)));
-    }
-
-    fn has(&self, subscription: &Subscription, now: Instant) -> bool {
-        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        left.get(&subscription.id).is_some_and(|since| now.duration_since(*since) < LEFT_FOR)
-    }
-}
-
-/// Begins months together, beside whichever replica does the round: of any number each takes what no other has. Everything
-/// else is left to the round, for a while also what could not be begun just now. Says how many months were begun.
-pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> Result<usize, Error> {
-    let till = &subscriptions.till;
-    let (now, mut done) = (till.clock.now(), 0);
-    let mut last: Option<Subscription> = None;
-    while till.batcher.combines_owners() {
-        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
-        let Some(newest) = due.last().cloned() else { break };
-        let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, till);
-        let due = due.into_iter().filter(|it| is_for_all(it) && !left.has(it, Instant::now()));
-        let mut due: Vec<_> = due.collect();
-        // From somewhere in their midst: who helps, and how many, begins elsewhere than the round and than the others.
-        let place = u64::from_be_bytes(subscriptions.entropy.bytes()) % u64::try_from(due.len().max(1)).unwrap_or(1);
-        due.rotate_left(usize::try_from(place).unwrap_or(0));
-        let batched = batches::renew(subscriptions, due).await?;
-        left.leave(&batched.rest, Instant::now());
-        done += batched.done;
-        last = Some(newest);
-    }
-    Ok(done)
 }
 
 /// Whether an owner may not buy now, and may again: nothing has to be paid or said. It is looked at under the account's lock,
@@ -222,8 +184,8 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
     Ok(round)
 }
 
-/// Brings these up to date one after the other, the longest overdue first, as long as there is time. Says how much work that
-/// was, and which was the last where there was no time for all.
+/// Brings these up to date, some side by side, the longest overdue first, and at least one, as long as there is time: what was
+/// begun comes to its end. Says how much work that was, and up to which they were looked after where there was no time for all.
 async fn each(
     subscriptions: &SubscriptionUseCases,
     mut due: Vec<Subscription>,
@@ -231,10 +193,14 @@ async fn each(
     round: &mut Round,
 ) -> (usize, Option<Subscription>) {
     due.sort_unstable_by_key(|it| (it.month.end, it.id));
-    let (mut work, count) = (0, due.len());
-    for (number, subscription) in due.into_iter().enumerate() {
-        let last = subscription.clone();
-        match Box::pin(catch_up(subscriptions, subscription)).await {
+    let (mut work, mut looked_after, mut last, count) = (0, 0, None, due.len());
+    let in_time = |number: &usize| *number == 0 || Instant::now() < until;
+    let mut begun = stream::iter(due.into_iter().enumerate())
+        .take_while(|(number, _)| future::ready(in_time(number)))
+        .map(async |(_, it)| (it.clone(), Box::pin(catch_up(subscriptions, it)).await))
+        .buffered(SIDE_BY_SIDE);
+    while let Some((subscription, caught_up)) = begun.next().await {
+        match caught_up {
             Ok(steps) => {
                 round.done += steps;
                 work += steps;
@@ -242,14 +208,13 @@ async fn each(
             Err(error) => {
                 round.failed += 1;
                 work += 1;
-                tracing::warn!(subscription = %last.id, %error, "a renewal failed; trying again");
+                tracing::warn!(subscription = %subscription.id, %error, "a renewal failed; trying again");
             }
         }
-        if number + 1 < count && Instant::now() >= until {
-            return (work, Some(last));
-        }
+        looked_after += 1;
+        last = Some(subscription);
     }
-    (work, None)
+    (work, last.filter(|_| looked_after < count))
 }
 
 /// Some of the subscriptions that are due, after the given one, and how their owners stand who are not active.
@@ -259,7 +224,7 @@ async fn page(
     last: Option<&Subscription>,
     most: i64,
 ) -> Result<(Vec<Subscription>, Standings), Error> {
-    let due = subscriptions::due(tx, now, last, most).await?;
+    let due = due::page(tx, now, last, most).await?;
     let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
     let standings = standings::of(tx, &owners).await?;
     Ok((due, standings))
@@ -287,7 +252,7 @@ pub async fn held(db: &Db, now: Timestamp, most: usize) -> Result<Vec<HeldRenewa
     let (mut found, mut last) = (Vec::new(), None);
     let mut tx = db.read().await?;
     loop {
-        let due = subscriptions::due(&mut tx, now, last.as_ref(), PAGE).await?;
+        let due = due::page(&mut tx, now, last.as_ref(), PAGE).await?;
         let held = held_of(&mut tx, &due, now).await?;
         for it in due.iter().filter(|it| held.contains(&it.id)) {
             let (owner, subscription, since) = (it.owner, it.id, it.month.end);

@@ -39,7 +39,7 @@ pub(super) async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (mishap, (status, answer), replayed) = {
+    let (mishap, (status, answer), replayed, gate) = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.asked.push(format!("{method} {}", uri.path()));
         let mishap = state.mishaps.pop_front().flatten();
@@ -47,8 +47,11 @@ pub(super) async fn answer(
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
         let (answer, replayed) = state.keyed((&method, &uri), &headers, &body, mishap == Some(Mishap::Failed));
-        (mishap, answer, replayed)
+        (mishap, answer, replayed, state.gate.clone())
     };
+    if let Some(gate) = gate {
+        gate.wait().await;
+    }
     let said = answer.to_string();
     match mishap {
         Some(Mishap::Slow) => std::future::pending::<()>().await,

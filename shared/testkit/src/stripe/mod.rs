@@ -17,7 +17,7 @@ use std::{
 
 use axum::Router;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Barrier, task::JoinHandle};
 
 pub use deliver::{deliver, post, signed};
 
@@ -80,6 +80,7 @@ pub(super) struct State {
     keys: BTreeMap<String, (String, u16, Value)>,
     events: Vec<Webhook>,
     mishaps: VecDeque<Option<Mishap>>,
+    gate: Option<Arc<Barrier>>,
     asked: Vec<String>,
     made: u64,
 }
@@ -146,6 +147,11 @@ impl FakeStripe {
     /// Has nothing go wrong any more.
     pub fn recovers(&self) {
         self.state().mishaps.clear();
+    }
+
+    /// From now on nobody is answered before so many wait for their answers.
+    pub fn answers_together(&self, many: usize) {
+        self.state().gate = Some(Arc::new(Barrier::new(many)));
     }
 
     /// A day has passed: all keys are forgotten.

@@ -14,18 +14,15 @@ use std::time::Instant;
 use bursar_time::{Span, Timestamp};
 use futures::StreamExt as _;
 
-use super::{ENOUGH, PAGE, waits};
+use super::{ENOUGH, PAGE, SIDE_BY_SIDE, waits};
 use crate::domain::{Subscription, SubscriptionState};
 use crate::error::Error;
-use crate::store::{contracts, payments, subscriptions};
+use crate::store::{contracts, due, payments};
 use crate::usecase::dues::{asks_provider, thing_after};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 
 /// How long before a month begins it is asked for.
 const AHEAD: Span = Span::HOUR;
-
-/// How many are asked for side by side.
-const SIDE_BY_SIDE: usize = 16;
 
 /// Asks for the months that begin within the hour and were not asked for. Says whether it has ended because time was up.
 pub(crate) async fn pay(of: &SubscriptionUseCases) -> Result<bool, Error> {
@@ -35,7 +32,7 @@ pub(crate) async fn pay(of: &SubscriptionUseCases) -> Result<bool, Error> {
     let mut last: Option<Subscription> = None;
     loop {
         let mut tx = till.db.read().await?;
-        let page = subscriptions::ending(&mut tx, span, last.as_ref(), PAGE).await?;
+        let page = due::ending(&mut tx, span, last.as_ref(), PAGE).await?;
         let Some(newest) = page.last().cloned() else { return Ok(false) };
         let owners: Vec<_> = page.iter().map(|it| it.owner).collect();
         let standings = super::standings::of(&mut tx, &owners).await?;

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 
 use super::batches;
 use crate::domain::{AccountSettings, AlertPercents, PaymentState, PercentSet, Subscription, Terms};
-use crate::store::{accounts, invoices, payments, settings, subscriptions as stored};
+use crate::store::{accounts, due, invoices, payments, settings, subscriptions as stored};
 use crate::usecase::renewals::Round;
 use crate::usecase::shop::Shop;
 
@@ -303,6 +303,21 @@ engines! {
         for n in [7, 13] {
             assert_eq!(live(&shop, n..=n).await[0].month.number, 0, "neither was paid for half");
         }
+    }
+
+    async fn whoever_helps_begins_anywhere_among_what_is_due(db: TestDb) {
+        let shop = crowd(&db, 5).await;
+        shop.set(FEBRUARY_28);
+        let mut tx = shop.db.read().await.unwrap();
+        let all = due::page(&mut tx, shop.clock.now(), None, 10).await.unwrap();
+        let mut begins = Vec::new();
+        for (number, among) in [(0, 20), (4, 20), (5, 20), (12, 20), (4, 3), (7, 1)] {
+            let it = due::somewhere(&mut tx, shop.clock.now(), number, among).await.unwrap().unwrap();
+            begins.push(all.iter().position(|due| *due == it).unwrap());
+        }
+        assert_eq!(begins, [0, 4, 0, 2, 1, 0]);
+        let before = bursar_testkit::at(JANUARY_31);
+        assert_eq!(due::somewhere(&mut tx, before, 7, 20).await.unwrap(), None, "nothing is due");
     }
 
     async fn where_owners_are_apart_every_month_is_by_itself(db: TestDb) {

@@ -127,6 +127,19 @@ engines! {
         assert_months(&shop, 1..=PEOPLE, 2).await;
     }
 
+    async fn what_has_to_be_asked_for_is_asked_for_side_by_side(db: TestDb) {
+        const PEOPLE: u64 = 8;
+        let fake = FakeStripe::start().await;
+        let mut shop = crowd(&db, PEOPLE).await;
+        shop.pays_at(&fake, (1..=PEOPLE).map(personal)).await;
+        shop.set(FEBRUARY_28);
+        fake.answers_together(8);
+        let round = super::round(&shop.subscriptions).await.unwrap();
+        assert_eq!((round.done, round.failed), (8, 0));
+        assert_eq!(fake.takings(), 8 * MONTH);
+        assert_months(&shop, 1..=PEOPLE, 2).await;
+    }
+
     async fn replicas_at_once_begin_each_month_that_was_paid_for_once(db: TestDb) {
         const PEOPLE: u64 = 20;
         let fake = FakeStripe::start().await;
