@@ -5,7 +5,8 @@
 //! 1. **call id**: the caller's `x-request-id` or a new one; sent back, handed on, logged
 //! 2. **trace**: a span for the RPC under the caller's trace; one log line (failures INFO or WARN)
 //! 3. **metrics**: `rpc.server.call.duration`
-//! 4. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`: a place for who has sent it; never for health and reflection
+//! 4. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`: a place for who has sent it; never for health and reflection. What is
+//!    refused for now while it has its place is told a moment later ([`pace`])
 //! 5. **panic** → INTERNAL, and the server lives
 //! 6. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
 //! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
@@ -26,6 +27,7 @@ mod growth;
 mod message;
 mod methods;
 mod metrics;
+mod pace;
 mod panic;
 mod reasons;
 mod shapes;
@@ -200,6 +202,12 @@ where
                 let answer = pin!(deadline::enforced(&call, answer));
                 panic::contained(answer).instrument(span.clone()).await
             };
+            if place.as_ref().is_some_and(shed::Place::counts) {
+                let moment = pace::before(&answer, call.deadline.saturating_duration_since(Instant::now()));
+                if !moment.is_zero() {
+                    tokio::time::sleep(moment).await;
+                }
+            }
             (answer, place.as_ref().map_or(Asker::PROGRAM, shed::Place::asker))
         }
     };

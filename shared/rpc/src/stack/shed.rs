@@ -185,6 +185,11 @@ impl Place<'_> {
         self.by.map_or(Asker::PROGRAM, By::asker)
     }
 
+    /// Whether it counts for anybody.
+    pub(super) fn counts(&self) -> bool {
+        self.by.is_some()
+    }
+
     /// It counts for this caller from now on, if that may have one more.
     pub(super) fn belongs_to(&mut self, by: By) -> Result<(), Problem> {
         let mut calls = self.in_flight.calls();
