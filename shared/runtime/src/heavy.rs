@@ -81,9 +81,9 @@ impl Drop for Threads {
     }
 }
 
-/// Has the system favour this thread less; on Linux a priority is a thread's own. Where it may not, the work is done all the
-/// same.
-fn step_back() {
+/// Has the system favour this thread as little as those for heavy work; on Linux a priority is a thread's own. Where it may not,
+/// the work is done all the same.
+pub fn step_back() {
     let less =
         getpriority_process(None).and_then(|now| setpriority_process(None, now.saturating_add(LESS_BY).min(LEAST)));
     if let Err(error) = less {

@@ -37,7 +37,7 @@ pub use audit_command::AuditArgs;
 pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
 pub use crowding::show_crowd;
-pub use heavy::Heavy;
+pub use heavy::{Heavy, step_back};
 pub use https::{HttpsClient, https_client};
 pub use lifecycle::{Signals, serve as serve_on, surroundings};
 pub use listen::{ListenError, Listeners};

@@ -3,10 +3,11 @@
 //!
 //! The nine go on at a steady pace that leaves the machine room, so that what they lose tells about the server's
 //! fairness and not about who is quicker at using up the client's cores; for the same reason the tenant has few
-//! callers, who never pause. Each way is measured beside the nine alone, right before it.
+//! callers, who never pause, on threads of its own. Each way is measured beside the nine alone, right before it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bursar_id::{Id, UserId, kinds};
@@ -14,6 +15,7 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_client::AccountServiceClient;
 use bursar_proto::billing::v1::credit_service_client::CreditServiceClient;
 use bursar_proto::identity::v1 as identity;
+use bursar_proto::identity::v1::session_service_client::SessionServiceClient;
 use bursar_proto::identity::v1::user_service_client::UserServiceClient;
 use bursar_proto::organization::v1 as organization;
 use bursar_proto::organization::v1::member_service_client::MemberServiceClient;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use super::elsewhere::Elsewhere;
 use super::load::{Measured, What, run_paced};
 use super::report::Report;
 use super::scenario::charge;
@@ -36,7 +39,11 @@ const NEIGHBOURS: usize = 9;
 const CHARGERS_EACH: usize = 4;
 /// Callers of each of them who read.
 const READERS_EACH: usize = 2;
-/// How often each of these callers calls.
+/// People of the nine who sign in, where the tenant is at who signs up and in.
+const SIGNERS: usize = 4;
+/// How often each of these signs in.
+const SIGN_IN_PACE: Duration = Duration::from_millis(250);
+/// How often each of the other callers calls.
 const PACE: Duration = Duration::from_millis(50);
 /// Callers of the tenant that does its worst.
 const WORST_CALLERS: usize = 16;
@@ -174,6 +181,11 @@ impl Way {
         }
     }
 
+    /// Whether it keeps passwords being hashed, for which whoever signs in waits.
+    fn hashes(self) -> bool {
+        matches!(self, Self::SignUps | Self::HangUps | Self::SignIns | Self::RightSignIns)
+    }
+
     fn callers(self) -> usize {
         match self {
             Self::Queue | Self::Looks | Self::Selves | Self::Members => FLOOD,
@@ -186,7 +198,8 @@ impl Way {
 /// Every way, each beside the nine alone.
 pub(super) async fn hostile(server: &mut Server, time: Duration) -> anyhow::Result<Vec<Measured>> {
     let mut neighbours = Neighbours::found(server).await?;
-    let mut worst = Worst::assemble(server).await?;
+    let elsewhere = Elsewhere::start()?;
+    let mut worst = elsewhere.see_through(Worst::assemble(server))?;
     let mut measured = Vec::new();
     for way in Way::ALL {
         let few = way == Way::Queue && server.restart(Some(PLACES)).await?;
@@ -195,16 +208,13 @@ pub(super) async fn hostile(server: &mut Server, time: Duration) -> anyhow::Resu
         }
         // All ways together take longer than a token lives, and a server that was started again has other connections.
         neighbours = neighbours.renewed(server, way).await?;
-        worst = worst.renewed(server, way).await?;
+        worst = elsewhere.see_through(worst.renewed(server, way))?;
         measured.extend(neighbours.work(server, (way, What::Alone), "alone", time).await?);
-        let doing = Doing::begin(&Arc::new(worst.clone()), way);
+        let doing = Doing::begin(&elsewhere, &Arc::new(worst.clone()), way);
         tokio::time::sleep(BEFORE).await;
         let beside = format!("beside {}", way.name());
         measured.extend(neighbours.work(server, (way, What::Beside), &beside, time).await?);
-        let [answered, refused, given_up] = doing.end().await;
-        Report::note(&format!(
-            "  meanwhile {answered} calls of the tenant were answered, {refused} of them refused, {given_up} given up"
-        ));
+        Report::note(&doing.end().await);
         tokio::time::sleep(REST).await;
         if few {
             server.restart(None).await?;
@@ -262,19 +272,39 @@ impl Neighbours {
         Ok(self)
     }
 
-    /// Both of what they do, at once: what the server used meanwhile is counted for both.
+    /// All that they do, at once: what the server used meanwhile is counted for each.
     async fn work(
         &self,
         server: &Server,
         (way, what): (Way, fn(Way, Work) -> What),
         when: &str,
         time: Duration,
-    ) -> anyhow::Result<[Measured; 2]> {
+    ) -> anyhow::Result<Vec<Measured>> {
         let [charges, reads] = Work::ALL.map(|work| format!("{} {when}", work.name()));
         let charges = self.charge(server, (what(way, Work::Charge), charges.as_str()), time);
         let reads = self.read(server, way, (what(way, Work::Read), reads.as_str()), time);
-        let (charges, reads) = tokio::try_join!(charges, reads)?;
-        Ok([charges, reads])
+        let signs_in = async {
+            if !way.hashes() {
+                return Ok(None);
+            }
+            self.sign_in(server, &format!("sign-ins {when}"), time).await.map(Some)
+        };
+        let (charges, reads, signed_in) = tokio::try_join!(charges, reads, signs_in)?;
+        Ok([charges, reads].into_iter().chain(signed_in).collect())
+    }
+
+    /// People sign in, each where nobody else is.
+    async fn sign_in(&self, server: &Server, name: &str, time: Duration) -> anyhow::Result<Measured> {
+        let neighbours = Arc::new(self.clone());
+        run_paced(server, (What::Other, name), SIGNERS, (time, SIGN_IN_PACE), move |caller, _| {
+            let neighbours = Arc::clone(&neighbours);
+            async move {
+                let (place, credentials) = (format!("192.0.2.{}", caller + 1), neighbours.team.credentials(caller));
+                let request = neighbours.product.at(&place, credentials)?;
+                SessionServiceClient::new(neighbours.identity.clone()).sign_in(request).await.map(|_| 1)
+            }
+        })
+        .await
     }
 
     async fn charge(&self, server: &Server, what: (What, &str), time: Duration) -> anyhow::Result<Measured> {
@@ -329,37 +359,67 @@ impl Neighbours {
 /// The tenant at work.
 struct Doing {
     over: Arc<AtomicBool>,
-    /// Calls that were answered, those of them that were refused, and calls that were given up.
-    calls: Arc<[AtomicU64; 3]>,
+    calls: Arc<Calls>,
     tasks: JoinSet<()>,
 }
 
+/// What became of its calls.
+#[derive(Default)]
+struct Calls {
+    answered: AtomicU64,
+    given_up: AtomicU64,
+    /// Of those that were answered: by code.
+    refused: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Calls {
+    fn count(&self, outcome: &Result<(), Status>) {
+        match outcome {
+            // Nobody but a caller who hangs up cancels anything here.
+            Err(status) if status.code() == Code::Cancelled => drop(self.given_up.fetch_add(1, Ordering::Relaxed)),
+            Err(status) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                *refused.entry(format!("{:?}", status.code())).or_default() += 1;
+            }
+            Ok(()) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// For who reads the report: a way that is refused at the door is none.
+    fn told(&self) -> String {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, by_code): (u64, Vec<_>) =
+            (refused.values().sum(), refused.iter().map(|(code, count)| format!("{count} {code}")).collect());
+        let by_code = if by_code.is_empty() { String::new() } else { format!(" ({})", by_code.join(", ")) };
+        let (answered, given_up) = (self.answered.load(Ordering::Relaxed), self.given_up.load(Ordering::Relaxed));
+        format!(
+            "  meanwhile {answered} calls of the tenant were answered, {all} of them refused{by_code}, {given_up} given up"
+        )
+    }
+}
+
 impl Doing {
-    fn begin(worst: &Arc<Worst>, way: Way) -> Self {
-        let (over, calls, mut tasks) =
-            (Arc::new(AtomicBool::new(false)), Arc::<[AtomicU64; 3]>::default(), JoinSet::new());
+    fn begin(elsewhere: &Elsewhere, worst: &Arc<Worst>, way: Way) -> Self {
+        let (over, calls, mut tasks) = (Arc::new(AtomicBool::new(false)), Arc::<Calls>::default(), JoinSet::new());
         for caller in 0..way.callers() {
             let (worst, over, calls) = (Arc::clone(worst), Arc::clone(&over), Arc::clone(&calls));
-            tasks.spawn(async move {
+            let calling = async move {
                 let mut number = 0;
                 while !over.load(Ordering::Relaxed) {
-                    let outcome = worst.call(way, caller, number).await;
+                    calls.count(&worst.call(way, caller, number).await);
                     number += 1;
-                    // Nobody but a caller who hangs up cancels anything here.
-                    let given_up = outcome.as_ref().is_err_and(|status| status.code() == Code::Cancelled);
-                    calls[0].fetch_add((!given_up).into(), Ordering::Relaxed);
-                    calls[1].fetch_add((outcome.is_err() && !given_up).into(), Ordering::Relaxed);
-                    calls[2].fetch_add(given_up.into(), Ordering::Relaxed);
                 }
-            });
+            };
+            tasks.spawn_on(calling, elsewhere.handle());
         }
         Self { over, calls, tasks }
     }
 
-    /// The three counts.
-    async fn end(self) -> [u64; 3] {
+    /// What became of its calls.
+    async fn end(self) -> String {
         self.over.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
-        [0, 1, 2].map(|count: usize| self.calls[count].load(Ordering::Relaxed))
+        self.calls.told()
     }
 }

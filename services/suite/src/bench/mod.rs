@@ -8,13 +8,14 @@
 //!
 //! - `team.rs` is who spends: an organization, its members, a service of the product's
 //! - `load.rs` lets callers call, `scenario.rs`, `access.rs`, `accounts.rs`, `pdf.rs` and `reading.rs` are what they call,
-//!   `hostile.rs` what one does to the others, `worst.rs` what that one sends
+//!   `hostile.rs` what one does to the others, `worst.rs` what that one sends, `elsewhere.rs` from where
 //! - `server.rs` is what is called, `report.rs` the table and the ratios
 //!
 //! What lives here: loads and their report. What must not: anything a server needs.
 
 mod access;
 mod accounts;
+mod elsewhere;
 mod hostile;
 mod load;
 mod pdf;

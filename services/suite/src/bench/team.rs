@@ -16,9 +16,9 @@ use bursar_proto::organization::v1::invitation_service_client::InvitationService
 use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
 use bursar_runtime::Service;
 use bursar_secret::Entropy;
-use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 
 use super::server::Server;
 use crate::mailbox::Mailbox;
@@ -44,6 +44,14 @@ impl Bearer {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.0.clone());
         request
+    }
+
+    /// A call with this token, of a service of the product's, for somebody who is at this address.
+    pub(crate) fn at<T>(&self, address: &str, message: T) -> Result<Request<T>, Status> {
+        let address: AsciiMetadataValue = address.parse().map_err(|_| Status::internal("an address is no text"))?;
+        let mut request = self.on(message);
+        request.metadata_mut().insert("bursar-client-address", address);
+        Ok(request)
     }
 }
 

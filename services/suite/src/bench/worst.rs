@@ -20,7 +20,6 @@ use bursar_runtime::Service;
 use bursar_secret::Entropy;
 use bursar_time::Span;
 use image::{DynamicImage, ImageFormat, RgbImage};
-use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -129,11 +128,15 @@ impl Worst {
                 let mut client = AccountServiceClient::new(self.reads.clone());
                 client.list_ledger_entries(self.operator.on(request)).await.map(drop)
             }
-            Way::SignUps => UserServiceClient::new(self.identity.clone()).sign_up(self.stranger()).await.map(drop),
+            Way::SignUps => {
+                let request = self.elsewhere(self.stranger())?;
+                UserServiceClient::new(self.identity.clone()).sign_up(request).await.map(drop)
+            }
             Way::HangUps => self.hang_up().await,
             Way::SignIns => {
                 let email = format!("nobody-{number}@example.com");
                 let request = identity::SignInRequest { email, password: "a wrong one".into(), ..Default::default() };
+                let request = self.elsewhere(request)?;
                 SessionServiceClient::new(self.identity.clone()).sign_in(request).await.map(drop)
             }
             Way::RightSignIns => {
@@ -201,10 +204,7 @@ impl Worst {
         // The addresses that are set aside for benchmarks.
         let [net, high, low]: [u8; 3] = self.chance.bytes();
         let address = format!("198.{}.{high}.{low}", 18 + net % 2);
-        let address: AsciiMetadataValue = address.parse().map_err(|_| Status::internal("an address is no text"))?;
-        let mut request = self.team.product.on(message);
-        request.metadata_mut().insert("bursar-client-address", address);
-        Ok(request)
+        self.team.product.at(&address, message)
     }
 
     async fn hang_up(&self) -> Result<(), Status> {
