@@ -1,7 +1,7 @@
 //! Who may: always by the membership at this moment, whatever the token says.
 
 use bursar_db::Tx;
-use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_members::{Policy, Standing as Told, standings as told};
 use bursar_rpc::{Call, Caller, Mutation, UserCaller};
 
@@ -317,9 +317,13 @@ pub(super) fn is_personal(caller: &UserCaller) -> bool {
 
 /// Whoever is suspended is let in nowhere. The stack sees to that when a call comes; this is for one that goes on and on.
 pub(super) async fn demand_not_suspended(tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
-    let user = OwnerId::User(caller.user);
-    let suspended = told::of(tx, &[user]).await?.get(&user) == Some(&Told::Suspended);
-    if suspended { Err(Refusal::UserSuspended.into()) } else { Ok(()) }
+    if is_suspended(tx, caller.user).await? { Err(Refusal::UserSuspended.into()) } else { Ok(()) }
+}
+
+/// Whether an operator has suspended somebody, as identity told last.
+pub(super) async fn is_suspended(tx: &mut Tx, user: UserId) -> Result<bool, Error> {
+    let user = OwnerId::User(user);
+    Ok(told::of(tx, &[user]).await?.get(&user) == Some(&Told::Suspended))
 }
 
 /// Whoever reaches others does so from an address that is proven to be theirs: who makes organizations, who invites.

@@ -7,6 +7,7 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Permission, UserCaller};
 use bursar_secret::{Secret, Token, TokenDigest};
 use bursar_time::Timestamp;
 
+use super::access::is_suspended;
 use super::invitations::{lock, view};
 use super::seats::Wanting;
 use super::{Organization, Preview, events};
@@ -146,12 +147,15 @@ impl Organization {
     }
 
     /// Whether whoever sent an invitation may still make somebody what it says. A Member is made by whoever could invite
-    /// when it was sent; an Admin only by somebody who still can.
+    /// when it was sent; an Admin only by somebody who still can, and whoever is suspended can do nothing.
     async fn inviter_may(&self, tx: &mut Tx, invitation: &InvitationRow) -> Result<bool, Error> {
         if invitation.role != Role::Admin {
             return Ok(true);
         }
         let (organization, inviter) = (invitation.organization_id, invitation.invited_by);
+        if is_suspended(tx, inviter).await? {
+            return Ok(false);
+        }
         let stays = users::person(tx, inviter).await?.standing() == Standing::Staying;
         let role = memberships::place(tx, organization, inviter).await?.role.filter(|_| stays);
         let Some(role) = role else { return Ok(false) };

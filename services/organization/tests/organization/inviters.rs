@@ -10,6 +10,7 @@ use bursar_testkit::refused;
 use bursar_time::Span;
 use tonic::{Code, Status};
 
+use crate::long_reads::suspend;
 use crate::world::{Who, World, accept, invite, leave, remove, until};
 
 async fn resend(by: &Who, id: &str) -> Result<(), Status> {
@@ -45,7 +46,7 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
         // How each of them stops being somebody who may invite.
-        for (n, ending) in ["demoted", "removed", "left", "deleted", "leaving"].into_iter().enumerate() {
+        for (n, ending) in ["demoted", "removed", "left", "deleted", "suspended", "leaving"].into_iter().enumerate() {
             let n = 10 * (1 + u64::try_from(n).expect("few"));
             let ben = world.join(&ada, &acme, n, Role::Admin).await;
             let (eve, mallory) = (world.who(n + 1), world.who(n + 2));
@@ -57,6 +58,7 @@ bursar_testkit::engines! {
                 "removed" => remove(&ada, &acme, ben.user).await.expect("removed"),
                 "left" => leave(&ben, &acme).await.expect("left"),
                 "deleted" => world.identity_tells(gone()).await,
+                "suspended" => suspend(&world, &ben).await,
                 _ => {
                     let request = proto::ConfirmDepartureRequest { user_id: ben.user.to_string(), incarnation: 1, number: 1 };
                     world.service(ServiceRole::Identity).members().confirm_departure(request).await.expect("confirmed");

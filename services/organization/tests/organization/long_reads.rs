@@ -81,7 +81,7 @@ async fn with_content(client: &Client, owner: &str, bytes: &[u8]) -> String {
 }
 
 /// An operator suspends somebody, and organization knows of it.
-async fn suspend(world: &World, who: &Who) {
+pub(crate) async fn suspend(world: &World, who: &Who) {
     let told = UserStandingChanged { user_id: who.user.to_string(), suspended: true, version: 1 };
     world.identity_tells(Payload::UserStandingChanged(told)).await;
     let owner = OwnerId::User(who.user);
