@@ -68,6 +68,9 @@ pub enum Refusal {
     /// The account of the member that is meant is about to be deleted.
     #[error("the member's account is being deleted")]
     MemberLeaving,
+    /// An operator has suspended the person that is meant.
+    #[error("the member is suspended")]
+    MemberSuspended,
     /// The departure that identity asks about is over.
     #[error("the departure was taken back")]
     DepartureTakenBack,

@@ -144,6 +144,7 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::WrongContext
         | Refusal::AccountDeleted
         | Refusal::UserSuspended
+        | Refusal::MemberSuspended
         | Refusal::OwnRole => denied(refusal),
         Refusal::SeatLimitReached { .. }
         | Refusal::TooManyPending { .. }
@@ -231,6 +232,10 @@ fn denied(refusal: Refusal) -> Problem {
         Refusal::UserSuspended => {
             Problem::permission_denied(bursar_rpc::problem::reason::USER_SUSPENDED, "the user is suspended")
         }
+        Refusal::MemberSuspended => Problem::permission_denied(
+            bursar_rpc::problem::reason::USER_SUSPENDED,
+            "the other person whom this is about is suspended; ask whoever runs this deployment",
+        ),
         Refusal::OwnRole => Problem::permission_denied(reason::OWN_ROLE, "nobody changes their own role"),
         _ => Problem::permission_denied(reason::NOT_A_MEMBER, "you are not a member of this organization"),
     }

@@ -214,6 +214,15 @@ impl Organization {
         self.demand_certain(caller.user)
     }
 
+    /// Demands that somebody else, whom a call makes the owner of something or has answer for it, can do so now, beside being
+    /// here to stay: nothing that identity told of the person is unread, and no operator has suspended the person. What the
+    /// suspended have stays theirs, but they can do nothing with what they would be given: an owner who cannot sign in is
+    /// none, and work that such a person answers for waits for nobody.
+    pub(super) async fn demand_able(&self, tx: &mut Tx, user: UserId) -> Result<(), Error> {
+        self.demand_certain(user)?;
+        demand_active(tx, user).await
+    }
+
     /// Demands that the caller belongs to a context, in whichever one the token acts; a service alone does to all.
     pub(super) async fn authorize_entry(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
         let Some(user) = acting(caller)? else { return Ok(()) };
@@ -318,6 +327,11 @@ pub(super) fn is_personal(caller: &UserCaller) -> bool {
 /// Whoever is suspended is let in nowhere. The stack sees to that when a call comes; this is for one that goes on and on.
 pub(super) async fn demand_not_suspended(tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
     if is_suspended(tx, caller.user).await? { Err(Refusal::UserSuspended.into()) } else { Ok(()) }
+}
+
+/// The same of somebody who is meant by a call of another's.
+pub(super) async fn demand_active(tx: &mut Tx, user: UserId) -> Result<(), Error> {
+    if is_suspended(tx, user).await? { Err(Refusal::MemberSuspended.into()) } else { Ok(()) }
 }
 
 /// Whether an operator has suspended somebody, as identity told last.

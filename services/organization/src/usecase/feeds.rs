@@ -2,8 +2,9 @@
 //!
 //! - **Of people** identity tells: who is gone, who is suspended ([`OF_PEOPLE`]). What identity has told of that and nobody here
 //!   could read ([`bursar_events::aside`]) may be just that. So of whom such an event is set aside nobody knows here whether they
-//!   still may: that person alone changes nothing, takes no content home, comes to own or to answer for nothing and is written
-//!   for by nobody ([`Organization::demand_certain`]), until the event is read, made up for or dropped. How long ago identity was
+//!   still may: that person alone changes nothing, takes no content home, comes to own or to answer for nothing, is written
+//!   for by nobody and makes nobody an Admin or an owner by an invitation or a nomination of before
+//!   ([`Organization::demand_certain`]), until the event is read, made up for or dropped. How long ago identity was
 //!   heard does not matter: who leaves does so by a call that asks here, and a token lives for minutes. Nor does what else
 //!   identity tells: what somebody is called, or did.
 //! - **Of plans** billing tells: how many seats there are. Where billing was not heard for `max_staleness`, or ever, or

@@ -6,6 +6,7 @@ use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Asked, Call, Caller, Done, Mutation, Permission, Problem, ServiceCaller, ServiceRole};
 
+use super::access::demand_active;
 use super::departures::{DEPARTURE, Departure};
 use super::mails::{self, NewOwnerMail};
 use super::{Organization, events};
@@ -35,8 +36,8 @@ impl Organization {
     }
 
     /// Makes a member the owner of an organization whose owner is gone, as the operator's doing: audited, told by
-    /// event, and by mail to the new owner. Refused for an organization with a living owner, and for somebody who is no member, is leaving or
-    /// may be: something that identity told of that could not be read here.
+    /// event, and by mail to the new owner. Refused for an organization with a living owner, and for somebody who is no member, is suspended, is
+    /// leaving, or may be: something that identity told of that could not be read here.
     pub async fn mend(&self, mending: Mending) -> Result<(), Error> {
         let operator = ServiceCaller {
             account: ServiceAccountId::OPERATOR,
@@ -70,6 +71,8 @@ impl Organization {
         memberships::place(m.tx(), id, user).await?.role.ok_or(Refusal::MemberNotFound)?;
         person.unwrap_or_default().standing().demand_to_stay()?;
         self.demand_certain_in_store(m.tx(), user).await?;
+        // Or it would have an owner again who does nothing for it.
+        demand_active(m.tx(), user).await?;
         // In this order: there is never a second owner, not even inside the transaction.
         let ended = memberships::end(m.tx(), id, gone, Ending::Deleted, now).await?;
         memberships::set_role(m.tx(), id, user, Role::Owner, now).await?;

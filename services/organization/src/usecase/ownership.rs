@@ -80,7 +80,8 @@ impl Organization {
         let place = memberships::place(m.tx(), id, to).await?;
         member::transfer(caller.user, to, place.role)?;
         person.unwrap_or_default().standing().demand_to_stay()?;
-        self.demand_certain(to)?;
+        // Suspended, the new owner could neither sign in nor pass it on.
+        self.demand_able(m.tx(), to).await?;
         match self.policy(m.tx(), id).await?.transfer {
             Transfer::Immediate => {
                 let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;
@@ -135,6 +136,9 @@ impl Organization {
         let (handover, now) = (Handover { from: organization.owner_user_id, to: caller.user }, m.now());
         let nomination = nominations::of(m.tx(), id).await?;
         nomination::accept(nomination, caller.user, organization.owner_user_id, now)?;
+        // An owner who is suspended gives nothing away, as by no call of now, so by none of before: what an operator has stopped
+        // does not go to whom a thief of the account has nominated.
+        self.demand_able(m.tx(), handover.from).await?;
         let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;
         self.tell_of_owner(m.tx(), &organization, (caller, handover), now).await?;
         Ok(Done::New(seen(m.tx(), organization, Some((Role::Owner, caller)), now).await?, events))

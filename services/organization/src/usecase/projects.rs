@@ -192,7 +192,8 @@ impl Organization {
         let place = memberships::place(m.tx(), organization, to.user).await?;
         place.role.ok_or(Refusal::MemberNotFound)?;
         person.unwrap_or_default().standing().demand_to_stay()?;
-        self.demand_certain(to.user)?;
+        // Of a project that is assigned anew somebody shall take care; those that the suspended have stay theirs.
+        self.demand_able(m.tx(), to.user).await?;
         if row.assigned_to != to.user {
             let now = m.now();
             row.assigned_to = to.user;

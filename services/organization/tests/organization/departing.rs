@@ -12,7 +12,9 @@ use bursar_rpc::ServiceRole;
 use bursar_testkit::{Refusal, columns_with, id, refused};
 use tonic::{Code, Status};
 
-use crate::world::{Who, World, accept, invite, leave, transfer, until};
+use crate::library::{create as create_item, item};
+use crate::long_reads::suspend;
+use crate::world::{Who, World, accept, get, invite, leave, transfer, until};
 
 /// Asks, as identity does, whether somebody may leave.
 async fn confirm(
@@ -134,6 +136,39 @@ bursar_testkit::engines! {
             }
         }
         assert_eq!(confirm(&world, &ben, 1, 1).await.expect("told").organizations, 2, "owns what was made since");
+    }
+
+    async fn whoever_is_suspended_comes_to_own_nothing_and_to_answer_for_nothing(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        world.advance(bursar_time::Span::SECOND);
+        invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
+        let token = world.mailbox.next_token(&ben.email).await;
+        suspend(&world, &ben).await;
+        until("no call of his is served", async || {
+            get(&ben, &acme).await.is_err_and(|status| Refusal::of(&status).reason == "USER_SUSPENDED")
+        }).await;
+        for (n, outcome) in every_way(&world, &ada, &ben, &acme, &token).await.into_iter().enumerate() {
+            let refusal = Refusal::of(&outcome.expect_err("is suspended"));
+            assert_eq!((refusal.code, refusal.reason.as_str()), (Code::PermissionDenied, "USER_SUSPENDED"), "{n}: {refusal:#?}");
+        }
+        let product = world.service(ServiceRole::Product);
+        for owner in [acme.clone(), ben.user.to_string()] {
+            let new = proto::CreateItemRequest { member: ben.user.to_string(), ..item(&owner, "agent", "New") };
+            refused(create_item(&product, new).await, Code::PermissionDenied, "USER_SUSPENDED");
+        }
+        // Back again, the same is his.
+        world.identity_tells(Payload::UserStandingChanged(UserStandingChanged {
+            user_id: ben.user.to_string(),
+            suspended: false,
+            version: 2,
+        })).await;
+        until("his calls are served", async || get(&ben, &acme).await.is_ok()).await;
+        let new = proto::CreateItemRequest { member: ben.user.to_string(), ..item(&acme, "agent", "New") };
+        create_item(&product, new).await.expect("written for him");
+        assert_eq!(transfer(&ada, &acme, ben.user).await.expect("transferred").owner_user_id, ben.user.to_string());
     }
 
     async fn whoever_owns_something_is_told_what_and_stays(db: TestDb) {

@@ -8,6 +8,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_testkit::refused;
 use tonic::{Code, Status};
 
+use crate::long_reads::suspend;
 use crate::staleness::stays;
 use crate::world::{World, until};
 
@@ -17,6 +18,7 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
         let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        let cem = world.join(&ada, &acme, 4, Role::Member).await;
         let organization: OrganizationId = acme.parse().expect("an id");
         let operator = world.at_rest().await;
         let mend = async |user| operator.mend(Mending { organization, user }).await.map_err(Status::from);
@@ -34,6 +36,10 @@ bursar_testkit::engines! {
         refused(mend(ben.user).await, Code::Unavailable, "FEED_STALE");
         world.identity_tells(stays(ben.user, 2)).await;
         world.all_is_certain().await;
+        // Nor who is suspended, and could do nothing for it.
+        suspend(&world, &cem).await;
+        refused(mend(cem.user).await, Code::PermissionDenied, "USER_SUSPENDED");
+        assert_eq!(operator.ownerless(10).await.expect("listed"), [(organization, ada.user)]);
         mend(ben.user).await.expect("mended");
         assert_eq!(operator.ownerless(10).await.expect("listed"), []);
         refused(mend(ben.user).await, Code::FailedPrecondition, "HAS_AN_OWNER");

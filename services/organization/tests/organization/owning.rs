@@ -13,7 +13,9 @@ use bursar_time::Span;
 use tokio::sync::Barrier;
 use tonic::{Code, Status};
 
+use crate::long_reads::suspend;
 use crate::races::{Checker, owners, seat};
+use crate::staleness::stays;
 use crate::world::{Who, World, accept as join, get, invite, leave, remove, set_policy, transfer, until};
 
 async fn start(db: bursar_testkit::TestDb) -> World {
@@ -246,6 +248,21 @@ bursar_testkit::engines! {
         refused(accept(&cem, &acme).await, Code::FailedPrecondition, "NOT_NOMINATED");
         transfer(&dan, &acme, ada.user).await.expect("and back");
         refused(accept(&cem, &acme).await, Code::FailedPrecondition, "NOT_NOMINATED");
+    }
+
+    async fn who_was_nominated_by_an_owner_whom_an_operator_suspended_since_does_not_follow(db: TestDb) {
+        let world = start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        transfer(&ada, &acme, ben.user).await.expect("nominated");
+        suspend(&world, &ada).await;
+        refused(accept(&ben, &acme).await, Code::PermissionDenied, "USER_SUSPENDED");
+        assert_eq!(get(&ben, &acme).await.expect("found").owner_user_id, ada.user.to_string());
+        // The owner is back, and has nobody else in mind.
+        world.identity_tells(stays(ada.user, 2)).await;
+        until("the nomination counts again", async || accept(&ben, &acme).await.is_ok()).await;
+        assert_eq!(get(&ben, &acme).await.expect("found").owner_user_id, ben.user.to_string());
     }
 
     async fn nominations_are_mailed_so_often_a_day(db: TestDb) {

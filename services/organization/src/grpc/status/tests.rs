@@ -23,6 +23,7 @@ fn refusals_of_the_caller_have_their_status() {
         (Refusal::OrganizationDeleted, "ORGANIZATION_DELETED"),
         (Refusal::WrongContext, "WRONG_CONTEXT"),
         (Refusal::UserSuspended, "USER_SUSPENDED"),
+        (Refusal::MemberSuspended, "USER_SUSPENDED"),
         (Refusal::OwnRole, "OWN_ROLE"),
         (Refusal::EmailNotVerified, "EMAIL_NOT_VERIFIED"),
         (Refusal::InvitationEmailMismatch, "INVITATION_EMAIL_MISMATCH"),

@@ -95,7 +95,8 @@ impl Organization {
             (Visitor::Service, None) => Err(Problem::invalid_field("member", "must name for whom it is done").into()),
             (Visitor::Service, Some(named)) => {
                 users::lock(tx, named).await?.standing().demand_to_stay()?;
-                self.demand_certain(named)?;
+                // A service that writes for somebody is stopped as that person is; it may name another member.
+                self.demand_able(tx, named).await?;
                 Ok(named)
             }
         }
