@@ -2,7 +2,6 @@
 
 use std::mem::take;
 
-use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_server::AccountService;
 use bursar_rpc::{Answer, Asked, Call, Page, PageKey, PageRequest, Violations};
@@ -11,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::{answer, parse, settings};
 use crate::domain::{BadLedger, Flaw};
 use crate::error::Error;
-use crate::usecase::access::Access;
+use crate::usecase::access::{Access, Allowed};
 use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::entries::Listed;
 use crate::usecase::erasures::ErasureUseCases;
@@ -29,10 +28,10 @@ pub(crate) struct AccountHandler {
 
 impl AccountHandler {
     /// May the caller do this with the account, and is it there?
-    async fn opened(&self, call: &Call, owner: &str) -> Result<OwnerId, Error> {
-        let owner = self.viewing.to(call, parse::owner_for(call.caller(), owner)?).await?.owner;
-        self.accounts.opened(call.caller(), owner).await?;
-        Ok(owner)
+    async fn opened(&self, call: &Call, owner: &str) -> Result<Allowed, Error> {
+        let allowed = self.viewing.to(call, parse::owner_for(call.caller(), owner)?).await?;
+        self.accounts.opened(call.caller(), allowed.owner).await?;
+        Ok(allowed)
     }
 }
 
@@ -44,7 +43,7 @@ impl AccountService for AccountHandler {
     ) -> Result<Response<pb::GetBalanceResponse>, Status> {
         let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.opened(&call, &request.owner).await?;
+        let owner = self.opened(&call, &request.owner).await?.owner;
         let (model, project) = parse::work(&request.model, &request.project)?;
         let view = self.accounts.balance(owner, model.as_ref(), project.as_ref()).await?;
         Ok(Response::new(answer::balance(&view)))
@@ -53,7 +52,7 @@ impl AccountService for AccountHandler {
     async fn list_lots(&self, request: Request<pb::ListLotsRequest>) -> Result<Response<pb::ListLotsResponse>, Status> {
         let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.opened(&call, &request.owner).await?;
+        let owner = self.opened(&call, &request.owner).await?.owner;
         let arguments = self.pages.list("ListLots", [owner.to_string().as_str()]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let lots = self.accounts.lots(owner, &page).await?;
@@ -67,12 +66,13 @@ impl AccountService for AccountHandler {
     ) -> Result<Response<pb::ListLedgerEntriesResponse>, Status> {
         let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.opened(&call, &request.owner).await?;
+        let allowed = self.opened(&call, &request.owner).await?;
+        let owner = allowed.owner;
         let filter = parse::ledger_filter(&request)?;
         let arguments = format!("{filter:?}");
         let arguments = self.pages.list("ListLedgerEntries", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let show = |page: Page<Listed>| page.messages(|entry| answer::entry(&entry));
+        let show = move |page: Page<Listed>| page.messages(|entry| answer::entry(&allowed, &entry));
         let page = self.accounts.ledger((call.caller(), owner), &filter, &page, show).await?;
         Ok(Response::new(pb::ListLedgerEntriesResponse { entries: page.rows, next_page_token: page.next_page_token }))
     }
@@ -82,7 +82,7 @@ impl AccountService for AccountHandler {
         request: Request<pb::VerifyLedgerRequest>,
     ) -> Result<Response<pb::VerifyLedgerResponse>, Status> {
         let call = Call::of(&request)?;
-        let owner = self.opened(&call, &request.get_ref().owner).await?;
+        let owner = self.opened(&call, &request.get_ref().owner).await?.owner;
         let verdict = self.accounts.verify(call.caller(), owner).await?;
         let flaw = verdict.result.as_ref().err();
         Ok(Response::new(pb::VerifyLedgerResponse {
@@ -99,7 +99,7 @@ impl AccountService for AccountHandler {
         request: Request<pb::GetAccountSettingsRequest>,
     ) -> Result<Response<pb::GetAccountSettingsResponse>, Status> {
         let call = Call::of(&request)?;
-        let owner = self.opened(&call, &request.get_ref().owner).await?;
+        let owner = self.opened(&call, &request.get_ref().owner).await?.owner;
         let found = settings::settings(&self.settings.get(owner).await?);
         Ok(Response::new(pb::GetAccountSettingsResponse { settings: Some(found) }))
     }

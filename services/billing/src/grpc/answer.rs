@@ -233,7 +233,8 @@ pub(crate) fn balance(view: &AccountView) -> pb::GetBalanceResponse {
     }
 }
 
-pub(crate) fn entry(Listed { entry, work }: &Listed) -> pb::LedgerEntry {
+/// An entry; what was left after it only to who may see the balance.
+pub(crate) fn entry(allowed: &Allowed, Listed { entry, work }: &Listed) -> pb::LedgerEntry {
     let (by, details) = (work.as_ref(), entry.details.as_deref());
     let metered = match &entry.event {
         Event::Charge(charge) => charge.metered.as_ref(),
@@ -248,9 +249,9 @@ pub(crate) fn entry(Listed { entry, work }: &Listed) -> pb::LedgerEntry {
         at: Some(to_timestamp(entry.at)),
         actor: Some(actor(&entry.actor)),
         amount: entry.amount.to_string(),
-        available_after: entry.available_after.to_string(),
-        spendable_after: entry.spendable_after.to_string(),
-        held_after: entry.held_after.to_string(),
+        available_after: allowed.balance(entry.available_after),
+        spendable_after: allowed.balance(entry.spendable_after),
+        held_after: allowed.balance(entry.held_after),
         id: text(entry.event.made().as_ref()),
         subject: subject(entry),
         member: named(|by| by.member.to_string()),

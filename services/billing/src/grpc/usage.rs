@@ -32,7 +32,8 @@ impl UsageService for UsageHandler {
     ) -> Result<Response<pb::QueryUsageResponse>, Status> {
         let call = Call::of(&request)?;
         let request = request.into_inner();
-        let owner = self.viewing.to(&call, parse::owner_for(call.caller(), &request.owner)?).await?.owner;
+        let allowed = self.viewing.to(&call, parse::owner_for(call.caller(), &request.owner)?).await?;
+        let owner = allowed.owner;
         self.accounts.opened(call.caller(), owner).await?;
         let query = parse::report(&request)?;
         let admitted = self.reports.admit(call.caller(), owner, &query).await;
@@ -42,7 +43,7 @@ impl UsageService for UsageHandler {
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let page = self.reports.page(call.caller(), owner, &query, &page).await?;
         let page = page.messages(|(key, line)| answer::usage(query.interval, &key, &line));
-        let held = self.accounts.balance(owner, None, None).await?.balance.held.to_string();
+        let held = allowed.balance(self.accounts.balance(owner, None, None).await?.balance.held);
         Ok(Response::new(pb::QueryUsageResponse { rows: page.rows, next_page_token: page.next_page_token, held }))
     }
 

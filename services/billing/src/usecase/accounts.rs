@@ -134,7 +134,7 @@ impl AccountUseCases {
         (caller, owner): (&Caller, OwnerId),
         filter: &LedgerFilter,
         page: &PageRequest<u64>,
-        show: fn(Page<Listed>) -> T,
+        show: impl FnOnce(Page<Listed>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         // A page that is not filtered costs what it shows; one that is may look at thousands to show nothing.
         if !filter.is_selective() && page.size() <= SHORT {

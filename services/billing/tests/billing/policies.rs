@@ -226,6 +226,46 @@ engines! {
         assert!(short.metadata.contains_key("available"), "{short:?}");
     }
 
+    /// Each policy of who sees usage with each of who sees the balance.
+    async fn a_hidden_balance_is_in_no_list_whoever_may_read_it(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, people, _) = team(&world).await;
+        people[2].held(reserve(team, "2")).await;
+        let shown = [["99", "99", "0"], ["97", "97", "2"]].map(|after| after.map(str::to_owned));
+        let blank = [["", "", ""], ["", "", ""]].map(|after| after.map(str::to_owned));
+        let usages = [UsageVisibility::Nobody, UsageVisibility::Managers, UsageVisibility::Everyone];
+        let pairs = usages.into_iter().flat_map(|usage| {
+            [BalanceVisibility::Everyone, BalanceVisibility::Managers].map(|balance| (usage, balance))
+        });
+        for (version, (usage, balance)) in (1..).zip(pairs) {
+            let own = OwnPolicy { usage_visibility: Some(usage), balance_visibility: Some(balance), ..OwnPolicy::default() };
+            world.decides(team, own, version).await;
+            for (who, role) in people.iter().zip([Role::Owner, Role::Admin, Role::Member]) {
+                let is_manager = role != Role::Member;
+                let sees = is_manager || balance == BalanceVisibility::Everyone;
+                let reads = match usage {
+                    UsageVisibility::Nobody => false,
+                    UsageVisibility::Managers => is_manager,
+                    UsageVisibility::Everyone => true,
+                };
+                assert_eq!(may(who.get_balance(balance_of(team)).await), sees, "{role:?}, {own:?}");
+                let listed = who.list_ledger_entries(entries_of(team)).await;
+                assert_eq!(listed.is_ok(), reads, "{role:?}, {own:?}: {listed:?}");
+                if let Ok(listed) = listed {
+                    // The charge and the hold; a grant was before them.
+                    let after = |it: &pb::LedgerEntry| [&it.available_after, &it.spendable_after, &it.held_after].map(Clone::clone);
+                    let after: Vec<_> = listed.entries.iter().skip(1).map(after).collect();
+                    assert_eq!(after, if sees { &shown } else { &blank }, "{role:?}, {own:?}");
+                    assert!(listed.entries.iter().all(|it| !it.amount.is_empty()), "what was done is told");
+                }
+                let totals = who.query_usage(usage_of(team, &[GroupBy::Model])).await.expect("totals are everybody's");
+                assert_eq!(totals.held, if sees { "2" } else { "" }, "{role:?}, {own:?}");
+            }
+            let operators = world.operator().list_ledger_entries(entries_of(team)).await.expect("an operator");
+            assert_eq!(operators.entries.last().map(|it| it.held_after.as_str()), Some("2"), "{own:?}");
+        }
+    }
+
     async fn a_deployment_whose_services_alone_spend_refuses_users_everywhere(db: TestDb) {
         let world = World::on(db).await;
         let ana = world.person_with(1, "100").await;
