@@ -50,6 +50,9 @@ pub enum Error {
     /// The user's role does not allow this.
     #[error("the role does not allow this")]
     RoleNotAllowed,
+    /// The user's role allows it, and the API key in whose name the call is made was not given it.
+    #[error("the API key was not given the permission for this")]
+    KeyNotAllowed,
     /// No such thing, or none that the caller may know of.
     #[error("there is no such {0}")]
     NotFound(&'static str),

@@ -72,6 +72,14 @@ pub struct UserCaller {
     pub permission: Permission,
 }
 
+impl UserCaller {
+    /// Whether the API key in whose name the call is made, if one is, was given this permission: a key is never good for
+    /// more than that, also where an answer shows more to some than to others.
+    pub fn key_permits(&self, permission: Permission) -> bool {
+        self.key.as_ref().is_none_or(|key| key.permits(permission))
+    }
+}
+
 /// A service that calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceCaller {

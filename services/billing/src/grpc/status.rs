@@ -37,6 +37,7 @@ impl Refusing for Error {
             Self::WrongContext { .. } => Some("WRONG_CONTEXT"),
             Self::SecondFactorRequired => Some("SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             Self::RoleNotAllowed => Some(reason::ROLE_NOT_ALLOWED),
+            Self::KeyNotAllowed => Some(reason::KEY_NOT_ALLOWED),
             Self::NotFound(_) => Some(reason::NOT_FOUND),
             Self::TimeZoneUnsupported(_) => Some("TIME_ZONE_UNSUPPORTED"),
             Self::ReportTooLarge(_) => Some("REPORT_TOO_LARGE"),
@@ -98,6 +99,7 @@ impl From<Error> for Problem {
             Error::SecondFactorRequired => Self::failed_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", said.clone())
                 .with_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", "token", &said),
             Error::RoleNotAllowed => Self::permission_denied(reason::ROLE_NOT_ALLOWED, said),
+            Error::KeyNotAllowed => Self::permission_denied(reason::KEY_NOT_ALLOWED, said),
             Error::TimeZoneUnsupported(_) => {
                 Self::invalid_field("time_zone", said).with_reason("TIME_ZONE_UNSUPPORTED")
             }
@@ -289,6 +291,7 @@ mod tests {
             (Error::WrongContext { context }, PermissionDenied, "WRONG_CONTEXT"),
             (Error::SecondFactorRequired, FailedPrecondition, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             (Error::RoleNotAllowed, PermissionDenied, "ROLE_NOT_ALLOWED"),
+            (Error::KeyNotAllowed, PermissionDenied, "KEY_NOT_ALLOWED"),
             (Error::TimeZoneUnsupported(Zone::default()), InvalidArgument, "TIME_ZONE_UNSUPPORTED"),
             (Error::ReportTooLarge(1), FailedPrecondition, "REPORT_TOO_LARGE"),
             (Error::NotFound("hold"), NotFound, "NOT_FOUND"),

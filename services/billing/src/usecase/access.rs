@@ -152,7 +152,7 @@ impl Access {
         };
         self.in_context(user, owner).await?;
         let sees_balance = match owner {
-            OwnerId::User(_) => true,
+            OwnerId::User(_) => user.key_permits(Permission::ViewBalance),
             OwnerId::Organization(_) => {
                 let policy = self.recent_policy(owner).await?;
                 if !policy.admits(user) {
@@ -214,10 +214,14 @@ impl Access {
         if !policy.admits(user) {
             return Err(Error::SecondFactorRequired);
         }
-        let may = |permission| role.is_none_or(|role| policy.permits(role, permission));
-        if !may(caller.permission()) {
+        let role_may = |permission| role.is_none_or(|role| policy.permits(role, permission));
+        if !role_may(caller.permission()) {
             return Err(Error::RoleNotAllowed);
         }
+        if !user.key_permits(caller.permission()) {
+            return Err(Error::KeyNotAllowed);
+        }
+        let may = |permission| role_may(permission) && user.key_permits(permission);
         let (sees, sees_balance) = (may(Permission::ViewUsage), may(Permission::ViewBalance));
         let (member, spender, stale) = (Some(user.user), Some(spender(user, owner)), self.is_stale(owner));
         Ok(Allowed { owner, actor, member, spender, sees, sees_balance, stale })
@@ -300,6 +304,9 @@ impl Access {
 
     /// Whether a user who spends may see what is left of an organization's.
     async fn sees_balance(&self, user: &UserCaller, owner: OwnerId, policy: &Policy) -> Result<bool, Error> {
+        if !user.key_permits(Permission::ViewBalance) {
+            return Ok(false);
+        }
         if Role::ALL.into_iter().all(|role| policy.permits(role, Permission::ViewBalance)) {
             return Ok(true);
         }

@@ -235,7 +235,7 @@ impl LimitUseCases {
         let Some(member) = allowed.member else { return Ok(Viewer::Manager) };
         match self.access.to(&caller.clone().at(Permission::ViewBilling), owner).await {
             Ok(allowed) => Ok(Viewer::of_all(&allowed)),
-            Err(Error::RoleNotAllowed) => Ok(Viewer::Member(member)),
+            Err(Error::RoleNotAllowed | Error::KeyNotAllowed) => Ok(Viewer::Member(member)),
             Err(error) => Err(error),
         }
     }

@@ -2,8 +2,10 @@
 
 use bursar_id::{OwnerId, Role};
 use bursar_members::{AdminBilling, BalanceVisibility, OwnPolicy, Policy, Spending, UsageVisibility};
+use bursar_proto::access::Permission;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::{GroupBy, LimitWindow};
+use bursar_rpc::KeyGrant;
 use bursar_testkit::{engines, id, refused};
 use tonic::{Code, Status};
 
@@ -263,6 +265,53 @@ engines! {
             }
             let operators = world.operator().list_ledger_entries(entries_of(team)).await.expect("an operator");
             assert_eq!(operators.entries.last().map(|it| it.held_after.as_str()), Some("2"), "{own:?}");
+        }
+    }
+
+    /// A key of the Owner's, and one of somebody's at home, that were given each of these permissions.
+    async fn a_key_is_shown_no_more_than_it_was_given_whatever_its_maker_may(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, people, charge) = team(&world).await;
+        let [owner, _, member] = &people;
+        let theirs = member.charged(spend(team, "4")).await;
+        owner.limited(limit(team, &format!("member {}", member.user), LimitWindow::Day, "50")).await;
+        let home = world.person_with(4, "100").await;
+        let at_work = || world.issuer.member(owner.user, team.organization().expect("one"), Role::Owner);
+        let at_home = || world.issuer.user(home.user);
+        for more in [None, Some(Permission::ViewBalance), Some(Permission::ViewUsage), Some(Permission::ViewBilling)] {
+            let grant = || {
+                let permissions = [Permission::UseWorkspace].into_iter().chain(more).collect();
+                KeyGrant { id: id(1), permissions }
+            };
+            let [keyed, keyed_home] = [(at_work(), owner), (at_home(), &home)].map(|(token, maker)| {
+                let token = token.by_key(grant()).at(world.now());
+                Person { calls: Caller(world.nobody().0.with_token(&token)), ..maker.clone() }
+            });
+            let is = |permission| more == Some(permission);
+            let (balance, usage) = (is(Permission::ViewBalance), is(Permission::ViewUsage));
+            for (key, own) in [(&keyed, team), (&keyed_home, home.owner)] {
+                assert_eq!(!key.charge(spend(own, "1")).await.expect("spent").balance_after.is_empty(), balance, "{more:?}");
+                let short = refused(key.charge(spend(own, "1000")).await, Code::FailedPrecondition, "INSUFFICIENT_CREDITS");
+                assert_eq!(short.metadata.contains_key("available"), balance, "{more:?}");
+                assert_eq!(!key.query_usage(usage_of(own, &[])).await.expect("totals").held.is_empty(), balance, "{more:?}");
+                let by_member = key.query_usage(usage_of(own, &[GroupBy::Member])).await;
+                let ledger = key.list_ledger_entries(entries_of(own)).await;
+                if usage {
+                    by_member.expect("given");
+                    let entries = ledger.expect("given").entries;
+                    assert!(entries.iter().all(|it| it.available_after.is_empty()), "{entries:#?}");
+                } else {
+                    refused(by_member, Code::PermissionDenied, "KEY_NOT_ALLOWED");
+                    refused(ledger, Code::PermissionDenied, "KEY_NOT_ALLOWED");
+                }
+            }
+            // What its maker did is the maker's, what others did is theirs.
+            let get = |charge: &pb::Charge| pb::GetChargeRequest { charge_id: charge.id.clone(), owner: team.to_string() };
+            keyed.get_charge(get(&charge)).await.expect("the maker's");
+            assert_eq!(keyed.get_charge(get(&theirs)).await.is_ok(), usage, "{more:?}");
+            let limits = keyed.list_limits(limits_of(team)).await.expect("listed").limits;
+            let listed: Vec<_> = limits.iter().map(|it| it.used.as_str()).collect();
+            assert_eq!(listed, if is(Permission::ViewBilling) { vec![""] } else { vec![] }, "{more:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_members::{Policy, Standing as Told, standings as told};
-use bursar_rpc::{Call, Caller, Mutation, UserCaller};
+use bursar_rpc::{Call, Caller, Mutation, Permission, UserCaller};
 
 use super::Organization;
 use crate::Error;
@@ -291,6 +291,12 @@ async fn place_in(tx: &mut Tx, caller: &UserCaller, organization: OrganizationId
 /// Demands that a token reaches a context of its user's: an API key was made for one, and knows no other.
 fn demand_reach(caller: &UserCaller, owner: OwnerId) -> Result<(), Refusal> {
     if caller.key.is_some() && caller.context != owner { Err(Refusal::WrongContext) } else { Ok(()) }
+}
+
+/// As what the caller deletes what others made or answer for: an API key that was not given to manage the organization does
+/// so as a Member, whoever made the key.
+pub(super) fn power(caller: &UserCaller, role: Option<Role>) -> Option<Role> {
+    role.map(|role| if caller.key_permits(Permission::ManageOrganization) { role } else { Role::Member })
 }
 
 /// Whether the organization's policies let the caller, who has this role there, do what the RPC demands: a token that

@@ -325,7 +325,7 @@ async fn hide_plans(tx: &mut Tx, rows: &mut [OrganizationOfUser], caller: &UserC
         return Ok(());
     }
     let policies = policies::of(tx, &told).await?;
-    let by_key = caller.key.as_ref().is_none_or(|key| key.permits(Permission::ViewBilling));
+    let by_key = caller.key_permits(Permission::ViewBilling);
     for row in rows {
         let Some(role) = row.role else { continue };
         let may = |policy: Policy| policy.admits(caller) && by_key && policy.permits(role, Permission::ViewBilling);

@@ -5,7 +5,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem, UserCaller};
 
-use super::access::{acting, demand_served, hold_open};
+use super::access::{acting, demand_served, hold_open, power};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::description::Description;
@@ -220,7 +220,7 @@ impl Organization {
         let role = self.admit_context(m, caller, caller.context).await?;
         let Some((id, etag)) = m.open(asked).await? else { return Ok(Done::Replay) };
         let row = self.locked_project(m, caller, *id).await?;
-        project::delete(caller.user, role, row.assigned_to)?;
+        project::delete(caller.user, power(caller, role), row.assigned_to)?;
         etag::demand(etag, row.version)?;
         projects::delete(m.tx(), *id).await?;
         self.empty_project(m, row.owner, *id).await?;

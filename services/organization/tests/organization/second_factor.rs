@@ -177,6 +177,23 @@ bursar_testkit::engines! {
                 refused(outcome, Code::PermissionDenied, "NOT_A_MEMBER");
             }
         }
+        // Within its context it deletes what its user made, and what others did only if it was given to manage that.
+        let ben = world.acting(&world.join(&ada, &acme, 2, Role::Member).await, &acme);
+        let token = world.issuer.member(ada.user, organization, Role::Owner).email(&ada.email);
+        let manage = [Permission::UseWorkspace, Permission::ManageOrganization].into();
+        let manages = token.by_key(KeyGrant { permissions: manage, ..key() }).at(world.clock.now());
+        let manages = world.anybody.with_token(&manages);
+        let his = create_item(&ben.client, item(&acme, "agent", "His")).await.expect("made");
+        let project = proto::CreateProjectRequest { owner: acme.clone(), name: "His".to_owned(), ..Default::default() };
+        let project = ben.client.projects().create_project(project).await.expect("made").into_inner().project.expect("one").id;
+        let gone = |item_id: &str| proto::DeleteItemRequest { item_id: item_id.to_owned(), ..Default::default() };
+        let ended = || proto::DeleteProjectRequest { project_id: project.clone(), ..Default::default() };
+        refused(at_work.libraries().delete_item(gone(&his.id)).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        refused(at_work.projects().delete_project(ended()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        let made = create_item(&at_work, item(&acme, "agent", "Hers")).await.expect("made");
+        at_work.libraries().delete_item(gone(&made.id)).await.expect("her own");
+        manages.libraries().delete_item(gone(&his.id)).await.expect("given to the key");
+        manages.projects().delete_project(ended()).await.expect("given to the key");
         // A person's own token goes where the person may.
         copy(&world.acting(&ada, &acme).client, to(&theirs, &own)).await.expect("hers");
     }

@@ -5,7 +5,7 @@ use bursar_id::{ItemId, OwnerId, Role, UserId};
 use bursar_rpc::{Caller, Mutation, Problem};
 
 use super::super::Organization;
-use super::super::access::{acting, demand_served, hold_open};
+use super::super::access::{acting, demand_served, hold_open, power};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::store::items::{self, ItemRow};
@@ -14,7 +14,7 @@ use crate::store::{memberships, users};
 /// Somebody who may work in a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Visitor {
-    /// A user, with the role in the organization; none in the personal context.
+    /// A user, with the role in the organization as far as an API key goes ([`power`]); none in the personal context.
     User(UserId, Option<Role>),
     /// A service alone: its power over items is its own, whomever it names.
     Service,
@@ -24,7 +24,8 @@ impl Organization {
     /// The caller's standing in the library of `owner`.
     pub(super) async fn visit(&self, m: &mut Mutation, caller: &Caller, owner: OwnerId) -> Result<Visitor, Error> {
         if let Some(user) = acting(caller)? {
-            return Ok(Visitor::User(user.user, self.admit_context(m, user, owner).await?));
+            let role = self.admit_context(m, user, owner).await?;
+            return Ok(Visitor::User(user.user, power(user, role)));
         }
         m.admit(owner);
         Ok(Visitor::Service)
