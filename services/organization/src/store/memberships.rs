@@ -1,7 +1,8 @@
 //! Rows of `memberships`. Everything that changes one needs the lock on its organization.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{OrganizationId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_members::Standing as Told;
 use bursar_time::Timestamp;
 use sqlx::{FromRow as _, Row as _};
 
@@ -67,6 +68,17 @@ impl Place {
     }
 }
 
+/// A [`Place`] as it is now, and by whom it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaceNow {
+    /// The incarnation of the store, by which such words are compared.
+    pub incarnation: u64,
+    /// The place.
+    pub place: Place,
+    /// Whether an operator has suspended the person, as identity told last.
+    pub suspended: bool,
+}
+
 #[derive(sqlx::FromRow)]
 struct PlaceColumns {
     role: Option<Role>,
@@ -114,10 +126,11 @@ pub struct Joining<'a> {
 pub(super) const PLACE: &str = "SELECT m.role, m.version, o.state, o.standing_version, o.deleted_at, o.purge_at \
     FROM memberships m JOIN organizations o ON o.id = m.organization_id \
     WHERE m.organization_id = $1 AND m.user_id = $2";
-/// The same with the store's incarnation, which there is without a membership, too: a check of access is one round trip.
+/// The same with the store's incarnation, which there is without a membership, too, and with how the person stands, if not
+/// active ($3: the person as an owner): a check of access is one round trip.
 pub(super) const PLACE_NOW: &str = "SELECT h.incarnation, m.role, m.version, o.state, o.standing_version, o.deleted_at, \
-    o.purge_at FROM outbox_head h LEFT JOIN memberships m ON m.organization_id = $1 AND m.user_id = $2 \
-    LEFT JOIN organizations o ON o.id = m.organization_id WHERE h.one = 1";
+    o.purge_at, s.standing FROM outbox_head h LEFT JOIN memberships m ON m.organization_id = $1 AND m.user_id = $2 \
+    LEFT JOIN organizations o ON o.id = m.organization_id LEFT JOIN standings s ON s.owner = $3 WHERE h.one = 1";
 pub(super) const MEMBER: &str = "SELECT m.organization_id, m.user_id, m.role, m.email, u.display_name, m.version, \
     m.joined_at FROM memberships m JOIN users u ON u.id = m.user_id \
     WHERE m.organization_id = $1 AND m.user_id = $2 AND m.role IS NOT NULL";
@@ -221,16 +234,19 @@ fn read_place(row: &PlaceColumns) -> Result<Place, DbError> {
     Ok(Place { role: row.role, version, standing: row.life.standing })
 }
 
-/// The same, and the incarnation of the store, by which such words are compared.
-pub async fn place_now(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<(u64, Place), DbError> {
-    let (incarnation, columns) = on!(tx, c => {
-        let row = sqlx::query(PLACE_NOW).bind(organization).bind(user).fetch_one(c).await?;
+/// The same for a check of access.
+pub async fn place_now(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<PlaceNow, DbError> {
+    let person = OwnerId::User(user).to_bytes();
+    let (incarnation, columns, told) = on!(tx, c => {
+        let row =
+            sqlx::query(PLACE_NOW).bind(organization).bind(user).bind(person.as_slice()).fetch_one(c).await?;
         let version: Option<i64> = row.try_get("version")?;
         let columns = if version.is_some() { Some(PlaceColumns::from_row(&row)?) } else { None };
-        (row.try_get::<i64, _>("incarnation")?, columns)
+        (row.try_get::<i64, _>("incarnation")?, columns, row.try_get::<Option<String>, _>("standing")?)
     });
     let incarnation = u64::try_from(incarnation).map_err(unreadable)?;
-    Ok((incarnation, columns.as_ref().map_or(Ok(Place::NONE), read_place)?))
+    let place = columns.as_ref().map_or(Ok(Place::NONE), read_place)?;
+    Ok(PlaceNow { incarnation, place, suspended: told.as_deref() == Some(Told::Suspended.as_str()) })
 }
 
 /// A member; `None` for who is not, or not any more.

@@ -82,6 +82,12 @@ async fn fill_members(db: &Db) {
 
 /// One organization with its owner, of which PostgreSQL knows that there is no more.
 async fn fill_tiny(db: &Db) {
+    let owner = match db {
+        Db::Sqlite { .. } => "zeroblob(17)",
+        Db::Postgres(_) => "decode(repeat('00', 17), 'hex')",
+    };
+    let standing =
+        format!("INSERT INTO standings (owner, standing, incarnation, version) VALUES ({owner}, 'SUSPENDED', 1, 1)");
     let statements = [
         "INSERT INTO users (id, display_name) VALUES ('usr_1', 'X')",
         "INSERT INTO slugs (slug, organization_id, taken_at) VALUES ('x', 'org_1', 0)",
@@ -91,7 +97,8 @@ async fn fill_tiny(db: &Db) {
          VALUES ('org_1', 'usr_1', 'OWNER', 'ACTIVE', 'x', 'x', 1, 0, 0)",
     ];
     fill(db, &statements.map(str::to_owned)).await;
-    analyze(db, "outbox_head, organizations, memberships").await;
+    fill(db, &[standing]).await;
+    analyze(db, "outbox_head, organizations, memberships, standings").await;
 }
 
 /// All of one kind but some, all under one item and in one project; as many are somebody else's.
@@ -222,6 +229,7 @@ bursar_testkit::engines! {
             Db::Postgres(_) => {
                 !plan.contains("Seq Scan")
                     && plan.contains("using organizations_pkey on organizations")
+                    && plan.contains("using standings_pkey on standings")
                     && plan.contains("Index Cond: ((organization_id = $1) AND (user_id = $2))")
             }
         };

@@ -12,7 +12,7 @@ use super::{Organization, events};
 use crate::Error;
 use crate::domain::standing::Standing;
 use crate::domain::{Refusal, etag, member};
-use crate::store::memberships::{self, Ending, MemberRow};
+use crate::store::memberships::{self, Ending, MemberRow, PlaceNow};
 use crate::store::{nominations, organizations};
 
 /// Which members to list.
@@ -66,14 +66,15 @@ impl Organization {
         Ok(memberships::member(&mut self.0.db.read().await?, id, user).await?)
     }
 
-    /// What somebody is in an organization at this moment, nobody in one that is not open; and for those who have a place
-    /// there, where it is in its life.
+    /// What somebody is in an organization at this moment, nobody in one that is not open, and nobody anywhere who is
+    /// suspended; and for those who have a place there, where it is in its life.
     pub async fn check_access(&self, id: OrganizationId, user: UserId) -> Result<(Word, Option<Standing>), Error> {
         let mut tx = self.0.db.read().await?;
-        let (incarnation, place) = memberships::place_now(&mut tx, id, user).await?;
+        let PlaceNow { incarnation, place, suspended } = memberships::place_now(&mut tx, id, user).await?;
         let standing = place.role.map(|_| place.standing).filter(|standing| !matches!(standing, Standing::Purged(_)));
-        let role = place.open().ok();
-        // That it is closed is no change of a membership: whoever remembers words must not remember this one.
+        let role = place.open().ok().filter(|_| !suspended);
+        // That it is closed, or the person is suspended, is no change of a membership: whoever remembers words must not
+        // remember this one.
         let version = if role == place.role { place.version } else { 0 };
         Ok((Word { role, incarnation, version }, standing))
     }

@@ -8,7 +8,9 @@ use bursar_testkit::{id, refused};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
-use crate::world::{Who, World, leave, remove, transfer};
+use crate::long_reads::suspend;
+use crate::staleness::stays;
+use crate::world::{Who, World, leave, remove, transfer, until};
 
 async fn set_role(
     by: &Who,
@@ -100,6 +102,33 @@ bursar_testkit::engines! {
         assert_eq!(bad.fields, ["organization_id", "user_id"]);
         let request = proto::CheckAccessRequest { organization_id: acme, user_id: ben_id };
         refused(ada.client.members().check_access(request).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    }
+
+    async fn whoever_is_suspended_has_access_nowhere_until_that_is_over(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let (ben_id, nobody) = (ben.user.to_string(), world.who(3));
+        let before = check(&world, &acme, &ben_id).await.expect("told");
+        assert_eq!((before.member, before.role(), before.version), (true, proto::Role::Admin, 1));
+        for who in [&ben, &nobody] {
+            suspend(&world, who).await;
+        }
+        let suspended = check(&world, &acme, &ben_id).await.expect("told");
+        // The version of nothing that anybody remembers: the membership has not changed.
+        let closed = proto::CheckAccessResponse {
+            member: false,
+            role: proto::Role::Unspecified.into(),
+            version: 0,
+            ..before
+        };
+        assert_eq!(suspended, closed);
+        let stranger = check(&world, &acme, &nobody.user.to_string()).await.expect("told");
+        assert_eq!((stranger.member, stranger.state()), (false, proto::OrganizationState::Unspecified));
+        assert!(check(&world, &acme, &ada.user.to_string()).await.expect("told").member, "nobody else is meant");
+        world.identity_tells(stays(ben.user, 2)).await;
+        until("he has access again", async || check(&world, &acme, &ben_id).await.expect("told") == before).await;
     }
 
     async fn roles_change_by_the_rules(db: TestDb) {
