@@ -267,10 +267,11 @@ pub(super) fn acting(caller: &Caller) -> Result<Option<&UserCaller>, Refusal> {
     }
 }
 
-/// Demands that there is an organization for a service to look at, and that it is open: one that was purged is none.
+/// Demands that there is an organization for a service to look at, and that it is open: one that was purged is none, and none
+/// yet one that waits for its plan.
 async fn demand_there(tx: &mut Tx, organization: OrganizationId) -> Result<(), Error> {
     match standings::find(tx, organization).await? {
-        None | Some(Standing::Purged(_)) => Err(Refusal::OrganizationNotFound.into()),
+        None | Some(Standing::Pending | Standing::Purged(_)) => Err(Refusal::OrganizationNotFound.into()),
         Some(standing) => Ok(standing.demand_open()?),
     }
 }
@@ -316,11 +317,12 @@ pub(super) async fn hold_open(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> 
     Ok(standing.demand_open()?)
 }
 
-/// Demands that an owner's context is open to services. One that there is not, or no more, has nothing and is no secret.
+/// Demands that an owner's context is open to services. One that there is not, not yet or no more, has nothing and is no
+/// secret.
 pub(super) async fn demand_served(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
     let Some(organization) = owner.organization() else { return Ok(()) };
     match standings::find(tx, organization).await? {
-        None | Some(Standing::Purged(_)) => Ok(()),
+        None | Some(Standing::Pending | Standing::Purged(_)) => Ok(()),
         Some(standing) => Ok(standing.demand_open()?),
     }
 }

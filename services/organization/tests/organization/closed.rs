@@ -1,16 +1,17 @@
 //! Every RPC about an organization that is not open, for everybody: one answer, whatever the RPC.
 
-use bursar_id::Role;
+use bursar_id::{Role, kinds};
 use bursar_proto::access::{METHODS, MethodRule};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, Refusal, refused};
+use bursar_testkit::{Client, Refusal, id, refused};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
 use crate::across::{self, Meant};
 use crate::audit_rows::Stage;
 use crate::contents::{start, upload};
+use crate::founding::{create_soon, paid};
 use crate::library::{create, item};
 use crate::world::{Who, World, delete, get, until};
 
@@ -263,6 +264,54 @@ bursar_testkit::engines! {
         stage.call(&operator, "UnsuspendOrganization").await.expect("opened");
         stage.call(&ben, "AcceptInvitation").await.expect("accepted");
         assert!(access(&stage, &stage.cem).await.member);
+    }
+
+    async fn an_organization_that_waits_for_its_plan_is_like_one_that_never_was(db: TestDb) {
+        let world = World::start_with(db, paid).await;
+        let (ada, zoe) = (world.who(1), world.who(9));
+        for who in [&ada, &zoe] {
+            world.billing.subscribes(who);
+        }
+        let mut stage = Stage::set(world, &ada).await;
+        stage.world.billing.set_away(true);
+        let umbra = proto::CreateOrganizationRequest { name: "Umbra".to_owned(), ..Default::default() };
+        let pending = create_soon(&zoe, umbra).await.expect("answered in time");
+        assert_eq!(pending.state(), proto::OrganizationState::Pending);
+        // Nothing was made in it.
+        stage.project = id::<kinds::Project>(77).to_string();
+        stage.invitation = id::<kinds::Invitation>(77).to_string();
+        (stage.item, stage.asset) = (id::<kinds::Item>(77).to_string(), id::<kinds::Item>(77).to_string());
+        let never = bursar_testkit::organization(77).to_string();
+        // Whoever waits for it, somebody else's owner, a member there, a stranger.
+        let people = [zoe.clone(), ada, stage.cem.clone(), stage.world.who(7)];
+        for who in &people {
+            let mut told = Vec::new();
+            for id in [&pending.id, &never] {
+                stage.acme.clone_from(id);
+                let mut refusals = Vec::new();
+                // Its owner has a look.
+                for rpc in rpcs().filter(|rpc| *rpc != "GetOrganization") {
+                    let outcome = call(&stage, who, rpc).await;
+                    refusals.push((rpc, Refusal::of(&outcome.expect_err(rpc))));
+                }
+                told.push(refusals);
+            }
+            assert!(told[0].len() >= 30, "only {} were called", told[0].len());
+            assert_eq!(told[0], told[1], "{}", who.email);
+        }
+        for stranger in &people[1..] {
+            refused(get(stranger, &pending.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        }
+        let product = stage.world.service(ServiceRole::Product);
+        for owner in [never, pending.id.clone()] {
+            stage.acme.clone_from(&owner);
+            services_find_nothing(&stage).await;
+            let hers = proto::CreateItemRequest { member: zoe.user.to_string(), ..item(&owner, "agent", "New") };
+            refused(create(&product, hers).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        }
+        let told = access(&stage, &zoe).await;
+        assert_eq!((told.member, told.state()), (false, proto::OrganizationState::Pending));
+        assert_eq!(get(&zoe, &pending.id).await.expect("she sees it"), pending, "as before");
     }
 
     async fn a_purged_organization_is_like_one_that_never_was(db: TestDb) {

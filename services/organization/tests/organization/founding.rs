@@ -21,7 +21,7 @@ use crate::races::{Checker, TASKS, race, winners};
 use crate::vanishing::Host;
 use crate::world::{Who, World, get, invite, leave, owned, transfer, until};
 
-fn paid(settings: &mut Settings) {
+pub(crate) fn paid(settings: &mut Settings) {
     settings.policies.organization_creation = OrganizationCreation::PaidPlan;
 }
 
@@ -39,7 +39,10 @@ async fn create(who: &Who, request: proto::CreateOrganizationRequest) -> Result<
 }
 
 /// The same by a caller who does not wait long.
-async fn create_soon(who: &Who, request: proto::CreateOrganizationRequest) -> Result<proto::Organization, Status> {
+pub(crate) async fn create_soon(
+    who: &Who,
+    request: proto::CreateOrganizationRequest,
+) -> Result<proto::Organization, Status> {
     let mut request = Request::new(request);
     request.set_timeout(Duration::from_millis(1_500));
     Ok(who.client.organizations().create_organization(request).await?.into_inner().organization.expect("one"))
