@@ -254,8 +254,16 @@ fn ids_of_another_are_asked_of_every_rpc() {
         }
         assert!(listed.insert(entry.path()), "{} stands twice", entry.rpc);
     }
-    for (rpc, why) in table::NAMELESS {
-        assert!(!why.is_empty() && listed.insert(format!("/bursar.{rpc}")), "{rpc} stands twice, or without a reason");
+    for (rpc, said, why) in table::NAMELESS {
+        let path = format!("/bursar.{rpc}");
+        assert!(!why.is_empty() && listed.insert(path.clone()), "{rpc} stands twice, or without a reason");
+        let said: BTreeSet<String> = said.split_whitespace().map(str::to_owned).collect();
+        let is_word = |text: &String| table::WORDS.contains(&text.rsplit('.').next().unwrap_or_default());
+        let texts: BTreeSet<String> = asking::texts(&path).into_iter().filter(|text| !is_word(text)).collect();
+        assert_eq!(
+            texts, said,
+            "{rpc}: say in its line which of its texts are no words, and give it one if they name something"
+        );
     }
     let missing: Vec<_> = known.difference(&listed).collect();
     let gone: Vec<_> = listed.difference(&known).collect();
