@@ -16,9 +16,7 @@ const ENDING: &str = concat!(
 const SOMEWHERE: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM subscriptions WHERE state <> 'ENDED' AND period_end <= $1 ORDER BY period_end, id LIMIT 1 OFFSET \
-     (SELECT COALESCE($2 % NULLIF(count(*), 0), 0) FROM \
-     (SELECT 1 AS one FROM subscriptions WHERE state <> 'ENDED' AND period_end <= $1 LIMIT $3) AS due)"
+    " FROM subscriptions WHERE state <> 'ENDED' AND period_end <= $1 ORDER BY period_end, id LIMIT 1 OFFSET $2"
 );
 
 /// Every statement here, by its name.
@@ -49,16 +47,10 @@ pub(crate) async fn ending(
     rows.into_iter().map(Row::read).collect()
 }
 
-/// One of the `among` subscriptions that are longest overdue at `now`: the one to which `number` comes, counted
-/// round and round; none where nothing is due. It reads the index up to there.
-pub(crate) async fn somewhere(
-    tx: &mut Tx,
-    now: Timestamp,
-    number: u32,
-    among: u32,
-) -> Result<Option<Subscription>, DbError> {
-    let (number, among) = (i64::from(number), i64::from(among));
-    let row: Option<Row> =
-        on!(tx, c => sqlx::query_as(SOMEWHERE).bind(now).bind(number).bind(among).fetch_optional(c).await?);
+/// The one of those that are due at `now` before which so many are longer overdue; none where there are no more. It reads the
+/// index up to there.
+pub(crate) async fn somewhere(tx: &mut Tx, now: Timestamp, number: u32) -> Result<Option<Subscription>, DbError> {
+    let number = i64::from(number);
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(SOMEWHERE).bind(now).bind(number).fetch_optional(c).await?);
     row.map(Row::read).transpose()
 }

@@ -1,7 +1,7 @@
 //! Beginning months together beside whichever replica does the round: every process helps, and each begins elsewhere.
 //!
-//! What one has in work the others pass over, which costs a look at each. So whoever helps begins anywhere among what is due,
-//! goes on from there to the end and then once from the beginning, and where it meets others it goes elsewhere again: of any
+//! What one has in work the others pass over, which costs a look at each. So where more is due than one page, whoever helps begins
+//! anywhere among it, goes on from there to the end and then once from the beginning, and where it meets others it goes elsewhere again: of any
 //! number each is mostly alone with what it takes.
 
 use std::collections::HashMap;
@@ -52,7 +52,9 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
         return Ok(0);
     }
     let (now, mut done) = (till.clock.now(), 0);
-    let mut last = somewhere(subscriptions, now).await?;
+    let (first, _) = page(&mut till.db.read().await?, now, None, PAGE).await?;
+    let is_much = i64::try_from(first.len()).is_ok_and(|read| read == PAGE);
+    let mut last = if is_much { somewhere(subscriptions, now).await? } else { None };
     // Whether what lies before the place where it began is looked at.
     let mut is_round = last.is_none();
     loop {
@@ -76,8 +78,15 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
     }
 }
 
-/// Anywhere among what is due; nowhere if nothing is.
+/// Anywhere among what is due; nowhere if nothing is. Where less is due than it chooses among, it chooses among less.
 async fn somewhere(subscriptions: &SubscriptionUseCases, now: Timestamp) -> Result<Option<Subscription>, Error> {
-    let number = u32::try_from(subscriptions.entropy.u64_below(AMONG.into())).unwrap_or_default();
-    Ok(due::somewhere(&mut subscriptions.till.db.read().await?, now, number, AMONG).await?)
+    let mut number = u32::try_from(subscriptions.entropy.u64_below(AMONG.into())).unwrap_or_default();
+    let mut tx = subscriptions.till.db.read().await?;
+    loop {
+        let found = due::somewhere(&mut tx, now, number).await?;
+        if found.is_some() || number == 0 {
+            return Ok(found);
+        }
+        number /= 16;
+    }
 }
