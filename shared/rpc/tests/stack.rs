@@ -19,7 +19,7 @@ use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_proto::testing::v1::{GetRequest, SetRequest};
 use bursar_rpc::problem::reason_of;
 use bursar_rpc::token::AccessClaims;
-use bursar_rpc::{CallContext, Limits, ServiceRole, Transport, stack};
+use bursar_rpc::{CallContext, Limits, Problem, ServiceRole, Transport, stack};
 use bytes::Bytes;
 use common::{Issuer, Probe, bearer, both_ways, deps, for_user, listen, network, user_claims, with};
 use futures::StreamExt as _;
@@ -198,6 +198,29 @@ async fn an_overloaded_server_refuses_and_stays_healthy() {
     let _ = arrived.acquire_many(3).await.expect("room again");
     open.notify_waiters();
     call.await.expect("joined").expect("answered");
+}
+
+/// By a clock that moves only while everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_now_waits_a_moment_and_keeps_its_place_meanwhile() {
+    let full = Probe::new(|_| async { Err(Problem::exhausted("OVERLOADED", "no room").into()) });
+    // One caller may have one of two.
+    let limits = Limits { max_in_flight: 2, ..Limits::default() };
+    let client = ClockServiceClient::new(Transport::routes(stack(full.bare(), deps(Issuer::ours().keys(), limits))));
+    let ask = || {
+        let mut client = client.clone();
+        async move {
+            let began = tokio::time::Instant::now();
+            let status = client.get(GetRequest::default()).await.expect_err("no room");
+            assert_eq!(reason_of(&status).as_deref(), Some("OVERLOADED"));
+            began.elapsed()
+        }
+    };
+    for _ in 0..2 {
+        let (waited, at_the_door) = tokio::join!(ask(), ask());
+        assert!(waited >= Duration::from_millis(100), "{waited:?}");
+        assert_eq!(at_the_door, Duration::ZERO, "its place is taken");
+    }
 }
 
 #[tokio::test]

@@ -49,8 +49,7 @@ pub(crate) async fn ending(
 
 /// The one of those that are due at `now` before which so many are longer overdue; none where there are no more. It reads the
 /// index up to there.
-pub(crate) async fn somewhere(tx: &mut Tx, now: Timestamp, number: u32) -> Result<Option<Subscription>, DbError> {
-    let number = i64::from(number);
+pub(crate) async fn somewhere(tx: &mut Tx, now: Timestamp, number: i64) -> Result<Option<Subscription>, DbError> {
     let row: Option<Row> = on!(tx, c => sqlx::query_as(SOMEWHERE).bind(now).bind(number).fetch_optional(c).await?);
     row.map(Row::read).transpose()
 }

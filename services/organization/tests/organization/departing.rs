@@ -70,6 +70,17 @@ pub(crate) async fn every_way(world: &World, ada: &Who, ben: &Who, acme: &str, t
     ]
 }
 
+/// Ada and Ben, an organization of hers where he is an Admin, and what he is invited to another one with.
+async fn two_of_adas(world: &World) -> (Who, Who, String, String) {
+    let ada = world.who(1);
+    let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+    let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+    world.advance(bursar_time::Span::SECOND);
+    invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
+    let token = world.mailbox.next_token(&ben.email).await;
+    (ada, ben, acme, token)
+}
+
 /// Projects by whose they are and who is responsible.
 async fn assigned(world: &World, owner: OwnerId) -> BTreeMap<UserId, usize> {
     let mut tx = world.store.read().await.expect("a snapshot");
@@ -112,12 +123,7 @@ async fn projects_of(world: &World, owner: OwnerId, who: &Who, from: u64, count:
 bursar_testkit::engines! {
     async fn whoever_is_leaving_comes_to_own_nothing_and_changes_nothing(db: TestDb) {
         let world = World::start(db).await;
-        let ada = world.who(1);
-        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
-        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
-        world.advance(bursar_time::Span::SECOND);
-        invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
-        let token = world.mailbox.next_token(&ben.email).await;
+        let (ada, ben, acme, token) = two_of_adas(&world).await;
         let confirmed = confirm(&world, &ben, 1, 1).await.expect("confirmed");
         assert_eq!((confirmed.organizations, confirmed.organization_ids.len()), (0, 0));
         assert_eq!(confirm(&world, &ben, 1, 1).await.expect("again"), confirmed);
@@ -140,12 +146,7 @@ bursar_testkit::engines! {
 
     async fn whoever_is_suspended_comes_to_own_nothing_and_to_answer_for_nothing(db: TestDb) {
         let world = World::start(db).await;
-        let ada = world.who(1);
-        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
-        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
-        world.advance(bursar_time::Span::SECOND);
-        invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
-        let token = world.mailbox.next_token(&ben.email).await;
+        let (ada, ben, acme, token) = two_of_adas(&world).await;
         suspend(&world, &ben).await;
         until("no call of his is served", async || {
             get(&ben, &acme).await.is_err_and(|status| Refusal::of(&status).reason == "USER_SUSPENDED")
@@ -160,11 +161,7 @@ bursar_testkit::engines! {
             refused(create_item(&product, new).await, Code::PermissionDenied, "USER_SUSPENDED");
         }
         // Back again, the same is his.
-        world.identity_tells(Payload::UserStandingChanged(UserStandingChanged {
-            user_id: ben.user.to_string(),
-            suspended: false,
-            version: 2,
-        })).await;
+        world.identity_tells(crate::staleness::stays(ben.user, 2)).await;
         until("his calls are served", async || get(&ben, &acme).await.is_ok()).await;
         let new = proto::CreateItemRequest { member: ben.user.to_string(), ..item(&acme, "agent", "New") };
         create_item(&product, new).await.expect("written for him");

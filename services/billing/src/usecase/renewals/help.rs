@@ -1,8 +1,8 @@
 //! Beginning months together beside whichever replica does the round: every process helps, and each begins elsewhere.
 //!
-//! What one has in work the others pass over, which costs a look at each. So where more is due than one page, whoever helps begins
-//! anywhere among it, goes on from there to the end and then once from the beginning, and where it meets others it goes elsewhere again: of any
-//! number each is mostly alone with what it takes.
+//! What one has in work the others pass over, which costs a look at each. So where more is due than one page, whoever helps
+//! begins anywhere among it, goes on from there to the end and then once from the beginning, and where it meets others it goes
+//! elsewhere again: of any number each is mostly alone with what it takes.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::usecase::subscriptions::SubscriptionUseCases;
 const LEFT_FOR: Duration = Duration::from_mins(1);
 
 /// Among how many of those that are due whoever helps chooses where to begin: an index is read up to there.
-const AMONG: u32 = 20_000;
+const AMONG: u64 = 20_000;
 
 /// What a process could not begin together with others, and leaves to the round for a while.
 #[derive(Debug, Default)]
@@ -52,9 +52,7 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
         return Ok(0);
     }
     let (now, mut done) = (till.clock.now(), 0);
-    let (first, _) = page(&mut till.db.read().await?, now, None, PAGE).await?;
-    let is_much = i64::try_from(first.len()).is_ok_and(|read| read == PAGE);
-    let mut last = if is_much { somewhere(subscriptions, now).await? } else { None };
+    let mut last = somewhere(subscriptions, now).await?;
     // Whether what lies before the place where it began is looked at.
     let mut is_round = last.is_none();
     loop {
@@ -78,10 +76,14 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
     }
 }
 
-/// Anywhere among what is due; nowhere if nothing is. Where less is due than it chooses among, it chooses among less.
+/// Anywhere among what is due; nowhere if that is no more than a page. Where less is due than it chooses among, it chooses among
+/// less.
 async fn somewhere(subscriptions: &SubscriptionUseCases, now: Timestamp) -> Result<Option<Subscription>, Error> {
-    let mut number = u32::try_from(subscriptions.entropy.u64_below(AMONG.into())).unwrap_or_default();
     let mut tx = subscriptions.till.db.read().await?;
+    if due::somewhere(&mut tx, now, PAGE).await?.is_none() {
+        return Ok(None);
+    }
+    let mut number = i64::try_from(subscriptions.entropy.u64_below(AMONG)).unwrap_or_default();
     loop {
         let found = due::somewhere(&mut tx, now, number).await?;
         if found.is_some() || number == 0 {
