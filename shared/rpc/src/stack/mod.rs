@@ -6,7 +6,7 @@
 //! 2. **trace**: a span for the RPC under the caller's trace; one log line (failures INFO or WARN)
 //! 3. **metrics**: `rpc.server.call.duration`
 //! 4. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`: a place for who has sent it; never for health and reflection. What is
-//!    refused for now while it has its place is told a moment later ([`pace`])
+//!    refused for now while it has its place is told a moment later (`pace`)
 //! 5. **panic** → INTERNAL, and the server lives
 //! 6. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
 //! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
