@@ -51,7 +51,7 @@ pub use local::Local;
 pub use migrations::Migrations;
 pub use options::PoolOptions;
 pub use places::Crowd;
-pub use portions::forget_before;
+pub use portions::{forget_before, in_portions};
 pub use schema::Part;
 pub use turns::Turns;
 pub use tx::Tx;

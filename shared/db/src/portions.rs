@@ -22,3 +22,23 @@ pub async fn forget_before(db: &Db, statement: &'static str, before: Timestamp) 
         }
     }
 }
+
+/// The same with a statement that goes by two instants: it changes or deletes up to `$2` rows by `first`, its `$1`, and `second`,
+/// its `$3`; fewer end it.
+pub async fn in_portions(
+    db: &Db,
+    statement: &'static str,
+    (first, second): (Timestamp, Timestamp),
+) -> Result<u64, DbError> {
+    let mut total = 0;
+    loop {
+        let mut tx = db.begin().await?;
+        let done = on!(&mut tx, c => sqlx::query(statement).bind(first).bind(PORTION).bind(second)
+            .execute(c).await?.rows_affected());
+        tx.commit().await?;
+        total += done;
+        if done < PORTION.unsigned_abs() {
+            return Ok(total);
+        }
+    }
+}
