@@ -9,9 +9,9 @@
 //! A request that fails rolls its claim back, so a refusal never burns an id. Answers are kept for [`KEEP`];
 //! after that the same id is a new request.
 
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, latest_beginning};
 
-use crate::{Db, DbError, Tx, exactly_one, forget_before, on};
+use crate::{Db, DbError, Tx, exactly_one, forget_before, in_portions, on};
 
 /// How long an answer can be replayed.
 pub const KEEP: Span = Span::from_days(30);
@@ -34,6 +34,8 @@ const FORGET_SOME_IN: &str = "DELETE FROM requests WHERE (scope, request_id) IN 
 const NEXT_SCOPE: &str = "SELECT MIN(scope) FROM requests WHERE scope >= $1 AND scope < $2";
 const PRUNE: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
      (SELECT scope, request_id FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
+const REDATE: &str = "UPDATE requests SET created_at = $3 WHERE (scope, request_id) IN \
+     (SELECT scope, request_id FROM requests WHERE created_at > $1 ORDER BY created_at LIMIT $2)";
 
 /// What became of a claimed request id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +137,10 @@ pub async fn forget_some_in(tx: &mut Tx, kind: &str, context: &str, limit: i64) 
 
 /// Forgets the answers that are older than [`KEEP`], in small transactions. Returns how many. Safe to run on several
 /// replicas at once, and to interrupt.
+///
+/// What a clock dated that was far ahead is kept as long from now on: it would stay until that clock's time has come, and
+/// forgotten at once it would let a repetition take effect twice.
 pub async fn prune(db: &Db, now: Timestamp) -> Result<u64, DbError> {
+    in_portions(db, REDATE, (latest_beginning(now), now)).await?;
     forget_before(db, PRUNE, now.saturating_sub(KEEP)).await
 }

@@ -9,7 +9,7 @@
 use bursar_db::idempotency::{Claim, KEEP, claim, forget, forget_some_in, prune, settle};
 use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
 use bursar_testkit::TestDb;
-use bursar_time::Timestamp;
+use bursar_time::{BELIEVED_AHEAD, Span, Timestamp};
 
 async fn store(at: &TestDb) -> Db {
     let migrations = Migrations::SHARED;
@@ -166,5 +166,28 @@ bursar_testkit::engines! {
         let mut tx = db.begin().await.expect("begins");
         assert_eq!(ask(&mut tx, "s", "1201", "M", b"").await.expect("claims"), Claim::Replay(vec![]));
         assert_eq!(ask(&mut tx, "s", "1200", "M", b"").await.expect("claims"), Claim::New);
+    }
+    /// Kind K: an answer that a clock dated which was far ahead is kept for thirty days by the right one, no more and no less.
+    async fn an_answer_of_a_clock_far_ahead_is_kept_as_long_as_any_other(at: TestDb) {
+        let db = store(&at).await;
+        let now = at_micros(1_785_000_000_000_000);
+        let far = now.saturating_add(Span::from_days(400));
+        let mut tx = db.begin().await.expect("begins");
+        for number in 0..501 {
+            let id = number.to_string();
+            claim(&mut tx, "far", &id, "M", b"", far).await.expect("claims");
+            settle(&mut tx, "far", &id, b"").await.expect("settles");
+        }
+        let near = now.saturating_add(BELIEVED_AHEAD);
+        claim(&mut tx, "near", "1", "M", b"", near).await.expect("claims");
+        settle(&mut tx, "near", "1", b"").await.expect("settles");
+        tx.commit().await.expect("commits");
+        assert_eq!(prune(&db, now).await.expect("prunes"), 0, "whoever repeats one is answered");
+        let month = now.saturating_add(KEEP);
+        assert_eq!(prune(&db, month).await.expect("prunes"), 0, "as old as the limit");
+        let later = month.saturating_add(Span::SECOND);
+        assert_eq!(prune(&db, later).await.expect("prunes"), 501);
+        let believed = near.saturating_add(KEEP).saturating_add(Span::SECOND);
+        assert_eq!(prune(&db, believed).await.expect("prunes"), 1, "what may be right keeps its own time");
     }
 }
