@@ -2,12 +2,18 @@
 
 use bursar_id::SessionId;
 use bursar_testkit::id;
-use bursar_time::{Span, furthest_end, latest_beginning};
+use bursar_time::{Span, Timestamp, furthest_end, latest_beginning};
 
 use super::prune::{Perishable, delete};
 use super::tests::{ada, begin, from, later, now, session, verification};
 use super::users::UserRow;
 use super::{MIGRATIONS, places, sessions, users, verifications};
+use crate::config::LONGEST_LINK;
+
+/// Signed up until then, or by a clock that is far ahead of [`now`].
+fn until(instant: Timestamp) -> (Timestamp, Timestamp) {
+    (instant, latest_beginning(now()))
+}
 
 bursar_testkit::engines! {
     async fn who_stays_unproven_perishes(db: TestDb) {
@@ -17,16 +23,16 @@ bursar_testkit::engines! {
         assert!(users::insert(&mut tx, &proven).await.unwrap());
         let ids = |rows: Vec<UserRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
         let before = now().saturating_sub(Span::SECOND);
-        assert!(users::perished(&mut tx, before, from(now()), 10).await.unwrap().is_empty());
-        assert_eq!(ids(users::perished(&mut tx, now(), from(now()), 10).await.unwrap()), [ada().id]);
+        assert!(users::perished(&mut tx, until(before), from(now()), 10).await.unwrap().is_empty());
+        assert_eq!(ids(users::perished(&mut tx, until(now()), from(now()), 10).await.unwrap()), [ada().id]);
         verifications::insert(&mut tx, &[1; 32], &verification(later(9))).await.unwrap();
         assert!(verifications::is_live(&mut tx, ada().id, from(later(8))).await.unwrap());
         assert!(!verifications::is_live(&mut tx, ada().id, from(later(9))).await.unwrap());
-        let followed = users::perished(&mut tx, now(), from(later(8)), 10).await.unwrap();
+        let followed = users::perished(&mut tx, until(now()), from(later(8)), 10).await.unwrap();
         assert!(followed.is_empty(), "the link can be followed");
-        assert_eq!(ids(users::perished(&mut tx, now(), from(later(9)), 10).await.unwrap()), [ada().id]);
+        assert_eq!(ids(users::perished(&mut tx, until(now()), from(later(9)), 10).await.unwrap()), [ada().id]);
         users::leave(&mut tx, ada().id, later(9)).await.unwrap();
-        assert!(users::perished(&mut tx, now(), from(later(9)), 10).await.unwrap().is_empty(), "leaves already");
+        assert!(users::perished(&mut tx, until(now()), from(later(9)), 10).await.unwrap().is_empty(), "leaves already");
     }
 
     /// Kind K: an end 400 days too late is none, and the last that a clock may have written which is a little ahead is one.
@@ -45,11 +51,11 @@ bursar_testkit::engines! {
         let far = verification(ends.1.saturating_add(Span::SECOND));
         verifications::insert(&mut tx, &[1; 32], &far).await.unwrap();
         assert!(!verifications::is_live(&mut tx, ada, ends).await.unwrap());
-        let perished = users::perished(&mut tx, now(), ends, 10).await.unwrap();
+        let perished = users::perished(&mut tx, until(now()), ends, 10).await.unwrap();
         assert_eq!(perished.len(), 1, "a link that nobody can follow keeps no account");
         verifications::insert(&mut tx, &[2; 32], &verification(ends.1)).await.unwrap();
         assert!(verifications::is_live(&mut tx, ada, ends).await.unwrap());
-        assert!(users::perished(&mut tx, now(), ends, 10).await.unwrap().is_empty());
+        assert!(users::perished(&mut tx, until(now()), ends, 10).await.unwrap().is_empty());
     }
 
     /// Kind K: a place that a clock noted which was far ahead exempts nobody, leads no list and does not stay.
@@ -71,5 +77,51 @@ bursar_testkit::engines! {
         places::note(&mut tx, ada, &[1; 16], now()).await.unwrap();
         assert!(places::is_known(&mut tx, key, &[1; 16], believed).await.unwrap(), "crowded out by none of them");
         assert_eq!(delete(&mut tx, Perishable::PlacesAhead, now(), 100).await.unwrap(), 0, "they went first");
+    }
+
+    /// Kind K: an address is not held for 407 days by who signed up while a clock was 400 days ahead, and has proven nothing.
+    async fn who_signed_up_by_a_clock_far_ahead_and_stays_unproven_perishes(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let (latest, before) = (latest_beginning(now()), now().saturating_sub(Span::SECOND));
+        let ends = (now(), furthest_end(Span::DAY, now()));
+        for (n, signed_up) in [(2, latest), (3, latest.saturating_add(Span::SECOND)), (4, latest.saturating_add(Span::from_days(400)))] {
+            let row = UserRow { id: id(n), email_key: format!("{n}@x.org"), created_at: signed_up, ..ada() };
+            assert!(users::insert(&mut tx, &row).await.unwrap());
+        }
+        let ids = |rows: Vec<UserRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert_eq!(ids(users::perished(&mut tx, until(before), ends, 10).await.unwrap()), [id(3), id(4)]);
+        // Also where the account was to end once before, and stayed.
+        users::leave(&mut tx, id(3), now()).await.unwrap();
+        assert!(users::stay(&mut tx, id(3), 1).await.unwrap());
+        assert_eq!(ids(users::perished(&mut tx, until(before), ends, 10).await.unwrap()), [id(4), id(3)]);
+        let again = verifications::VerificationRow { user_id: id(4), ..verification(ends.1) };
+        verifications::insert(&mut tx, &[1; 32], &again).await.unwrap();
+        let left = users::perished(&mut tx, until(before), ends, 10).await.unwrap();
+        assert_eq!(ids(left), [id(3)], "whoever has signed up again since has a link");
+    }
+
+    /// Kind K: what nobody can use any more does not stay until the time of the clock that dated it has come.
+    async fn sessions_and_links_of_a_clock_far_ahead_go(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let (ada, latest) = (ada().id, latest_beginning(now()));
+        for n in 1..=12 {
+            // Two in three by such a clock.
+            let used = if n % 3 == 0 { latest } else { latest.saturating_add(Span::from_days(n)) };
+            let row = sessions::SessionRow { last_used_at: used, expires_at: used.saturating_add(Span::from_days(30)), ..session(n, ada) };
+            sessions::insert(&mut tx, &row).await.unwrap();
+        }
+        for expected in [3, 3, 2, 0] {
+            assert_eq!(delete(&mut tx, Perishable::SessionsAhead, now(), 3).await.unwrap(), expected, "in batches");
+        }
+        let kept = sessions::live_of(&mut tx, ada, None, from(now()), 20).await.unwrap();
+        assert_eq!(kept.into_iter().map(|row| row.id).collect::<Vec<SessionId>>(), [id(12), id(9), id(6), id(3)]);
+        let furthest = furthest_end(LONGEST_LINK, now());
+        for (digest, end) in [(1, furthest), (2, furthest.saturating_add(Span::SECOND)), (3, furthest.saturating_add(Span::from_days(400)))] {
+            verifications::insert(&mut tx, &[digest; 32], &verification(end)).await.unwrap();
+        }
+        assert_eq!(delete(&mut tx, Perishable::VerificationsAhead, now(), 10).await.unwrap(), 2);
+        assert!(verifications::take(&mut tx, &[1; 32]).await.unwrap().is_some(), "what may be believed stays");
     }
 }

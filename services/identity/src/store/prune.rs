@@ -1,7 +1,9 @@
 //! Deleting what nobody can use any more, in bounded batches so that no transaction is long.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_time::{Span, Timestamp, latest_beginning};
+use bursar_time::{Span, Timestamp, furthest_end, latest_beginning};
+
+use crate::config::LONGEST_LINK;
 
 /// How long a session that has ended is kept, so that its owner and whoever looks into an incident can see it.
 const KEEP_ENDED: Span = Span::from_days(30);
@@ -13,10 +15,16 @@ pub(super) const REFRESH_TOKENS: &str = "DELETE FROM refresh_tokens WHERE digest
     (SELECT digest FROM refresh_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
 pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
     (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+/// No session that may be believed ends after one that may not be, unless that has its greatest age then: it is looked for among
+/// those that end last.
+pub(super) const SESSIONS_AHEAD: &str = "DELETE FROM sessions WHERE id IN (SELECT furthest.id FROM \
+    (SELECT id, last_used_at FROM sessions ORDER BY expires_at DESC LIMIT $2) AS furthest WHERE furthest.last_used_at > $1)";
 pub(super) const ENDED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
     (SELECT id FROM sessions WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2)";
 pub(super) const VERIFICATIONS: &str = "DELETE FROM email_verifications WHERE digest IN \
     (SELECT digest FROM email_verifications WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+pub(super) const VERIFICATIONS_AHEAD: &str = "DELETE FROM email_verifications WHERE digest IN \
+    (SELECT digest FROM email_verifications WHERE expires_at > $1 ORDER BY expires_at LIMIT $2)";
 pub(super) const THROTTLES: &str = "DELETE FROM throttles WHERE bucket IN \
     (SELECT bucket FROM throttles WHERE drained_at <= $1 ORDER BY drained_at LIMIT $2)";
 pub(super) const PLACES: &str = "DELETE FROM sign_in_places WHERE (user_id, place) IN \
@@ -31,10 +39,14 @@ pub enum Perishable {
     RefreshTokens,
     /// Sessions past their expiry, whether they ended earlier or not.
     Sessions,
+    /// Sessions that a clock gave which was far ahead: they are not believed, and would not be over for as long.
+    SessionsAhead,
     /// Sessions that have ended long ago, though their refresh tokens would still live.
     EndedSessions,
     /// Verifications past their expiry.
     Verifications,
+    /// Verifications that a clock dated which was far ahead: nobody can follow them.
+    VerificationsAhead,
     /// Buckets that have drained.
     Throttles,
     /// Places from where nobody has signed in for long.
@@ -45,11 +57,13 @@ pub enum Perishable {
 
 impl Perishable {
     /// All of them; tokens before the sessions that would take them along.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::RefreshTokens,
         Self::Sessions,
+        Self::SessionsAhead,
         Self::EndedSessions,
         Self::Verifications,
+        Self::VerificationsAhead,
         Self::Throttles,
         Self::Places,
         Self::PlacesAhead,
@@ -59,8 +73,10 @@ impl Perishable {
         match self {
             Self::RefreshTokens => REFRESH_TOKENS,
             Self::Sessions => SESSIONS,
+            Self::SessionsAhead => SESSIONS_AHEAD,
             Self::EndedSessions => ENDED_SESSIONS,
             Self::Verifications => VERIFICATIONS,
+            Self::VerificationsAhead => VERIFICATIONS_AHEAD,
             Self::Throttles => THROTTLES,
             Self::Places => PLACES,
             Self::PlacesAhead => PLACES_AHEAD,
@@ -73,7 +89,8 @@ pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -
     let since = match what {
         Perishable::EndedSessions => now.saturating_sub(KEEP_ENDED),
         Perishable::Places => now.saturating_sub(KEEP_PLACES),
-        Perishable::PlacesAhead => latest_beginning(now),
+        Perishable::SessionsAhead | Perishable::PlacesAhead => latest_beginning(now),
+        Perishable::VerificationsAhead => furthest_end(LONGEST_LINK, now),
         _ => now,
     };
     Ok(on!(tx, c => sqlx::query(what.statement()).bind(since).bind(limit).execute(c).await?.rows_affected()))

@@ -29,6 +29,8 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             users::STRENGTHEN,
             users::PERISHED,
             users::STAYED,
+            users::AHEAD,
+            users::STAYED_AHEAD,
             users::DELETE,
             users::LEAVE,
             users::STAY,
@@ -78,8 +80,10 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             service_accounts::DISABLE,
             prune::REFRESH_TOKENS,
             prune::SESSIONS,
+            prune::SESSIONS_AHEAD,
             prune::ENDED_SESSIONS,
             prune::VERIFICATIONS,
+            prune::VERIFICATIONS_AHEAD,
             prune::THROTTLES,
             prune::PLACES,
             prune::PLACES_AHEAD,
@@ -92,6 +96,8 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             users::BY_IDS_POSTGRES,
             users::BY_ID_LOCKED,
             users::PERISHED_LOCKED,
+            users::AHEAD_LOCKED,
+            users::STAYED_AHEAD_LOCKED,
             users::STAYED_LOCKED,
             sessions::BY_ID_LOCKED,
             service_accounts::BY_ID_LOCKED,
@@ -480,7 +486,7 @@ bursar_testkit::engines! {
             let last = later(n).saturating_sub(prune::KEEP_PLACES);
             places::note(&mut tx, ada().id, &[u8::try_from(n).unwrap(); 16], last).await.unwrap();
         }
-        let others = [Perishable::EndedSessions, Perishable::PlacesAhead];
+        let others = [Perishable::EndedSessions, Perishable::SessionsAhead, Perishable::VerificationsAhead, Perishable::PlacesAhead];
         for what in Perishable::ALL.into_iter().filter(|what| !others.contains(what)) {
             assert_eq!(delete(&mut tx, what, now(), 10).await.unwrap(), 0, "{what:?} before its time");
             assert_eq!(delete(&mut tx, what, later(4), 3).await.unwrap(), 3, "{what:?} in batches");

@@ -77,9 +77,16 @@ macro_rules! perished {
 pub(super) const PERISHED: &str = perished!("departures = 0 AND created_at <= $1", "created_at LIMIT $4");
 pub(super) const PERISHED_LOCKED: &str =
     perished!("departures = 0 AND created_at <= $1", "created_at LIMIT $4", locked);
+/// Who signed up by a clock that was far ahead. The week would begin when that clock's time has come.
+pub(super) const AHEAD: &str = perished!("departures = 0 AND created_at > $1", "created_at LIMIT $4");
+pub(super) const AHEAD_LOCKED: &str = perished!("departures = 0 AND created_at > $1", "created_at LIMIT $4", locked);
 pub(super) const STAYED: &str = perished!("departures > 0 AND +created_at <= $1", "departures, created_at LIMIT $4");
 pub(super) const STAYED_LOCKED: &str =
     perished!("departures > 0 AND +created_at <= $1", "departures, created_at LIMIT $4", locked);
+pub(super) const STAYED_AHEAD: &str =
+    perished!("departures > 0 AND +created_at > $1", "departures, created_at LIMIT $4");
+pub(super) const STAYED_AHEAD_LOCKED: &str =
+    perished!("departures > 0 AND +created_at > $1", "departures, created_at LIMIT $4", locked);
 pub(super) const LEAVE: &str =
     "UPDATE users SET leaving_since = $2, departures = departures + 1 WHERE id = $1 AND leaving_since IS NULL";
 pub(super) const STAY: &str =
@@ -181,27 +188,33 @@ pub async fn strengthen(tx: &mut Tx, id: UserId, weak: &str, strong: &str) -> Re
     Ok(())
 }
 
-/// Some of the users who signed up until `until`, never proved the address and cannot by any link that was mailed and ends
-/// after the first of `links`, and no later than the second, kept from changing until the transaction ends. Those that were
-/// to end and stayed stand behind the others.
+/// Some of the users who signed up until the first of `signed_up`, or after the second, which only a clock far ahead could
+/// write; who never proved the address and cannot by any link that was mailed and ends after the first of `links`, and no later
+/// than the second. They are kept from changing until the transaction ends. Those that were to end and stayed stand behind the
+/// others.
 pub async fn perished(
     tx: &mut Tx,
-    until: Timestamp,
+    signed_up: (Timestamp, Timestamp),
     links: (Timestamp, Timestamp),
     limit: i64,
 ) -> Result<Vec<UserRow>, DbError> {
-    let (after, furthest) = links;
+    let ((until, latest), (after, furthest)) = (signed_up, links);
     let mut found: Vec<UserRow> = Vec::new();
-    for (sqlite, postgres) in [(PERISHED, PERISHED_LOCKED), (STAYED, STAYED_LOCKED)] {
+    for (bound, sqlite, postgres) in [
+        (until, PERISHED, PERISHED_LOCKED),
+        (latest, AHEAD, AHEAD_LOCKED),
+        (until, STAYED, STAYED_LOCKED),
+        (latest, STAYED_AHEAD, STAYED_AHEAD_LOCKED),
+    ] {
         let left = limit.saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX));
         if left > 0 {
             found.extend(match tx {
                 Tx::Sqlite(t) => {
-                    let query = sqlx::query_as(sqlite).bind(until).bind(after).bind(furthest).bind(left);
+                    let query = sqlx::query_as(sqlite).bind(bound).bind(after).bind(furthest).bind(left);
                     query.fetch_all(&mut **t).await?
                 }
                 Tx::Postgres(t) => {
-                    let query = sqlx::query_as(postgres).bind(until).bind(after).bind(furthest).bind(left);
+                    let query = sqlx::query_as(postgres).bind(bound).bind(after).bind(furthest).bind(left);
                     query.fetch_all(&mut **t).await?
                 }
             });

@@ -1,6 +1,6 @@
 //! Accounts whose address nobody has proven end after a week: an address cannot be held without reading its mail.
 
-use bursar_time::{Span, furthest_end};
+use bursar_time::{Span, furthest_end, latest_beginning};
 
 use super::Identity;
 use crate::Error;
@@ -21,7 +21,8 @@ impl Identity {
         let mut tx = self.0.db.begin().await?;
         // A link that a clock dated which was far ahead cannot be followed (`verify_email.rs`), so it keeps no account either.
         let links = (now, furthest_end(LONGEST_LINK, now));
-        let perished = users::perished(&mut tx, now.saturating_sub(UNPROVEN), links, BATCH).await?;
+        let signed_up = (now.saturating_sub(UNPROVEN), latest_beginning(now));
+        let perished = users::perished(&mut tx, signed_up, links, BATCH).await?;
         let mut leaving = Vec::with_capacity(perished.len());
         for user in &perished {
             // Again, now that nobody can be mailed another one: the list may have been made before its lock.

@@ -4,15 +4,17 @@ use bursar_db::{Engine, Tx};
 use bursar_testkit::at;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
-use super::{PERISHED, PERISHED_LOCKED, STAYED, STAYED_LOCKED};
+use super::{AHEAD, AHEAD_LOCKED, PERISHED, PERISHED_LOCKED, STAYED, STAYED_AHEAD, STAYED_AHEAD_LOCKED, STAYED_LOCKED};
 use crate::store::MIGRATIONS;
 
 bursar_testkit::engines! {
     async fn who_perishes_first_is_found_by_an_index(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let (explain, statements) = match db.engine() {
-            Engine::Sqlite => ("EXPLAIN QUERY PLAN", [PERISHED, STAYED]),
-            Engine::Postgres => ("EXPLAIN (COSTS OFF)", [PERISHED_LOCKED, STAYED_LOCKED]),
+            Engine::Sqlite => ("EXPLAIN QUERY PLAN", [PERISHED, AHEAD, STAYED, STAYED_AHEAD]),
+            Engine::Postgres => {
+                ("EXPLAIN (COSTS OFF)", [PERISHED_LOCKED, AHEAD_LOCKED, STAYED_LOCKED, STAYED_AHEAD_LOCKED])
+            }
         };
         let now = at("2026-01-15T12:00:00Z");
         for statement in statements {
