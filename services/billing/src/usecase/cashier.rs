@@ -18,7 +18,7 @@ use bursar_jobs::{Jobs, Kind};
 use bursar_money::Price;
 use bursar_proto::event::v1::event::Payload;
 use bursar_secret::Entropy;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, lasts};
 use serde::{Deserialize, Serialize};
 
 use super::bills::issued;
@@ -405,7 +405,7 @@ impl Cashier {
             asked => asked,
         };
         let waits = found.is_open() && found.bought.purpose() != Purpose::Renewal;
-        let over = found.created_at.saturating_add(OPEN_FOR) <= self.till.clock.now();
+        let over = !lasts(found.created_at.saturating_add(OPEN_FOR), OPEN_FOR, self.till.clock.now());
         if waits && heard.as_ref().is_err_and(|error| over || matches!(error, Error::Hopeless(_))) {
             // Nobody waits for it any more; the job goes on asking, and sends back what was taken, or is shown.
             self.time_is_over(payment).await?;
@@ -420,10 +420,10 @@ impl Cashier {
         Ok(())
     }
 
-    /// Nobody waits for ever: whatever is open when its time is over is given up.
+    /// Nobody waits for ever: whatever is open when its time is over is given up, and what was begun by a clock that was far ahead.
     async fn wait_for(&self, open: &Payment) -> Result<(), Error> {
         let until = open.created_at.saturating_add(OPEN_FOR);
-        if until <= self.till.clock.now() {
+        if !lasts(until, OPEN_FOR, self.till.clock.now()) {
             return self.time_is_over(open.id).await;
         }
         let (due, key) = (Due { payment: open.id }, format!("{}:open", open.id));

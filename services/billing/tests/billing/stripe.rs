@@ -147,6 +147,22 @@ engines! {
         desk.world.audit(ana.owner).await;
     }
 
+    /// Kind K: it would stay open for 407 days, and a hundred of them let nobody buy anything for as long.
+    async fn what_a_clock_far_ahead_left_open_is_canceled_once_it_is_right(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Challenged).await;
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        desk.delivers().await;
+        let dated = format!("UPDATE payments SET created_at = created_at + {}", Span::from_days(400).as_micros());
+        assert_eq!(desk.world.by_hand(&dated).await.unwrap(), 1);
+        desk.world.passes(Span::from_mins(2));
+        let state = async || payments(&ana, ana.owner).await[0].state();
+        until("nobody waits for it", async || state().await == PaymentState::Canceled).await;
+        desk.world.passes(Span::from_mins(2));
+        let status = || desk.fake.object(&desk.intent()).unwrap()["status"].clone();
+        until("its customer cannot finish it any more", async || status() == "canceled").await;
+    }
+
     async fn what_comes_when_nobody_waits_any_more_goes_back_though_no_webhook_tells_of_it(db: TestDb) {
         let desk = Desk::open(db).await;
         let (ana, _) = desk.person_with(1, Card::Pending).await;

@@ -7,7 +7,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Call, Done, Looked, Mutation, Origin, Problem, UserCaller};
 use bursar_secret::Token;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, lasts};
 
 use super::Organization;
 use super::access::demand_verified;
@@ -375,7 +375,8 @@ async fn counts(tx: &mut Tx, organization: &OrganizationRow, now: Timestamp) -> 
     let (sent, first_sent) = invitations::mails_after(tx, id, now.saturating_sub(DAY), now).await?;
     let until = |time: Option<Timestamp>| time.map_or(Span::ZERO, |time| time.since(now));
     Ok(Counts {
-        is_new: organization.created_at.saturating_add(NEW) > now,
+        // What a clock far ahead made would be new until a week after that clock's time.
+        is_new: lasts(organization.created_at.saturating_add(NEW), NEW, now),
         members: memberships::head_count(tx, id).await?,
         pending,
         sent,

@@ -257,6 +257,19 @@ bursar_testkit::engines! {
         assert_eq!(counted, (0, None), "forgotten with the next mail");
     }
 
+    async fn an_organization_of_a_clock_far_ahead_is_not_new_for_407_days(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.invitations.max_per_day_at_first = 1).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        invite(&ada, &acme, "a@x.org", Role::Member).await.expect("invited");
+        refused(invite(&ada, &acme, "b@x.org", Role::Member).await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        let dated = "UPDATE organizations SET created_at = created_at + 34560000000000";
+        let mut tx = world.store.begin().await.expect("a transaction");
+        bursar_db::on!(&mut tx, c => sqlx::query(dated).execute(c).await.expect("dated").rows_affected());
+        tx.commit().await.expect("committed");
+        invite(&ada, &acme, "b@x.org", Role::Member).await.expect("invited once that clock is right");
+    }
+
     async fn of_many_who_invite_one_address_at_once_no_more_get_through_than_may(db: TestDb) {
         let world = World::start(db).await;
         let mut tasks = tokio::task::JoinSet::new();
