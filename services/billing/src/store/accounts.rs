@@ -237,6 +237,41 @@ pub(crate) async fn after(tx: &mut Tx, after: Option<OwnerId>, limit: i64) -> Re
     rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
 }
 
+/// What is stored of an owner beside the account's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    Entries,
+    Lots,
+    Payments,
+    Purchases,
+    Invoices,
+}
+
+impl Beside {
+    pub(crate) const ALL: [Self; 5] = [Self::Entries, Self::Lots, Self::Payments, Self::Purchases, Self::Invoices];
+}
+
+/// The first owner after `after` of whom there is something of a kind, in the order in which its table has them.
+pub(crate) async fn next_with(tx: &mut Tx, what: Beside, after: Option<OwnerId>) -> Result<Option<OwnerId>, DbError> {
+    let text = match what {
+        Beside::Entries => return next_in(tx, sql::NEXT_WITH_ENTRIES, after).await,
+        Beside::Lots => return next_in(tx, sql::NEXT_WITH_LOTS, after).await,
+        Beside::Payments => sql::NEXT_WITH_PAYMENTS,
+        Beside::Purchases => sql::NEXT_WITH_PURCHASES,
+        Beside::Invoices => sql::NEXT_WITH_INVOICES,
+    };
+    let after = after.map(|it| it.to_string()).unwrap_or_default();
+    let row: Option<(OwnerId,)> = on!(tx, c => sqlx::query_as(text).bind(after).fetch_optional(c).await?);
+    Ok(row.map(|(owner,)| owner))
+}
+
+/// The same in a table of the credit path.
+async fn next_in(tx: &mut Tx, text: &'static str, after: Option<OwnerId>) -> Result<Option<OwnerId>, DbError> {
+    let after = after.map(keys::owner).unwrap_or_default();
+    let row: Option<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(text).bind(after).fetch_optional(c).await?);
+    row.map(|(owner,)| keys::read_owner(&owner)).transpose()
+}
+
 /// Where the ledgers of the owners after `after` end, a page at a time, in the order of owners.
 pub(crate) async fn heads_after(
     tx: &mut Tx,

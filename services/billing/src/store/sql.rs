@@ -59,6 +59,13 @@ pub(crate) const DUE_ACCOUNTS: &str =
 /// Every account's owner in order, a page at a time (audit).
 pub(crate) const OWNERS_AFTER: &str = "SELECT owner FROM accounts WHERE owner > $1 ORDER BY owner LIMIT $2";
 
+/// The next owner of whom one of these has something, whether there is an account or not (audit).
+pub(crate) const NEXT_WITH_ENTRIES: &str = "SELECT owner FROM ledger_entries WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_LOTS: &str = "SELECT owner FROM lots WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_PAYMENTS: &str = "SELECT owner FROM payments WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_PURCHASES: &str = "SELECT owner FROM purchases WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_INVOICES: &str = "SELECT owner FROM invoices WHERE owner > $1 ORDER BY owner LIMIT 1";
+
 /// Where the ledgers of a page of owners end, in the order of owners.
 pub(crate) const HEADS_AFTER: &str =
     "SELECT owner, seq, head_hash, last_at FROM accounts WHERE owner > $1 ORDER BY owner LIMIT $2";

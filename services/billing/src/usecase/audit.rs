@@ -1,6 +1,6 @@
 //! The audit: a ledger recomputed from its first entry and compared with everything stored beside it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::ExitCode;
 
 use bursar_db::{Db, Tx};
@@ -13,6 +13,7 @@ use crate::domain::{
     OperationKey, Period, SalesAudit, UsageAudit, Verifier,
 };
 use crate::error::Error;
+use crate::store::accounts::Beside;
 use crate::store::usage::{self, Begin, Grain, UsageRow};
 use crate::store::{accounts, details, holds, ledger, limits, lots};
 
@@ -187,7 +188,7 @@ async fn finish(
     entries: u64,
 ) -> Result<Result<Audit, BadLedger>, Error> {
     let Some(account) = accounts::find(tx, owner).await? else {
-        if entries == 0 {
+        if entries == 0 && lots::after(tx, owner, 0, 1).await?.is_empty() {
             let (lots, available, held) = (0, Credits::ZERO, Credits::ZERO);
             return Ok(Ok(Audit { entries, lots, charged: 0, refunded: 0, available, held, erased: 0 }));
         }
@@ -260,19 +261,18 @@ pub struct Summary {
     pub accounts: u64,
     /// How many entries they have.
     pub entries: u64,
-    /// The first bad entry of each bad ledger, in the order of owners.
+    /// The first bad entry of each bad ledger, in the order of owners; behind them what has no account.
     pub bad: Vec<BadLedger>,
 }
 
-/// Audits every account at `now`.
+/// Audits every account at `now`, and whatever is stored of somebody who has none: with its account a ledger would be passed
+/// over.
 pub async fn verify_all(db: &Db, key: OperationKey, now: Timestamp) -> Result<Summary, Error> {
     let mut summary = Summary::default();
     let mut last = None;
     loop {
         let owners = accounts::after(&mut db.read().await?, last, PAGE).await?;
-        let Some(newest) = owners.last().copied() else {
-            return Ok(summary);
-        };
+        let Some(newest) = owners.last().copied() else { break };
         for owner in owners {
             let verdict = verify(db, key, owner, now).await?;
             summary.accounts += 1;
@@ -281,6 +281,41 @@ pub async fn verify_all(db: &Db, key: OperationKey, now: Timestamp) -> Result<Su
         }
         last = Some(newest);
     }
+    let mut seen = HashSet::new();
+    for what in Beside::ALL {
+        let mut last = None;
+        loop {
+            let (found, next) = without_account(&mut db.read().await?, what, last).await?;
+            for owner in found.into_iter().filter(|owner| seen.insert(*owner)) {
+                let verdict = verify(db, key, owner, now).await?;
+                summary.entries += verdict.entries;
+                summary.bad.extend(verdict.result.err());
+            }
+            if next.is_none() {
+                break;
+            }
+            last = next;
+        }
+    }
+    Ok(summary)
+}
+
+/// Those of the next owners with something of a kind who have no account (nothing is wrong with a payment that came to nothing),
+/// and after whom to go on, unless that was all. One step in the index for each, however much there is of it.
+async fn without_account(
+    tx: &mut Tx,
+    what: Beside,
+    mut last: Option<OwnerId>,
+) -> Result<(Vec<OwnerId>, Option<OwnerId>), Error> {
+    let mut found = Vec::new();
+    for _ in 0..PAGE {
+        let Some(owner) = accounts::next_with(tx, what, last).await? else { return Ok((found, None)) };
+        if accounts::find(tx, owner).await?.is_none() {
+            found.push(owner);
+        }
+        last = Some(owner);
+    }
+    Ok((found, last))
 }
 
 /// Prints a summary, one line for each bad ledger, and gives the exit code that says the same.

@@ -446,4 +446,29 @@ engines! {
         let message = summary.bad[0].to_string();
         assert!(message.contains(&people[1].owner.to_string()) && message.contains("entry 7"), "{message}");
     }
+    async fn whatever_is_left_where_an_account_is_gone_is_found(db: TestDb) {
+        let world = World::on(db).await;
+        let (ana, ben, cem, _) = (busy(&world, 1).await, sold(&world, 2).await, busy(&world, 3).await, sold(&world, 4).await);
+        // Whose every payment came to nothing has no account, and needs none.
+        let dan = world.person(5);
+        let declined = pb::PurchasePackRequest { payment_method: "sandbox_declined".into(), ..buy(dan.owner, "standard") };
+        refused(dan.purchase_pack(declined).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
+        disarm(&world).await;
+        let gone = [
+            (&ana, "accounts"),
+            (&ben, "accounts"),
+            (&ben, "ledger_entries"),
+            (&ben, "lots"),
+            (&cem, "accounts"),
+            (&cem, "ledger_entries"),
+        ];
+        for (whose, table) in gone {
+            let delete = format!("DELETE FROM {table} WHERE owner = OWNER");
+            assert!(world.by_hand(&sql(&world, whose.owner, &delete)).await.unwrap() > 0, "{table}");
+        }
+        let key = bursar_billing::operation_key(&world.settings, &world.store).await.unwrap();
+        let summary = bursar_billing::verify_all(&world.store, key, world.now()).await.unwrap();
+        let bad: Vec<_> = summary.bad.iter().map(|bad| bad.owner).collect();
+        assert_eq!(bad, [ana.owner, cem.owner, ben.owner], "{:?}", summary.bad);
+    }
 }
