@@ -49,9 +49,49 @@ impl Jobs {
     ) -> Result<(), DbError> {
         let now = self.0.clock.now();
         let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
+        self.put(tx, (id, now), (kind, payload), (run_at, unique)).await
+    }
+
+    /// Enqueues a job of which there may be any number, as [`Jobs::enqueue`] does, and which goes with somebody:
+    /// [`Jobs::forget_those_of`] takes it off. What stands for them beside the job is a keyed print of `whose`.
+    pub async fn enqueue_for<P: Serialize>(
+        &self,
+        tx: &mut Tx,
+        kind: Kind<P>,
+        payload: &P,
+        run_at: Timestamp,
+        whose: &str,
+    ) -> Result<(), DbError> {
+        let now = self.0.clock.now();
+        let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
+        // No two have one key: each has its own id in it.
+        let unique = format!("{}/{id}", self.print(whose));
+        self.put(tx, (id, now), (kind, payload), (run_at, Some(&unique))).await
+    }
+
+    /// Takes the jobs of a kind off the table that were enqueued for somebody, whether they wait or are dead letters: none of
+    /// them is done, nor can be revived. One that is worked on at this moment may be done. Says how many.
+    pub async fn forget_those_of<P>(&self, tx: &mut Tx, kind: Kind<P>, whose: &str) -> Result<u64, DbError> {
+        let print = self.print(whose);
+        // Ids follow after a slash, and `0` after that.
+        store::forget_those_of(tx, kind.name(), (&format!("{print}/"), &format!("{print}0"))).await
+    }
+
+    async fn put<P: Serialize>(
+        &self,
+        tx: &mut Tx,
+        (id, now): (JobId, Timestamp),
+        (kind, payload): (Kind<P>, &P),
+        (run_at, unique): (Timestamp, Option<&str>),
+    ) -> Result<(), DbError> {
         let clear = serde_json::to_vec(payload).map_err(|error| DbError::corrupt(error.to_string()))?;
         let sealed = self.seal(id, &clear);
         store::insert(tx, &store::NewJob { id, kind: kind.name(), unique, sealed, run_at, now }).await
+    }
+
+    /// What stands for somebody in keys.
+    fn print(&self, whose: &str) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0.sealer.print("jobs of somebody", whose)))
     }
 
     /// Says that a job was committed: it is looked for now.

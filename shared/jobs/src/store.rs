@@ -63,6 +63,12 @@ const CATCH: &str = "UPDATE jobs SET due_at = $3, enqueued_at = CASE WHEN enqueu
      AND (leased = 1 OR attempts > 0 OR unique_key = $4 OR enqueued_at > $2)";
 const FORGET: &str = "DELETE FROM jobs WHERE id IN \
      (SELECT id FROM jobs WHERE dead_at < $1 ORDER BY dead_at LIMIT $2)";
+/// Those that are not dead, by the index on their keys.
+const FORGET_LIVE_OF: &str = "DELETE FROM jobs WHERE kind = $1 AND unique_key >= $2 AND unique_key < $3 \
+     AND unique_key IS NOT NULL AND dead_at IS NULL";
+/// No index has the keys of dead letters: all of them are gone through, which are those of thirty days.
+const FORGET_DEAD_OF: &str =
+    "DELETE FROM jobs WHERE dead_at IS NOT NULL AND kind = $1 AND unique_key >= $2 AND unique_key < $3";
 /// What is asked twice holds also for rows that somebody has changed between the two.
 const BURY_STRANGERS_SQLITE: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 \
      WHERE dead_at IS NULL AND due_at < $2 AND id IN (SELECT id FROM jobs WHERE dead_at IS NULL AND due_at < $2 \
@@ -285,6 +291,20 @@ pub(crate) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64, DbErro
     Ok(on!(tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected()))
 }
 
+/// Deletes the jobs of a kind whose keys begin with the first of these, and end before the second; says how many.
+pub(crate) async fn forget_those_of(
+    tx: &mut Tx,
+    kind: &'static str,
+    (first, end): (&str, &str),
+) -> Result<u64, DbError> {
+    let mut gone = 0;
+    for statement in [FORGET_LIVE_OF, FORGET_DEAD_OF] {
+        gone += on!(&mut *tx, c => sqlx::query(statement).bind(kind).bind(first).bind(end)
+            .execute(c).await?.rows_affected());
+    }
+    Ok(gone)
+}
+
 /// Deletes up to [`BATCH`] rows of what was periodic, has been due since before `before` and is of no kind that this program
 /// knows; says how many.
 pub(crate) async fn drop_retired(tx: &mut Tx, known: &[&'static str], before: Timestamp) -> Result<u64, DbError> {
@@ -346,7 +366,21 @@ mod tests {
 
     use super::*;
 
-    const BOTH: [&str; 11] = [INSERT, ENROL, FINISH, PUT_BACK, BURY, ONCE_MORE, DEAD, REVIVE, DEPTHS, CATCH, FORGET];
+    const BOTH: [&str; 13] = [
+        INSERT,
+        ENROL,
+        FINISH,
+        PUT_BACK,
+        BURY,
+        ONCE_MORE,
+        DEAD,
+        REVIVE,
+        DEPTHS,
+        CATCH,
+        FORGET,
+        FORGET_LIVE_OF,
+        FORGET_DEAD_OF,
+    ];
     const SQLITE: [&str; 4] = [FIRST_DUE_SQLITE, TAKE_SQLITE, BURY_STRANGERS_SQLITE, DROP_RETIRED_SQLITE];
     const POSTGRES: [&str; 4] = [FIRST_DUE_POSTGRES, TAKE_POSTGRES, BURY_STRANGERS_POSTGRES, DROP_RETIRED_POSTGRES];
 

@@ -24,12 +24,27 @@ const BULK_TERMS: Terms = Terms { at_once: 2, ..TERMS };
 /// Queues a mail in the caller's transaction: it is sent if and only if that commits. Call [`Jobs::wake`] after the
 /// commit to have it sent at once. The address must be one that `bursar_email::Email` takes.
 pub async fn queue(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail) -> Result<(), DbError> {
-    jobs.enqueue(tx, MAIL, mail, now, None).await
+    jobs.enqueue_for(tx, MAIL, mail, now, &recipient(&mail.to)).await
 }
 
 /// Queues a mail of which many may come at once, like [`queue`]: it keeps none waiting that was queued by that.
 pub async fn queue_bulk(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail) -> Result<(), DbError> {
-    jobs.enqueue(tx, BULK, mail, now, None).await
+    jobs.enqueue_for(tx, BULK, mail, now, &recipient(&mail.to)).await
+}
+
+/// Forgets whatever waits to be sent to an address, or was given up, whose holder is gone: it is neither sent nor revived. Says
+/// how much. What an earlier program queued does not say to whom.
+pub async fn forget(jobs: &Jobs, tx: &mut Tx, address: &str) -> Result<u64, DbError> {
+    let (whose, mut gone) = (recipient(address), 0);
+    for kind in [MAIL, BULK] {
+        gone += jobs.forget_those_of(tx, kind, &whose).await?;
+    }
+    Ok(gone)
+}
+
+/// Two spellings of one address are one recipient, as `bursar_email::fold` has it.
+fn recipient(address: &str) -> String {
+    address.to_ascii_lowercase()
 }
 
 /// Delivers queued mail.

@@ -11,6 +11,8 @@
 //! it is delivered again; the `Message-ID` stays the same, so that most mail programs show it once. As a file it is
 //! written to the same name again.
 //!
+//! Beside each mail stands a keyed print of its recipient: [`forget`] takes off what is for an address whose holder is gone.
+//!
 //! What lives here: queueing and delivering, and how a name or an address that somebody chose is repeated ([`quoted`],
 //! [`quoted_address`]). What must not: what a mail says (that is its service's business).
 
@@ -19,7 +21,7 @@ mod letter;
 mod quote;
 mod transport;
 
-pub use courier::{Courier, queue, queue_bulk};
+pub use courier::{Courier, forget, queue, queue_bulk};
 pub use letter::{Mail, MailError};
 pub use quote::{quoted, quoted_address};
 pub use transport::Transport;

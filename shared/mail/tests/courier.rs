@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bursar_db::{Db, Migrations, PoolOptions, on};
 use bursar_jobs::{Jobs, Kind, Runner, Terms};
-use bursar_mail::{Courier, Mail, Transport, queue, queue_bulk};
+use bursar_mail::{Courier, Mail, Transport, forget, queue, queue_bulk};
 use bursar_secret::{Entropy, Sealer, Secret};
 use bursar_testkit::TestDb;
 use bursar_time::{Clock, Span, Timestamp};
@@ -282,6 +282,38 @@ bursar_testkit::engines! {
         let dead = jobs.dead_letters(10).await.expect("listed");
         let dead: Vec<_> = dead.iter().map(|it| (it.kind.as_str(), it.reason.as_str())).collect();
         assert_eq!(dead, [("mail.bulk", "the server answered 550")]);
+        world.shutdown.cancel();
+    }
+
+    /// Kind E: nobody mails the dead, and nobody without the key learns from the table to whom something was to be mailed.
+    async fn what_was_for_somebody_who_is_gone_is_neither_sent_nor_revived(at: TestDb) {
+        let world = World::new(&at).await;
+        world.send("Ann@Example.com", "x").await;
+        world.send_in_bulk("ann@example.com").await;
+        let mut tx = world.db.begin().await.expect("begins");
+        let bury = "UPDATE jobs SET dead_at = 1, failure = 'given up'";
+        on!(&mut tx, c => sqlx::query(bury).execute(c).await.expect("buried").rows_affected());
+        tx.commit().await.expect("commits");
+        world.send("ann@example.com", "y").await;
+        world.send("ben@example.com", "z").await;
+        let jobs = world.jobs();
+        let dead = jobs.dead_letters(10).await.expect("listed");
+        assert_eq!(dead.len(), 2);
+        assert_eq!(count(&world.db, "SELECT count(*) FROM jobs WHERE unique_key LIKE '%example%'").await, 0);
+        let stranger = Sealer::from_key(&Secret::new([8; 32]));
+        let stranger = Jobs::new(world.db.clone(), stranger, world.entropy.clone(), world.clock.clone());
+        let mut tx = world.db.begin().await.expect("begins");
+        assert_eq!(forget(&stranger, &mut tx, "ann@example.com").await.expect("looked for"), 0, "by another key");
+        assert_eq!(forget(&jobs, &mut tx, "ANN@example.com").await.expect("forgotten"), 3);
+        tx.commit().await.expect("commits");
+        for letter in dead {
+            assert!(!jobs.retry(letter.id).await.expect("looked for"), "revived");
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        world.hire(Transport::directory(directory.path()));
+        world.until_queued(0).await;
+        let sent = files(directory.path());
+        assert!(sent.len() == 1 && sent[0].contains("ben@example.com"), "{sent:?}");
         world.shutdown.cancel();
     }
 

@@ -72,6 +72,17 @@ impl Sealer {
         Secret::new(derived.chain_update(b"bursar key for ").chain_update(purpose).finalize().into_bytes().into())
     }
 
+    /// What stands for a text where it is not to be read: the same for everybody who has this master key, and nothing that
+    /// could be found by trying texts without it (16 bytes of an HMAC-SHA256 under the key derived for `purpose`).
+    pub fn print(&self, purpose: &str, text: &str) -> [u8; 16] {
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        let mac = Hmac::<Sha256>::new_from_slice(self.derive(purpose).expose()).expect("a key");
+        let whole: [u8; 32] = mac.chain_update(text).finalize().into_bytes().into();
+        let mut print = [0; 16];
+        print.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
+        print
+    }
+
     /// Encrypts `plaintext` and binds it to `aad`.
     pub fn seal(&self, entropy: &Entropy, plaintext: &[u8], aad: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = entropy.bytes();

@@ -114,6 +114,7 @@ impl Identity {
         users::remember_deleted(tx, user.id, now).await?;
         words::forget(tx, user.id).await?;
         idempotency::forget_all_of(tx, &user.id.to_string()).await?;
+        bursar_mail::forget(&self.0.jobs, tx, &user.email).await?;
         Ok(Some(vec![events::deleted(user.id)]))
     }
 

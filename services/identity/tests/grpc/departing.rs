@@ -207,4 +207,20 @@ bursar_testkit::engines! {
         assert!(done >= 1, "somebody is told that it is done");
         assert_eq!(told(&world).await, [format!("{} gone", ada.user)]);
     }
+    async fn what_waits_to_be_mailed_to_the_dead_goes_with_them(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, ben) = (world.join("Ada").await, world.join("Ben").await);
+        let waiting = "SELECT COUNT(*) FROM jobs WHERE kind = $1";
+        becomes(0, async || world.count(waiting, "mail").await).await;
+        // Nothing can be delivered from now on.
+        std::fs::rename(world.path("mail"), world.path("delivered")).unwrap();
+        std::fs::write(world.path("mail"), "").unwrap();
+        world.pass(3_600);
+        for who in [&ada, &ben] {
+            world.sign_up(&who.email).await;
+        }
+        assert_eq!(world.count(waiting, "mail").await, 2, "each is told that the address is taken");
+        delete(&Person::sign_in(&world.anybody, &ada.email).await).await.unwrap();
+        assert_eq!(world.count(waiting, "mail").await, 1);
+    }
 }

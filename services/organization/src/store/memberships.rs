@@ -174,6 +174,8 @@ pub(super) const OWNED: &str = concat!(
     is_owned!(),
     " ORDER BY m.organization_id LIMIT $2"
 );
+pub(super) const ADDRESSES: &str = "SELECT email_key FROM memberships WHERE user_id = $1 AND email_key <> '' \
+    UNION SELECT email_key FROM invitations WHERE accepted_by = $1 AND email <> ''";
 /// By the keys, of which there is an index: there is none without an address.
 pub(super) const FORGET_ADDRESSES: &str = concat!(
     "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND email_key <> '' AND (role IS NULL \
@@ -398,6 +400,11 @@ pub async fn owned(tx: &mut Tx, user: UserId, limit: i64) -> Result<(u32, Vec<Or
     let (rows,): (i64,) = on!(&mut *tx, c => sqlx::query_as(COUNT_OWNED).bind(user).fetch_one(c).await?);
     let first: Vec<(OrganizationId,)> = on!(tx, c => sqlx::query_as(OWNED).bind(user).bind(limit).fetch_all(c).await?);
     Ok((count(rows), first.into_iter().map(|(id,)| id).collect()))
+}
+
+/// The addresses that somebody joined with, or was invited by.
+pub async fn addresses(tx: &mut Tx, user: UserId) -> Result<Vec<String>, DbError> {
+    Ok(on!(tx, c => sqlx::query_scalar(ADDRESSES).bind(user).fetch_all(c).await?))
 }
 
 /// Forgets the addresses that somebody who is a member nowhere joined with, and those in what the person has deleted.

@@ -83,6 +83,7 @@ pub(super) const BOTH: &[&str] = &[
     memberships::END,
     memberships::END_OWNERS,
     memberships::END_SOME,
+    memberships::ADDRESSES,
     memberships::FORGET_ADDRESSES,
     memberships::FORGET_ANSWERS,
     memberships::FORGET_SOME,

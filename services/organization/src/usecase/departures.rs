@@ -115,9 +115,12 @@ impl Organization {
             ownerless(organization);
         }
         // Memberships say which addresses these are: they are the last to forget them.
+        self.forget_mails(user).await?;
         if self.forget_invited(user).await? {
             return Ok(true);
         }
+        // Once more: until now somebody may have sent an invitation again.
+        self.forget_mails(user).await?;
         let mut tx = self.0.db.begin().await?;
         memberships::forget_addresses(&mut tx, user).await?;
         preferences::erase(&mut tx, user).await?;
@@ -132,6 +135,15 @@ impl Organization {
             }
         }
         Ok(true)
+    }
+
+    /// Forgets what waits to be mailed to the addresses that somebody joined with, and what was given up.
+    async fn forget_mails(&self, user: UserId) -> Result<(), Error> {
+        let mut tx = self.0.db.begin().await?;
+        for address in memberships::addresses(&mut tx, user).await? {
+            bursar_mail::forget(&self.0.jobs, &mut tx, &address).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Takes the addresses that somebody joined with out of some organizations' invitations; `false` when there were none any more. Under the

@@ -296,6 +296,29 @@ bursar_testkit::engines! {
         invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited anew");
     }
 
+    async fn what_waits_to_be_mailed_to_the_dead_goes_with_them(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        let waiting = async || {
+            let mut tx = world.store.read().await.expect("a snapshot");
+            let count = "SELECT COUNT(*) FROM jobs WHERE kind = 'mail'";
+            let (waiting,): (i64,) = on!(&mut tx, c => sqlx::query_as(count).fetch_one(c).await.expect("counted"));
+            waiting
+        };
+        until("all is delivered", async || waiting().await == 0).await;
+        // Nothing can be delivered from now on.
+        let post = world.settings.data_dir.join("mail");
+        std::fs::rename(&post, world.settings.data_dir.join("delivered")).expect("moved");
+        std::fs::write(&post, "").expect("written");
+        invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
+        invite(&ada, &umbra, "dora@example.com", Role::Member).await.expect("invited");
+        assert_eq!(waiting().await, 2);
+        world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
+        until("hers alone is left", async || waiting().await == 1).await;
+    }
+
     async fn only_identity_asks(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);
