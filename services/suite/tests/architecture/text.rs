@@ -100,22 +100,26 @@ fn names_in_prose(line: &str) -> Vec<&str> {
 }
 
 /// Whether a source declares a test of this name: a function with a test's attribute, or one that is written or named
-/// in a block of a macro that makes tests of what it is given. A helper's name, or one in a comment, holds nothing.
+/// in a block of a macro that makes tests of what it is given. A helper's name, or one in a comment, holds nothing, and a test
+/// that is not run holds nothing either.
 fn declares_test(text: &str, name: &str) -> bool {
     let mut end: Option<String> = None;
-    let mut has_attribute = false;
+    let (mut has_attribute, mut is_ignored) = (false, false);
     for line in text.lines() {
         let code = line.trim();
+        let declares = end.is_some() && is_given(code, name) || has_attribute && function_of(code) == Some(name);
         if end.as_deref() == Some(line) {
             end = None;
-        } else if end.is_some() && is_given(code, name) || has_attribute && function_of(code) == Some(name) {
+        } else if declares && !is_ignored {
             return true;
         } else if end.is_none() && is_makers_block(code) {
             let indentation = &line[..line.len() - line.trim_start().len()];
             end = Some(format!("{indentation}}}"));
         }
         // Between the attribute and the function there are others, and comments.
-        has_attribute = is_test_attribute(code) || has_attribute && (code.starts_with("#[") || code.starts_with("//"));
+        let goes_on = code.starts_with("#[") || code.starts_with("//");
+        has_attribute = is_test_attribute(code) || has_attribute && goes_on;
+        is_ignored = code.starts_with("#[ignore") || is_ignored && goes_on;
     }
     false
 }
@@ -149,10 +153,15 @@ fn a_test_is_told_from_what_is_none() {
     let named = |inner: &str| format!("mod a {{\n    behaviours! {{\n{inner}\n    }}\n}}\n");
     for (text, is_test) in [
         ("#[test]\nfn wanted() {}".to_owned(), true),
-        ("#[tokio::test(flavor = \"multi_thread\")]\n// Why.\n#[ignore]\nasync fn wanted() {}".to_owned(), true),
+        ("#[tokio::test(flavor = \"multi_thread\")]\n// Why.\n#[expect(x)]\nasync fn wanted() {}".to_owned(), true),
+        ("#[test]\n#[ignore]\nfn other() {}\n\n#[test]\nfn wanted() {}".to_owned(), true),
         (block("    async fn wanted(db: TestDb) {"), true),
         (named("        pool::wanted,"), true),
         (named("        wanted,"), true),
+        // What is not run.
+        ("#[test]\n// Why.\n#[ignore]\nfn wanted() {}".to_owned(), false),
+        ("#[ignore = \"slow\"]\n#[tokio::test]\nasync fn wanted() {}".to_owned(), false),
+        (block("    #[ignore = \"slow\"]\n    async fn wanted(db: TestDb) {"), false),
         // Helpers, and what ships.
         ("fn wanted() {}".to_owned(), false),
         ("pub(crate) async fn wanted(world: World) {}".to_owned(), false),
