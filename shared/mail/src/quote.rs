@@ -1,5 +1,9 @@
 //! Names and addresses that somebody chose, in mails to somebody else.
 
+use std::iter;
+
+use unicode_normalization::{UnicodeNormalization as _, is_nfkc};
+
 /// The longest name that a mail repeats, in characters.
 const MOST: usize = 60;
 
@@ -39,7 +43,8 @@ pub fn quoted_address(address: &str) -> String {
         let is_local = |letter: char| in_domain(letter) || letter == '\'';
         !local.is_empty() && !domain.is_empty() && local.chars().all(is_local) && domain.chars().all(in_domain)
     });
-    if is_whole && !begins_a_site(address) && !ends_a_site(address) {
+    // What folds to something else may be a dot or a `www` to a program.
+    if is_whole && is_nfkc(address) && !begins_a_site(address) && !ends_a_site(address) {
         return address.to_owned();
     }
     loosened(address, |letter| letter != '@' && is_joint(letter))
@@ -62,16 +67,33 @@ fn begins_a_site(address: &str) -> bool {
 
 /// Control characters and whatever could end the quotation are something harmless instead.
 fn plain(letter: char) -> char {
-    match letter {
-        '"' | '“' | '”' | '„' | '‟' | '«' | '»' => '\'',
-        letter if letter.is_control() => ' ',
-        letter => letter,
+    match alone(letter) {
+        Some(
+            '"' | '“' | '”' | '„' | '‟' | '«' | '»' | '❝' | '❞' | '❠' | '〝' | '〞' | '〟' | '〃' | '⹂' | '״' | 'ˮ',
+        ) => '\'',
+        // These fold to two characters each.
+        _ if matches!(letter, '″' | '‶' | '˝') => '\'',
+        _ if ('\u{1f676}'..='\u{1f678}').contains(&letter) => '\'',
+        _ if letter.is_control() => ' ',
+        _ => letter,
     }
 }
 
-/// What stands between the parts of an address, in any of the forms that programs take for it.
+/// What stands between the parts of an address, in any of the forms that programs take for it, or that look like it.
 fn is_joint(letter: char) -> bool {
-    matches!(letter, '.' | '/' | '\\' | ':' | '@' | '․' | '。' | '．' | '｡' | '／' | '：' | '＠' | '⁄' | '∕')
+    let is_plain = |letter: char| matches!(letter, '.' | '/' | '\\' | ':' | '@');
+    match alone(letter) {
+        Some(letter) => is_plain(letter) || matches!(letter, '。' | '⁄' | '∕' | '⧸' | '∖' | '⧵' | '∶' | '꞉'),
+        // `⒈` is a digit and a dot to whoever folds it.
+        None => iter::once(letter).nfkc().any(is_plain),
+    }
+}
+
+/// What a character is by its compatibility form, which programs may take for it (`．` is a dot, `＂` a quotation mark);
+/// `None` where that is more than one.
+fn alone(letter: char) -> Option<char> {
+    let mut folded = iter::once(letter).nfkc();
+    folded.next().filter(|_| folded.next().is_none())
 }
 
 #[cfg(test)]
@@ -90,6 +112,15 @@ mod tests {
             ("evil。example／win", "evil example win"),
             ("evil..example", "evil example"),
             ("Acme\" – your account is closed “", "Acme' – your account is closed '"),
+            ("Acme＂ – your account is closed 〝", "Acme' – your account is closed '"),
+            ("Acme❞ – your account is closed ❝", "Acme' – your account is closed '"),
+            ("Acme〞 – your account is closed ″", "Acme' – your account is closed '"),
+            ("evil﹒example﹨win", "evil example win"),
+            ("https﹕evil", "https evil"),
+            ("eve﹫evil⒈example", "eve evil example"),
+            ("вечер.example", "вечер example"),
+            ("évil．example", "évil example"),
+            ("Acme™ ½ price", "Acme™ ½ price"),
             ("one\r\nBcc: two", "one Bcc: two"),
             (" \t", ""),
         ];
@@ -143,6 +174,9 @@ mod tests {
             ("ada love@mail.example", "ada love@mail example"),
             ("evil。example@mail.example", "evil example@mail example"),
             ("evil＠evil.example", "evil evil example"),
+            ("ｗｗｗ.evil.example@mail.example", "ｗｗｗ evil example@mail example"),
+            ("ada⒈evil@mail.example", "ada evil@mail example"),
+            ("éwww.evil.example@mail.example", "éwww evil example@mail example"),
             ("", ""),
         ];
         for (address, expected) in cases {
