@@ -7,6 +7,7 @@ use bursar_runtime::ReadyProbe;
 use tonic::{Code, Status};
 
 use crate::refusal::Refusal;
+use crate::small_disk::SmallDisk;
 use crate::sqlite::limit_pages;
 use crate::until::until;
 
@@ -59,4 +60,43 @@ pub async fn fills_up(
         write(length, &request_id).await.expect("what was refused is done");
         goes_on(round).await;
     }
+}
+
+/// The same of a PostgreSQL store whose tables are on this disk, once.
+pub async fn fills_up_on(
+    disk: &SmallDisk,
+    ready: &ReadyProbe,
+    write: impl AsyncFn(usize, &str) -> Result<(), Status>,
+    goes_on: impl AsyncFn(usize),
+) {
+    ready.check().await.expect("ready");
+    disk.fill();
+    let mut length = 0;
+    // What tables have room for already is used up.
+    let (status, request_id) = loop {
+        length += MORE;
+        assert!(length <= MOST, "the disk is full and nobody notices");
+        let request_id = format!("r{length}");
+        if let Err(status) = write(length, &request_id).await {
+            break (status, request_id);
+        }
+    };
+    let refusal = Refusal::of(&status);
+    assert_eq!((refusal.code, refusal.retryable), (Code::Unavailable, true), "{refusal:?}");
+    until(PATIENCE, "it is not ready", async || ready.check().await.is_err()).await;
+    disk.clear();
+    until(PATIENCE, "it is ready again", async || ready.check().await.is_ok()).await;
+    write(length, &request_id).await.expect("what was refused is done");
+    goes_on(0).await;
+}
+
+/// A text of so many letters that no database makes any shorter: the same each time.
+pub fn incompressible(length: usize) -> String {
+    let mut state = 1_u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // From `?` to `~`, which JSON spells as they are but for the backslash.
+        char::from(b'?' + (state.to_be_bytes()[0] >> 2))
+    };
+    (0..length).map(|_| letter()).collect()
 }

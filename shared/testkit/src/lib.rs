@@ -9,7 +9,8 @@
 //!   repetitions, [`columns_with`] everything.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
-//! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]): [`fills_up`] has it be so under a service.
+//! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]): [`fills_up`] has it be so under a service,
+//!   and [`fills_up_on`] a PostgreSQL store whose tables are on one.
 //! - [`clocks`] are wrong.
 //! - [`goes_by`] has a crowd of one caller's calls beside a neighbour's.
 //! - [`in_steps`] passes time that a test has stopped, beside real sockets.
@@ -72,7 +73,7 @@ pub use crowd::goes_by;
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb, on_each_engine};
 pub use fonts::fonts_of_the_image;
-pub use full_store::fills_up;
+pub use full_store::{fills_up, fills_up_on, incompressible};
 pub use hush::Hush;
 pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};

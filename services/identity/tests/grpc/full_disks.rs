@@ -6,7 +6,8 @@ use bursar_identity::Config;
 use bursar_proto::identity::v1::UpdateMeRequest;
 use bursar_rpc::Transport;
 use bursar_runtime::{ReadyProbe, Service};
-use bursar_testkit::{Client, Person, TestDb, fills_up, sqlite};
+use bursar_testkit::postgres::Durability;
+use bursar_testkit::{Client, Person, SmallDisk, TestDb, fills_up, fills_up_on, incompressible, postgres, sqlite};
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use tonic::Status;
@@ -24,7 +25,7 @@ async fn replica_on(world: &World, db: &Db) -> (Client, ReadyProbe) {
 
 /// Prefers so much that it needs room, or nearly nothing.
 async fn prefer(client: &Client, length: usize, request_id: &str) -> Result<(), Status> {
-    let value = Value { kind: Some(Kind::StringValue("x".repeat(length))) };
+    let value = Value { kind: Some(Kind::StringValue(incompressible(length))) };
     let request = UpdateMeRequest {
         preferences: Some(Struct { fields: [("text".to_owned(), value)].into() }),
         request_id: request_id.to_owned(),
@@ -45,5 +46,28 @@ fn a_full_disk_under_identity_refuses_and_afterwards_everything_goes_on() {
             Person::sign_in(&replica, &ada.email).await;
         };
         fills_up((&world.db, &ready), write, goes_on).await;
+    });
+}
+
+#[test]
+fn a_full_tablespace_under_identity_refuses_and_afterwards_everything_goes_on() {
+    postgres::run(async |_shared: TestDb| {
+        let what = "what somebody prefers while PostgreSQL's tablespace is full";
+        let Some(disk) = SmallDisk::mount(what, 48) else { return };
+        let server = postgres::start(Durability::Fast).expect("PostgreSQL is there");
+        let tablespace = disk.path().join("tables");
+        std::fs::create_dir(&tablespace).expect("a directory");
+        server.own(&tablespace);
+        let at = server.create_database_in(&tablespace).await;
+        let world = World::start(&at).await;
+        let ada = world.join("Ada").await;
+        let client = ada.client();
+        let write = async |length: usize, request_id: &str| prefer(client, length, request_id).await;
+        let goes_on = async |_: usize| {
+            Person::sign_in(&world.anybody, &ada.email).await;
+        };
+        fills_up_on(&disk, &world.ready, write, goes_on).await;
+        drop(world);
+        drop(server);
     });
 }

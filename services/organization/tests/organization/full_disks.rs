@@ -4,7 +4,8 @@
 use bursar_db::Db;
 use bursar_proto::organization::v1 as proto;
 use bursar_runtime::ReadyProbe;
-use bursar_testkit::{Client, TestDb, fills_up, sqlite};
+use bursar_testkit::postgres::Durability;
+use bursar_testkit::{Client, SmallDisk, TestDb, fills_up, fills_up_on, incompressible, postgres, sqlite};
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use tonic::Status;
@@ -19,7 +20,7 @@ async fn replica_on(world: &World, db: &Db) -> (Client, ReadyProbe) {
 
 /// Prefers so much that it needs room.
 async fn prefer(client: &Client, organization: &str, length: usize, request_id: &str) -> Result<(), Status> {
-    let value = Value { kind: Some(Kind::StringValue("x".repeat(length))) };
+    let value = Value { kind: Some(Kind::StringValue(incompressible(length))) };
     let request = proto::UpdatePreferencesRequest {
         organization_id: organization.to_owned(),
         preferences: Some(Struct { fields: [("text".to_owned(), value)].into() }),
@@ -42,5 +43,28 @@ fn a_full_disk_under_organization_refuses_and_afterwards_everything_goes_on() {
             world.create(&world.who_at(&replica, 2, "u2@example.com"), &format!("Studio {round}")).await;
         };
         fills_up((&world.store, &ready), write, goes_on).await;
+    });
+}
+
+#[test]
+fn a_full_tablespace_under_organization_refuses_and_afterwards_everything_goes_on() {
+    postgres::run(async |_shared: TestDb| {
+        let what = "what a member prefers while PostgreSQL's tablespace is full";
+        let Some(disk) = SmallDisk::mount(what, 48) else { return };
+        let server = postgres::start(Durability::Fast).expect("PostgreSQL is there");
+        let tablespace = disk.path().join("tables");
+        std::fs::create_dir(&tablespace).expect("a directory");
+        server.own(&tablespace);
+        let world = World::start(server.create_database_in(&tablespace).await).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let there = world.acting(&ada, &acme).client;
+        let write = async |length: usize, request_id: &str| prefer(&there, &acme, length, request_id).await;
+        let goes_on = async |round: usize| {
+            world.create(&world.who(2), &format!("Studio {round}")).await;
+        };
+        fills_up_on(&disk, &world.ready, write, goes_on).await;
+        drop(world);
+        drop(server);
     });
 }
