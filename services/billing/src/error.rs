@@ -196,11 +196,15 @@ impl From<DbError> for Error {
 
 impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
-        if let Trouble::Never(why) = trouble {
-            tracing::error!(why, "what the payment provider was asked can never be done");
-            return Self::Hopeless(why);
+        match trouble {
+            Trouble::Never(why) => {
+                tracing::error!(why, "what the payment provider was asked can never be done");
+                return Self::Hopeless(why);
+            }
+            // By itself it does not pass: somebody has to see to the key, the account or the version.
+            Trouble::Refused(why) => tracing::error!(why, "the payment provider refuses what it is asked"),
+            trouble => tracing::warn!(%trouble, "the payment provider did not say what became of what it was asked"),
         }
-        tracing::warn!(%trouble, "the payment provider did not say what became of what it was asked");
         Self::Provider
     }
 }

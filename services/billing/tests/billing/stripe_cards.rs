@@ -3,7 +3,7 @@
 use bursar_id::PaymentMethodId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::PaymentState;
-use bursar_testkit::stripe::{Card, Mishap};
+use bursar_testkit::stripe::{Astray, Card, Mishap};
 use bursar_testkit::{engines, id, refused};
 use bursar_time::Span;
 use serde_json::json;
@@ -88,5 +88,35 @@ engines! {
         removes(&ben).await;
         until("it is forgotten", async || desk.fake.all("customer").is_empty()).await;
         assert!(desk.fake.object(&card).unwrap()["customer"].is_null());
+    }
+
+    async fn a_card_that_is_removed_while_what_stripe_refuses_is_the_deployment_is_forgotten_later(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let ana = desk.world.person(1);
+        for how in [Astray::Version, Astray::Account] {
+            let card = desk.saves(&ana, ana.owner, Card::Good).await;
+            desk.fake.is_astray(Some(how));
+            removes(&ana).await;
+            let failed =
+                "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment-method-removal' AND failure IS NOT NULL";
+            until("it is tried in vain", async || desk.world.scalar(failed).await == 1).await;
+            assert!(!desk.fake.object(&card).unwrap()["customer"].is_null(), "{how:?}");
+            desk.fake.is_astray(None);
+            until("it is forgotten", async || {
+                desk.world.passes(Span::from_mins(10));
+                desk.fake.all("customer").is_empty()
+            })
+            .await;
+            assert!(desk.fake.object(&card).unwrap()["customer"].is_null());
+        }
+    }
+
+    async fn a_card_that_was_removed_in_the_dashboard_is_a_decline(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, card) = desk.person_with(1, Card::Good).await;
+        desk.fake.removes(&card);
+        refused(ana.purchase_pack(buy(ana.owner)).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
+        let all = payments(&ana, ana.owner).await;
+        assert_eq!((all.len(), all[0].state(), &*all[0].decline_code), (1, PaymentState::Declined, "resource_missing"));
     }
 }

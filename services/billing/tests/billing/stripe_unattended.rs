@@ -1,20 +1,51 @@
 //! What Stripe is asked for while its customer is not there: automatic top-ups, and contracts that operators set. A bank that
 //! wants to see its customer declines. Renewals are in `stripe.rs`.
 
-use bursar_testkit::stripe::{Card, Mishap};
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::SubscriptionState;
+use bursar_testkit::stripe::{Astray, Card, Mishap, deliver};
 use bursar_testkit::{engines, refused};
 use bursar_time::Span;
 use tonic::Code;
 
 use crate::contracts::{contract, later};
 use crate::moving::plan_of;
-use crate::stripe_desk::{Desk, payments};
+use crate::stripe_desk::{Desk, methods, payments, setup};
 use crate::topping_up::{set, starter};
-use crate::words::{grant, spend};
+use crate::words::{grant, spend, subscribe};
 use crate::world::{Person, until};
 
 /// What a bank says that wants to see its customer.
 const WANTED: &str = "authentication_required";
+
+/// How everything that is asked is refused, whatever the card.
+const ASTRAY: [Astray; 2] = [Astray::Version, Astray::Account];
+
+/// Everything is refused so, and something is asked for more often than it may be declined.
+async fn goes_astray(desk: &Desk, how: Astray) {
+    let asked = || desk.fake.asked().iter().filter(|it| *it == "POST /v1/payment_intents").count();
+    let before = asked();
+    desk.fake.is_astray(Some(how));
+    until("it is asked for again and again", async || {
+        desk.world.passes(Span::from_mins(10));
+        asked() > before + 6
+    })
+    .await;
+    let declined = "SELECT COUNT(*) FROM payments WHERE state = 'DECLINED'";
+    assert_eq!(desk.world.scalar(declined).await, 0, "{how:?}");
+}
+
+/// From now on nothing is refused, and then the owner has so many credits.
+async fn is_put_right(desk: &Desk, who: &Person, available: &str) {
+    desk.fake.is_astray(None);
+    until("it is paid", async || {
+        desk.world.passes(Span::from_mins(10));
+        desk.world.available(who.owner).await == available
+    })
+    .await;
+    desk.delivers().await;
+    assert_eq!(desk.count("ASIDE").await, 0);
+}
 
 /// Why each of the owner's payments was declined.
 async fn declines(who: &Person) -> Vec<String> {
@@ -93,5 +124,59 @@ engines! {
         desk.delivers().await;
         assert_eq!((desk.fake.takings(), desk.count("ASIDE").await), (90_000, 0));
         world.audit(ana.owner).await;
+    }
+
+    async fn a_month_stays_due_while_what_stripe_refuses_is_the_deployment(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let world = &desk.world;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let request = pb::SubscribeRequest { payment_method: String::new(), ..subscribe(ana.owner, "business") };
+        ana.subscribe(request).await.unwrap();
+        for how in ASTRAY {
+            ana.charged(spend(ana.owner, "1000")).await;
+            world.passes(Span::from_days(31));
+            goes_astray(&desk, how).await;
+            is_put_right(&desk, &ana, "1500").await;
+            let get = pb::GetSubscriptionRequest { owner: ana.owner.to_string() };
+            let live = ana.get_subscription(get).await.unwrap().subscription.unwrap();
+            assert_eq!(live.state(), SubscriptionState::Active, "{how:?}");
+        }
+        world.audit(ana.owner).await;
+    }
+
+    async fn a_top_up_stays_on_while_what_stripe_refuses_is_the_deployment(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let world = &desk.world;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        world.operator().granted(grant(ana.owner, "150")).await;
+        ana.update_account_settings(set(ana.owner, starter(1_000, ""))).await.unwrap();
+        for (how, spent, available) in [(ASTRAY[0], "51", "399"), (ASTRAY[1], "300", "399")] {
+            desk.fake.is_astray(Some(how));
+            ana.charged(spend(ana.owner, spent)).await;
+            goes_astray(&desk, how).await;
+            assert!(world.top_up(ana.owner).await.enabled, "{how:?}");
+            is_put_right(&desk, &ana, available).await;
+        }
+        assert_eq!((desk.fake.takings(), world.stopped().await), (4_000, 0));
+        world.audit(ana.owner).await;
+    }
+
+    async fn a_card_that_is_entered_while_what_stripe_refuses_is_the_deployment_is_saved_later(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let ana = desk.world.person(1);
+        for (saved, how) in ASTRAY.into_iter().enumerate() {
+            let page = ana.begin_setup(setup(ana.owner)).await.unwrap().action.unwrap().url;
+            desk.fake.is_astray(Some(how));
+            desk.fake.enters(&page, Card::Good);
+            for webhook in desk.fake.webhooks() {
+                assert_eq!(deliver(desk.inbox, &webhook, desk.seconds()).await, 200);
+            }
+            let failed = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.webhook' AND failure IS NOT NULL";
+            until("it is tried in vain", async || desk.world.scalar(failed).await == 1).await;
+            assert_eq!((desk.count("WAITING").await, methods(&ana, ana.owner).await.len()), (1, saved));
+            desk.fake.is_astray(None);
+            desk.gives_up().await;
+            assert_eq!((methods(&ana, ana.owner).await.len(), desk.count("ASIDE").await), (saved + 1, 0), "{how:?}");
+        }
     }
 }

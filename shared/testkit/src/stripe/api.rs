@@ -13,7 +13,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{FakeStripe, Mishap, State};
+use super::{Astray, FakeStripe, Mishap, State};
 
 /// A request's fields.
 pub(super) type Fields = BTreeMap<String, String>;
@@ -81,8 +81,11 @@ impl State {
         if header("authorization") != format!("Bearer {}", FakeStripe::KEY) {
             return (no(401, "invalid_request_error", "", "Invalid API Key provided"), "false");
         }
-        if header("stripe-version") != FakeStripe::VERSION {
+        if header("stripe-version") != FakeStripe::VERSION || self.astray == Some(Astray::Version) {
             return (invalid("", "Invalid Stripe API version"), "false");
+        }
+        if self.astray == Some(Astray::Account) && uri.path() != "/v1/customers" {
+            return (invalid("resource_missing", "No such object; it is of another account"), "false");
         }
         let text = String::from_utf8_lossy(body);
         if !body.is_empty() && !header("content-type").starts_with("application/x-www-form-urlencoded") {

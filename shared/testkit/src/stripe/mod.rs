@@ -38,6 +38,15 @@ pub enum Mishap {
     Endless,
 }
 
+/// Why nothing is done of what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Astray {
+    /// The version of the API that is asked for is none any more.
+    Version,
+    /// The key is of another account, where nothing is of what was made here.
+    Account,
+}
+
 /// How a card behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Card {
@@ -81,6 +90,7 @@ pub(super) struct State {
     events: Vec<Webhook>,
     mishaps: VecDeque<Option<Mishap>>,
     gate: Option<Arc<Barrier>>,
+    astray: Option<Astray>,
     asked: Vec<String>,
     made: u64,
 }
@@ -154,6 +164,11 @@ impl FakeStripe {
         self.state().gate = Some(Arc::new(Barrier::new(many)));
     }
 
+    /// Has whoever asks be astray from now on, or be right again.
+    pub fn is_astray(&self, how: Option<Astray>) {
+        self.state().astray = how;
+    }
+
     /// A day has passed: all keys are forgotten.
     pub fn forgets_keys(&self) {
         self.state().keys.clear();
@@ -183,6 +198,11 @@ impl FakeStripe {
     /// The bank replaces a card: it has another last month and year from now on.
     pub fn renews(&self, method: &str, (month, year): (u32, u32)) {
         self.state().renew(method, (month, year));
+    }
+
+    /// Somebody removes a card in the dashboard, and its customer.
+    pub fn removes(&self, method: &str) {
+        self.state().remove(method);
     }
 
     /// The bank of a customer sends back what was given back last.
@@ -228,7 +248,7 @@ impl FakeStripe {
 
     /// All objects of a kind (`payment_intent`, `customer`, …) in the order of their ids.
     pub fn all(&self, kind: &str) -> Vec<Value> {
-        self.state().objects.values().filter(|it| it["object"] == kind).cloned().collect()
+        self.state().objects.values().filter(|it| it["object"] == kind && it["deleted"] != true).cloned().collect()
     }
 
     /// What was taken from everybody and not given back, in the smallest unit of whatever currency.

@@ -38,13 +38,20 @@ impl State {
     }
 
     pub(super) fn delete_customer(&mut self, id: &str) -> Answer {
-        if self.objects.remove(id).is_none() {
+        if !self.has_customer(id) {
             return invalid("resource_missing", "No such customer");
         }
         for object in self.objects.values_mut().filter(|it| it["object"] == "payment_method" && it["customer"] == id) {
             object["customer"] = Value::Null;
         }
-        (200, json!({"id": id, "object": "customer", "deleted": true}))
+        let deleted = json!({"id": id, "object": "customer", "deleted": true});
+        self.objects.insert(id.to_owned(), deleted.clone());
+        (200, deleted)
+    }
+
+    /// Whether there is such a customer. One that was deleted is told of still, and takes no part in anything.
+    fn has_customer(&self, id: &str) -> bool {
+        self.objects.get(id).is_some_and(|it| it["object"] == "customer" && it["deleted"] != true)
     }
 
     pub(super) fn create_session(&mut self, fields: &Fields) -> Answer {
@@ -55,7 +62,7 @@ impl State {
         if text(fields, "mode") != "setup" || !text(fields, "success_url").contains("://") {
             return invalid("parameter_invalid_string_blank", "Invalid mode or success_url");
         }
-        if !self.objects.contains_key(text(fields, "customer")) {
+        if !self.has_customer(text(fields, "customer")) {
             return invalid("resource_missing", "No such customer");
         }
         let metadata = metadata(fields, "setup_intent_data[metadata][");
@@ -117,6 +124,11 @@ impl State {
         self.tell("payment_method.automatically_updated", &renewed);
     }
 
+    pub(super) fn remove(&mut self, method: &str) {
+        let customer = self.objects[method]["customer"].as_str().expect("a customer").to_owned();
+        self.delete_customer(&customer);
+    }
+
     pub(super) fn detach(&mut self, id: &str) -> Answer {
         match self.objects.get(id) {
             None => invalid("resource_missing", "No such payment method"),
@@ -143,8 +155,7 @@ impl State {
         if text(fields, "currency").len() != 3 || text(fields, "currency").bytes().any(|it| !it.is_ascii_lowercase()) {
             return invalid("", "Invalid currency");
         }
-        if !self.objects.contains_key(customer) || self.objects.get(method).is_none_or(|it| it["customer"] != *customer)
-        {
+        if !self.has_customer(customer) || self.objects.get(method).is_none_or(|it| it["customer"] != *customer) {
             return invalid("resource_missing", "No such customer, or the payment method does not belong to it");
         }
         let id = self.id("pi");

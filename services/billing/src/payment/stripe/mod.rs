@@ -6,6 +6,8 @@
 //!   a payment is confirmed off session, and a bank that wants to see the customer declines it
 //!   (`authentication_required`); with its customer it waits for them (3-D Secure). What nobody wants any more is canceled,
 //!   so that neither whoever asked for it at that moment nor its customer can finish it.
+//! - **Declines.** Only what is certain to be wrong with a payment or its card is one. What may be the deployment's fault, such
+//!   as a key of another account, is trouble: it is tried again, and nobody loses anything by it.
 //! - **Saving a card.** The customer enters it on a page of Stripe's (checkout in setup mode); what comes of it is told by a
 //!   webhook. Each payment method has a customer of its own at Stripe, so its name here is both: `cus_…:pm_…`. Removing it
 //!   removes both there.
@@ -95,7 +97,7 @@ impl Stripe {
         let made: Said<Made> = self.wire.post("/v1/payment_intents", form, None).await?;
         Ok(match made {
             Ok(made) => Prepared::Reference(segment(&made.id)?.to_owned()),
-            Err(refusal) => Prepared::Ended(declined(None, &refusal)),
+            Err(refusal) => Prepared::Ended(self.unpaid(customer, None, refusal).await?),
         })
     }
 
@@ -123,7 +125,33 @@ impl Stripe {
                 let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
                 settled(&intent, to_pay.amount)
             }
-            Err(refusal) => Ok(declined(Some(reference), &refusal)),
+            Err(refusal) => self.unpaid(names(to_pay.token)?.0, Some(reference), refusal).await,
+        }
+    }
+
+    /// A decline, where what is refused is this payment with this card. What may be the deployment's fault is trouble: nobody's
+    /// plan ends by that.
+    async fn unpaid(&self, customer: &str, reference: Option<&str>, no: Refusal) -> Result<Settlement, Trouble> {
+        if no.is_decline() {
+            return Ok(declined(reference, &no));
+        }
+        if !no.is_of_method() {
+            return Err(refused(no));
+        }
+        self.demand_customer(customer).await?;
+        Ok(declined(reference, &no))
+    }
+
+    /// That the account is the one where this customer was made, so that what is missing of theirs was removed: Stripe tells of a
+    /// customer also after they were removed.
+    async fn demand_customer(&self, customer: &str) -> Result<(), Trouble> {
+        let known: Said<Made> = self.wire.get(&format!("/v1/customers/{customer}")).await?;
+        match known {
+            Ok(_) => Ok(()),
+            Err(no) if no.is_missing() => {
+                Err(Trouble::Refused("its customer is of another account than the key".to_owned()))
+            }
+            Err(no) => Err(refused(no)),
         }
     }
 
@@ -231,8 +259,11 @@ impl Stripe {
     pub(super) async fn card(&self, token: &str) -> Result<Option<Card>, Trouble> {
         let (customer, method) = names(token)?;
         let found: Said<Method> = self.wire.get(&format!("/v1/payment_methods/{method}")).await?;
-        let Ok(found) = found else { return Ok(None) };
-        shown(found, customer)
+        match found {
+            Ok(found) => shown(found, customer),
+            Err(refusal) if refusal.is_missing() => self.demand_customer(customer).await.map(|()| None),
+            Err(refusal) => Err(refused(refusal)),
+        }
     }
 
     /// Takes a card from its customer, and removes both. What is not there any more is removed.
@@ -241,6 +272,9 @@ impl Stripe {
         let path = format!("/v1/payment_methods/{method}/detach");
         let detached: Said<Made> = self.wire.post(&path, Form::default(), Some(&format!("{method}:detach"))).await?;
         let deleted: Said<Made> = self.wire.delete(&format!("/v1/customers/{customer}")).await?;
+        if deleted.is_err() {
+            self.demand_customer(customer).await?;
+        }
         for refusal in [detached.err(), deleted.err()].into_iter().flatten() {
             tracing::debug!(why = refusal.word(), "a payment method was removed at the provider before");
         }

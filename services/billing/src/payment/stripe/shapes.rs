@@ -92,7 +92,28 @@ pub(super) struct Refusal {
     pub(super) kind: String,
     pub(super) code: Option<String>,
     pub(super) decline_code: Option<String>,
+    /// Which field of the request it is about, where it is about one.
+    pub(super) param: Option<String>,
 }
+
+/// What is wrong, beside an error of the card, with a payment's own amount or card: no other account, key or version would have
+/// it paid.
+const OF_THE_PAYMENT: [&str; 14] = [
+    "amount_too_large",
+    "amount_too_small",
+    "authentication_required",
+    "card_declined",
+    "charge_exceeds_source_limit",
+    "expired_card",
+    "payment_intent_authentication_failure",
+    "payment_intent_incompatible_payment_method",
+    "payment_intent_payment_attempt_failed",
+    "payment_method_currency_mismatch",
+    "payment_method_customer_decline",
+    "payment_method_not_available",
+    "payment_method_provider_decline",
+    "payment_method_unexpected_state",
+];
 
 /// The longest word for a decline that is kept.
 const WORD: usize = 64;
@@ -104,6 +125,23 @@ impl Refusal {
         let kind = (self.kind != "card_error").then_some(&*self.kind);
         let words = [self.decline_code.as_deref(), self.code.as_deref(), kind];
         word(words.into_iter().flatten().find(|it| !it.is_empty()))
+    }
+
+    /// Whether it is certain that this payment will not be paid with this card. Whatever else is refused may be the deployment's
+    /// fault: a key, a version of the API, a field.
+    pub(super) fn is_decline(&self) -> bool {
+        self.kind == "card_error" || self.code.as_deref().is_some_and(|code| OF_THE_PAYMENT.contains(&code))
+    }
+
+    /// Whether something is not there, be it removed or never of this account.
+    pub(super) fn is_missing(&self) -> bool {
+        self.code.as_deref() == Some("resource_missing")
+    }
+
+    /// Whether it may be about the card's object: it is not there, or may not be used any more.
+    pub(super) fn is_of_method(&self) -> bool {
+        let is_form = self.code.as_deref().is_some_and(|code| code.starts_with("parameter_"));
+        self.is_missing() || (self.param.as_deref() == Some("payment_method") && !is_form)
     }
 }
 
@@ -122,7 +160,7 @@ mod tests {
     fn a_decline_has_the_banks_word_or_stripes() {
         let said = |code: Option<&str>, decline: Option<&str>| {
             let text = |it: Option<&str>| it.map(str::to_owned);
-            Refusal { kind: String::new(), code: text(code), decline_code: text(decline) }.word()
+            Refusal { kind: String::new(), code: text(code), decline_code: text(decline), param: None }.word()
         };
         let long = "x".repeat(65);
         let cases: [(Option<&str>, Option<&str>, &str); 6] = [
@@ -137,8 +175,37 @@ mod tests {
             assert_eq!(said(code, decline), expected);
         }
         for (kind, expected) in [("api_error", "api_error"), ("card_error", "card_declined"), ("", "card_declined")] {
-            let refusal = Refusal { kind: kind.to_owned(), code: Some(String::new()), decline_code: None };
+            let refusal = refused(kind, "", "");
             assert_eq!(refusal.word(), expected, "{kind}");
+        }
+    }
+
+    fn refused(kind: &str, code: &str, param: &str) -> Refusal {
+        let text = |it: &str| Some(it.to_owned());
+        Refusal { kind: kind.to_owned(), code: text(code), decline_code: None, param: text(param) }
+    }
+
+    #[test]
+    fn a_decline_is_what_is_wrong_with_the_payment_or_its_card_and_nothing_else() {
+        let invalid = "invalid_request_error";
+        let cases = [
+            ("card_error", "", "", (true, false)),
+            ("card_error", "a_word_of_tomorrow", "", (true, false)),
+            (invalid, "amount_too_small", "amount", (true, false)),
+            (invalid, "amount_too_large", "amount", (true, false)),
+            (invalid, "payment_method_unexpected_state", "", (true, false)),
+            (invalid, "resource_missing", "customer", (false, true)),
+            (invalid, "resource_missing", "payment_method", (false, true)),
+            (invalid, "", "payment_method", (false, true)),
+            (invalid, "parameter_unknown", "payment_method", (false, false)),
+            (invalid, "parameter_missing", "amount", (false, false)),
+            (invalid, "", "", (false, false)),
+            ("api_error", "", "", (false, false)),
+            ("", "", "", (false, false)),
+        ];
+        for (kind, code, param, expected) in cases {
+            let refusal = refused(kind, code, param);
+            assert_eq!((refusal.is_decline(), refusal.is_of_method()), expected, "{kind} {code} {param}");
         }
     }
 }
