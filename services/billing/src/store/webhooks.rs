@@ -1,6 +1,7 @@
 //! What a payment provider has told by itself: its webhooks.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
+use bursar_id::PaymentId;
 use bursar_time::{Span, Timestamp};
 
 use super::unreadable;
@@ -21,19 +22,21 @@ const ASIDE: &str = "SELECT id, kind, problem, received_at, deliveries FROM webh
      AND received_at >= $1 ORDER BY received_at, id LIMIT $2";
 const DROP: &str =
     "UPDATE webhooks SET state = 'IGNORED', body = NULL, settled_at = $2 WHERE id = $1 AND state = 'ASIDE'";
+const TAKE: &str = "UPDATE payments SET dispute_id = $2 WHERE id = $1 AND (dispute_id IS NULL OR dispute_id = $2)";
 /// Up to the age of the last of so many: more only of one age.
 const FORGET: &str = "DELETE FROM webhooks WHERE settled_at <= (SELECT MAX(oldest.settled_at) FROM \
      (SELECT settled_at FROM webhooks WHERE settled_at < $1 ORDER BY settled_at LIMIT $2) AS oldest)";
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 7] = [
+pub(super) const STATEMENTS: [(&str, &str); 8] = [
     ("PUT", PUT),
     ("AGAIN", AGAIN),
     ("WAITING", WAITING),
     ("SETTLE", SETTLE),
     ("ASIDE", ASIDE),
     ("DROP", DROP),
+    ("TAKE", TAKE),
     ("FORGET", FORGET),
 ];
 
@@ -140,6 +143,11 @@ pub(crate) async fn aside(tx: &mut Tx, most: i64) -> Result<Vec<WebhookAside>, D
 /// Has an event that was set aside be one that does not matter.
 pub(crate) async fn discard(tx: &mut Tx, id: &str, now: Timestamp) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(DROP).bind(id).bind(now).execute(c).await?.rows_affected()))
+}
+
+/// Has a payment's dispute be this one, by the provider's name for it, if it has none yet. Whether it is this one.
+pub(crate) async fn take_dispute(tx: &mut Tx, payment: PaymentId, dispute: &str) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query(TAKE).bind(payment).bind(dispute).execute(c).await?.rows_affected()) == 1)
 }
 
 /// Forgets events that were settled longer than [`KEEP`] ago, in small transactions; how many. What is set aside stays.

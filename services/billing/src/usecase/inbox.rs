@@ -122,10 +122,10 @@ impl Inbox {
         match Notice::read(kind, body) {
             None => Ok(End::Aside("what it is about cannot be read".to_owned())),
             Some(Notice::NotOurs) => Ok(End::Ignored),
-            Some(Notice::Payment { payment, reference, news, paid }) => {
+            Some(Notice::Payment { payment, reference, news, paid, dispute }) => {
                 let known = self.find(payment, &reference).await?;
                 let Some(known) = known else { return Ok(End::Unknown("payment")) };
-                self.hear(&known, reference, &news, paid).await
+                self.hear(&known, (reference, dispute), &news, paid).await
             }
             Some(Notice::Method { id, owner, by, token }) => {
                 let new = |card, now| SavedMethod {
@@ -164,7 +164,14 @@ impl Inbox {
         }
     }
 
-    async fn hear(&self, known: &Payment, reference: String, news: &[News], paid: Option<Price>) -> Result<End, Error> {
+    /// Learns what was heard of a payment, by the provider's names for it and for its dispute.
+    async fn hear(
+        &self,
+        known: &Payment,
+        (reference, dispute): (String, Option<String>),
+        news: &[News],
+        paid: Option<Price>,
+    ) -> Result<End, Error> {
         if known.reference.as_ref().is_some_and(|it| *it != reference) {
             // One that was begun and not taken: whoever asked for it had lost the first one's name.
             let why = format!("it is about another attempt at {} than the one that is known", known.id);
@@ -172,6 +179,18 @@ impl Inbox {
         }
         if paid.is_some_and(|paid| paid != known.amount) {
             return Ok(End::Aside(format!("another amount was paid than {} of {}", known.amount, known.id)));
+        }
+        if let Some(dispute) = dispute {
+            let mut tx = self.0.cashier.till.db.begin().await?;
+            let is_known = webhooks::take_dispute(&mut tx, known.id, &dispute).await?;
+            tx.commit().await?;
+            if !is_known {
+                // A payment has one dispute's amount and decision: two of them together somebody has to see to.
+                return Ok(End::Aside(format!(
+                    "it is about another dispute of {} than the one that is known",
+                    known.id
+                )));
+            }
         }
         for news in news {
             let heard = Settlement { reference: Some(reference.clone()), news: news.clone() };

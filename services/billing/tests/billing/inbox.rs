@@ -268,6 +268,39 @@ engines! {
         assert_eq!(desk.world.available(ana.owner).await, "300");
     }
 
+    async fn a_second_dispute_of_one_payment_is_shown_and_the_first_one_is_heard_on(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        let first = desk.fake.disputes(&desk.intent(), 500);
+        desk.delivers().await;
+        assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("225", 0));
+        let second = desk.fake.disputes(&desk.intent(), 500);
+        desk.fake.decides(&second, "lost");
+        desk.delivers().await;
+        let aside = inbox::aside(&desk.world.store).await.unwrap();
+        assert_eq!(aside.len(), 3, "that it began, that it took the money and that it is over");
+        let why = format!("it is about another dispute of {} than the one that is known", payment.id);
+        assert!(aside.iter().all(|it| it.problem.as_ref() == Some(&why)), "{aside:?}");
+        assert_eq!(desk.world.available(ana.owner).await, "225", "nobody has decided the first one");
+        desk.fake.decides(&first, "won");
+        desk.delivers().await;
+        assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("300", 3));
+        desk.world.audit(ana.owner).await;
+    }
+
+    async fn of_a_payment_whose_dispute_an_earlier_program_has_heard_the_next_one_named_is_it(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        let dispute = desk.fake.disputes(&desk.intent(), 500);
+        desk.delivers().await;
+        assert_eq!(desk.world.by_hand("UPDATE payments SET dispute_id = NULL").await.unwrap(), 1);
+        desk.fake.decides(&dispute, "won");
+        desk.delivers().await;
+        assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("300", 0));
+    }
+
     async fn a_month_later_what_was_settled_is_forgotten(db: TestDb) {
         let desk = Desk::open(db).await;
         desk.person_with(1, Card::Good).await;

@@ -57,6 +57,8 @@ pub(crate) enum Notice {
         news: Vec<News>,
         /// How much was paid, where that is the news.
         paid: Option<Price>,
+        /// Stripe's name for the dispute that the news are of, if they are of one.
+        dispute: Option<String>,
     },
     /// A customer has entered a card.
     Method {
@@ -98,12 +100,13 @@ impl fmt::Debug for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOurs => f.write_str("NotOurs"),
-            Self::Payment { payment, reference, news, paid } => f
+            Self::Payment { payment, reference, news, paid, dispute } => f
                 .debug_struct("Payment")
                 .field("payment", payment)
                 .field("reference", reference)
                 .field("news", news)
                 .field("paid", paid)
+                .field("dispute", dispute)
                 .finish(),
             Self::Method { id, owner, by, token: _ } => {
                 f.debug_struct("Method").field("id", id).field("owner", owner).field("by", by).finish_non_exhaustive()
@@ -234,15 +237,17 @@ impl Notice {
             }
             _ => return None,
         };
+        let is_dispute = kind.starts_with("charge.dispute.");
+        let dispute = is_dispute.then(|| object.id.clone());
         let intent = if kind.starts_with("payment_intent.") { Some(object.id.clone()) } else { object.payment_intent };
         // A charge or a dispute without an intent is nothing that was begun here.
         let Some(reference) = intent.filter(|_| !news.is_empty()) else { return Some(Self::NotOurs) };
         let payment = object.metadata.as_ref().and_then(|notes| notes.get(PAYMENT)).and_then(|id| id.parse().ok());
         // A charge has the marks of its intent. A dispute has none: whose it is, its payment says.
-        if payment.is_none() && !kind.starts_with("charge.dispute.") {
+        if payment.is_none() && !is_dispute {
             return Some(Self::NotOurs);
         }
-        Some(Self::Payment { payment, reference, news, paid })
+        Some(Self::Payment { payment, reference, news, paid, dispute })
     }
 }
 
