@@ -247,6 +247,22 @@ pub enum News {
     DisputeLost,
 }
 
+impl News {
+    /// The amount that it is about, where it is about one.
+    pub fn amount(&self) -> Option<Price> {
+        match self {
+            Self::Refunded(amount) | Self::Disputed(amount) => Some(*amount),
+            Self::Pending
+            | Self::RequiresAction
+            | Self::Paid
+            | Self::Declined(_)
+            | Self::Canceled
+            | Self::DisputeWon
+            | Self::DisputeLost => None,
+        }
+    }
+}
+
 /// What has been taken back of the credits that a payment bought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenBack {

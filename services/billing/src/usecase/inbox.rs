@@ -180,6 +180,11 @@ impl Inbox {
         if paid.is_some_and(|paid| paid != known.amount) {
             return Ok(End::Aside(format!("another amount was paid than {} of {}", known.amount, known.id)));
         }
+        let is_foreign = |news: &News| news.amount().is_some_and(|it| it.currency() != known.amount.currency());
+        if news.iter().any(is_foreign) {
+            // An amount that cannot be counted would count for nothing.
+            return Ok(End::Aside(format!("it is about another currency than {} of {}", known.amount, known.id)));
+        }
         if let Some(dispute) = dispute {
             let mut tx = self.0.cashier.till.db.begin().await?;
             let is_known = webhooks::take_dispute(&mut tx, known.id, &dispute).await?;

@@ -1,6 +1,7 @@
 //! The inbox for Stripe's webhooks, over HTTP: whose word is believed, and that each counts once.
 
 use bursar_billing::inbox;
+use bursar_proto::billing::v1 as pb;
 use bursar_testkit::stripe::{Card, FakeStripe, Webhook, deliver, post, signed};
 use bursar_testkit::{TestDb, engines, rounds};
 use bursar_time::Span;
@@ -266,6 +267,40 @@ engines! {
         desk.fake.arrives(&known, true);
         desk.delivers().await;
         assert_eq!(desk.world.available(ana.owner).await, "300");
+    }
+
+    async fn what_is_taken_back_in_another_currency_counts_for_nothing_and_is_shown(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        let intent = desk.intent();
+        let dispute = json!({
+            "id": "dp_other", "object": "dispute", "payment_intent": intent, "amount": 2_000, "currency": "eur", "status": "lost",
+        });
+        let charge = json!({
+            "id": "ch_other", "object": "charge", "payment_intent": intent, "amount_refunded": 2_000, "currency": "eur",
+            "metadata": {"bursar_payment": payment.id},
+        });
+        for (kind, object) in [
+            ("charge.dispute.created", &dispute),
+            ("charge.dispute.closed", &dispute),
+            ("charge.refunded", &charge),
+        ] {
+            desk.delivers_these(&[desk.fake.event(kind, object)]).await;
+        }
+        let aside = inbox::aside(&desk.world.store).await.unwrap();
+        let why = "it is about another currency than";
+        let is_it = |said: &String| said.starts_with(why) && said.ends_with(&payment.id);
+        assert_eq!(aside.iter().filter(|it| it.problem.as_ref().is_some_and(is_it)).count(), 3, "{aside:?}");
+        let get = pb::GetPaymentRequest { owner: ana.owner.to_string(), payment_id: payment.id.clone() };
+        let now = ana.get_payment(get).await.unwrap().payment.unwrap();
+        assert_eq!((now.dispute(), &*desk.world.available(ana.owner).await), (pb::DisputeState::Unspecified, "300"));
+        // Nor is that dispute the payment's: another one is.
+        let ours = desk.fake.disputes(&intent, 500);
+        desk.fake.decides(&ours, "lost");
+        desk.delivers().await;
+        assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("225", 3));
+        desk.world.audit(ana.owner).await;
     }
 
     async fn a_second_dispute_of_one_payment_is_shown_and_the_first_one_is_heard_on(db: TestDb) {
