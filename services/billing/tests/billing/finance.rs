@@ -8,6 +8,7 @@ use bursar_testkit::{at, engines};
 use bursar_time::{Span, Timestamp};
 
 use crate::moving::moving;
+use crate::tampering::disarm_invoices;
 use crate::words::{buy, give_back, grant, lots_of, reserve, spend, subscribe, void};
 use crate::world::{Person, World};
 
@@ -157,5 +158,56 @@ engines! {
             world.by_hand(&format!("UPDATE payments SET {right} {of_months}")).await.unwrap();
         }
         assert_eq!(lines(&world, None, "2026-01").await.1.differences, Vec::<String>::new());
+    }
+
+    async fn whatever_of_a_payment_is_not_as_it_was_sold_is_a_line_and_mostly_a_difference(db: TestDb) {
+        let world = World::on(db).await;
+        disarm_invoices(&world).await;
+        let ana = world.person(1);
+        buys(&ana, "starter").await;
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        for table in ["payments", "invoices"] {
+            world.by_hand(&format!("CREATE TABLE {table}_before AS SELECT * FROM {table}")).await.unwrap();
+        }
+        let not_it = "its payment does not know lot_";
+        let no_invoice = "DELETE FROM invoices WHERE payment_id IN (SELECT id FROM payments WHERE WHICH)";
+        let unnamed = format!("{no_invoice}; UPDATE payments SET invoice_id = NULL WHERE WHICH");
+        let of_old = format!("{no_invoice}; UPDATE payments SET invoice_id = NULL, bill = NULL WHERE WHICH");
+        let cases: [(&str, &[&str], i64); 8] = [
+            ("UPDATE payments SET credits = credits + 1 WHERE WHICH", &["a lot of it is not what it says"], 100_000_000),
+            ("UPDATE payments SET lot_id = NULL WHERE WHICH", &["its lot is missing", not_it], 100_000_000),
+            (
+                "UPDATE payments SET bill = NULL, amount = amount + 10000 WHERE WHICH",
+                &["its invoice is not what was paid", "its lots do not say what was paid"],
+                20_000,
+            ),
+            (no_invoice, &["its invoice is missing"], 100_000_000),
+            (unnamed.as_str(), &["its invoice is missing"], 100_000_000),
+            (of_old.as_str(), &[], 0),
+            ("DELETE FROM payments WHERE WHICH", &[" granted it"], 0),
+            (
+                "UPDATE payments SET fulfilled_at = NULL, returned = 1 WHERE WHICH",
+                &[
+                    "nothing was delivered for it, and its money has not gone back",
+                    "nothing was delivered for it, and it has an invoice",
+                    not_it,
+                ],
+                0,
+            ),
+        ];
+        for (wrong, said, difference) in cases {
+            world.by_hand(&wrong.replace("WHICH", "purpose = 'SUBSCRIPTION'")).await.unwrap();
+            let told = lines(&world, None, "2026-01").await.1;
+            assert_eq!(told.differences.len(), said.len(), "{wrong}: {:?}", told.differences);
+            for (line, said) in told.differences.iter().zip(said) {
+                assert!(line.contains(said), "{wrong}: {line}");
+            }
+            assert_eq!(told.books["USD"].difference(), difference, "{wrong}: {}", told.books["USD"]);
+            for table in ["payments", "invoices"] {
+                let back = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM {table}_before");
+                world.by_hand(&back).await.unwrap();
+            }
+            assert_eq!(lines(&world, None, "2026-01").await.1.differences, Vec::<String>::new(), "after {wrong}");
+        }
     }
 }

@@ -61,7 +61,7 @@ async fn sold(world: &World, n: u64) -> Person {
 }
 
 /// Takes the guard of invoices away as well.
-async fn disarm_invoices(world: &World) {
+pub(crate) async fn disarm_invoices(world: &World) {
     world
         .by_hand(match world.engine() {
             Engine::Postgres => "DROP TRIGGER invoices_stay ON invoices",
