@@ -1,8 +1,10 @@
-//! Reading the table of taxes. What such a table must be is the domain's to say ([`TaxProvider::table`]).
+//! Reading the table of taxes. What such a table must be is the domain's to say ([`TaxProvider::table`]), and how whatever cannot be
+//! read of its file is found [`bursar_form`]'s.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bursar_form::{Form, Place, UNREAD};
 use serde::Deserialize;
 
 use crate::domain::{TaxProvider, TaxRate};
@@ -22,6 +24,26 @@ struct Entry {
     country: String,
     name: String,
     percent: String,
+}
+
+/// What stands in the file for what cannot be read of it.
+struct StandIns;
+
+impl Form for StandIns {
+    type File = File;
+
+    fn stand_in(&mut self, place: &mut Place<'_, '_>) {
+        let key = place.key();
+        if place.is_root() { place.put_list(key, &[]) } else { place.put_text(key, UNREAD) }
+    }
+
+    fn keeps_places(&self, _key: &str, _is_root: bool) -> bool {
+        false
+    }
+
+    fn left_out(&mut self, _place: &mut Place<'_, '_>) {}
+
+    fn lost_section(&mut self) {}
 }
 
 /// Everything that is wrong with a table.
@@ -54,10 +76,11 @@ pub(crate) fn load(path: Option<&Path>) -> Result<TaxProvider, TaxError> {
 }
 
 fn parse(text: &str) -> Result<TaxProvider, Vec<String>> {
-    let file: File = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
     let mut flaws = Vec::new();
-    let rates: Vec<TaxRate> =
-        (1..).zip(&file.taxes).filter_map(|(number, entry)| read(number, entry, &mut flaws)).collect();
+    let Some(file) = bursar_form::read(text, &mut StandIns, &mut flaws) else { return Err(flaws) };
+    let has_stand_ins = !flaws.is_empty();
+    let read = |(number, entry)| read((number, entry), has_stand_ins, &mut flaws);
+    let rates: Vec<TaxRate> = (1..).zip(&file.taxes).filter_map(read).collect();
     match TaxProvider::table(rates) {
         Ok(taxes) if flaws.is_empty() => Ok(taxes),
         Ok(_) => Err(flaws),
@@ -65,11 +88,17 @@ fn parse(text: &str) -> Result<TaxProvider, Vec<String>> {
     }
 }
 
-fn read(number: u32, entry: &Entry, flaws: &mut Vec<String>) -> Option<TaxRate> {
-    let mut flaw = |field: &str, error: &dyn fmt::Display| flaws.push(format!("tax {number}: {field} {error}"));
-    let country = entry.country.parse().map_err(|error| flaw("country", &error)).ok();
-    let name = bursar_text::name(&entry.name, LONGEST_NAME).map_err(|error| flaw("name", &error)).ok();
-    let percent = entry.percent.parse().map_err(|error| flaw("percent", &error)).ok();
+fn read((number, entry): (u32, &Entry), has_stand_ins: bool, flaws: &mut Vec<String>) -> Option<TaxRate> {
+    let Entry { country, name, percent } = entry;
+    let mut flaw = |field: &str, said: &str, error: &dyn fmt::Display| {
+        // What something stands for was told as a flaw of the form.
+        if !has_stand_ins || said != UNREAD {
+            flaws.push(format!("tax {number}: {field} {error}"));
+        }
+    };
+    let country = country.parse().map_err(|error| flaw("country", country, &error)).ok();
+    let name = bursar_text::name(name, LONGEST_NAME).map_err(|error| flaw("name", name, &error)).ok();
+    let percent = percent.parse().map_err(|error| flaw("percent", percent, &error)).ok();
     Some(TaxRate { country: country?, name: name?, percent: percent? })
 }
 
@@ -102,6 +131,29 @@ mod tests {
         assert!(parse("[[taxes]]\nland = 'DE'").unwrap_err()[0].contains("land"));
         let said = load(Some(Path::new("/nowhere/taxes.toml"))).unwrap_err().to_string();
         assert!(said.starts_with("invoices.tax_file: /nowhere/taxes.toml: cannot be read"), "{said}");
+    }
+
+    #[test]
+    fn mistakes_of_form_and_of_value_are_named_together_and_each_once() {
+        let text = "[[taxes]]\ncountry = 'Germany'\nnane = 'USt.'\npercent = 19\n\
+                    [[taxes]]\ncountry = 'CA'\nname = 'GST'\npercent = '5'\nsince = 2020\n\
+                    [[taxes]]\ncountry = 'CA'\nname = 'PST'\npercent = '190'\n\
+                    [[taxes]]\nname = 'TVA'\npercent = '20'\n\
+                    [[rates]]\ncountry = 'FR'\n";
+        let flaws = parse(text).unwrap_err();
+        let parts = [
+            "did you mean `name`?",
+            "invalid type: integer `19`",
+            "unknown field `since`",
+            "unknown field `rates`",
+            "missing field `country`",
+            "tax 1: country",
+            "tax 3: percent",
+        ];
+        for part in parts {
+            assert_eq!(flaws.iter().filter(|flaw| flaw.contains(part)).count(), 1, "{part}: {flaws:#?}");
+        }
+        assert_eq!(flaws.len(), parts.len(), "{flaws:#?}");
     }
 
     /// An operator's file with edits: every flaw is told, and none is a panic.
