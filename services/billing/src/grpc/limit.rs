@@ -102,8 +102,11 @@ fn command(message: &pb::SetLimitRequest, bad: &mut Violations) -> Option<SetCom
     let nothing = amount.is_some_and(Credits::is_zero);
     let of_nothing = nothing && !message.alert_percents.is_empty();
     bad.require("alert_percents", !of_nothing, "must be empty for an amount of zero, which has no percentages");
+    // No use reaches a percentage of nothing for the first time: it would never tell anybody.
+    let warns_of_nothing = nothing && mode == Some(LimitMode::Warn);
+    bad.require("amount", !warns_of_nothing, "must be above zero for WARN; with HARD, zero forbids");
     let (mode, alerts) = (mode?, alerts?);
-    let unsaid = alerts.as_slice().is_empty() && mode == LimitMode::Warn && !nothing;
+    let unsaid = alerts.as_slice().is_empty() && mode == LimitMode::Warn;
     let alerts = if unsaid { Percents::whole() } else { alerts };
     Some(SetCommand { subject: subject?, window: window?, mode, amount: amount?, alerts })
 }

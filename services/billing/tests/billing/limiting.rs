@@ -242,6 +242,7 @@ engines! {
             (alerting(good.clone(), &[0]), "alert_percents"),
             (alerting(good.clone(), &[5, 5]), "alert_percents"),
             (alerting(limit(ana.owner, "every", Day, "0"), &[50]), "alert_percents"),
+            (warning(limit(ana.owner, "every", Day, "0")), "amount"),
         ];
         for (request, field) in cases {
             let refusal = refused(ana.set_limit(request.clone()).await, InvalidArgument, "INVALID_FIELDS");
