@@ -192,6 +192,14 @@ pub struct Open {
 }
 
 impl Open {
+    /// By when another billing period is over than this one, which is open. One before it was where this one began. One that began
+    /// later was ended by a plan that moved in, whose month had begun before: nobody knows when, but this one ends after it.
+    pub(super) fn end_of_other(&self, starts_at: Timestamp) -> Timestamp {
+        if starts_at < self.starts_at { self.starts_at } else { self.ends_at }
+    }
+}
+
+impl Open {
     /// Whether it is open at `at`.
     pub fn contains(&self, at: Timestamp) -> bool {
         self.starts_at <= at && at < self.ends_at

@@ -182,13 +182,12 @@ impl Limits {
     /// Of a window that something may still count in, and that has no stored use, nothing was used: that is open, or was
     /// never asked for by programs that counted open windows alone.
     pub(super) fn know(&mut self, key: UseKey, now: Now) {
-        let Open { starts_at, ends_at } = now.open(key.window);
+        let open = now.open(key.window);
         let ended = || match key.window {
-            // A period ends where another begins.
-            LimitWindow::Period => starts_at,
+            LimitWindow::Period => open.end_of_other(key.starts_at),
             window => window.open(key.starts_at, now.period, self.set.zone()).ends_at,
         };
-        let ends_at = if key.starts_at == starts_at { ends_at } else { ended() };
+        let ends_at = if key.starts_at == open.starts_at { open.ends_at } else { ended() };
         if ends_at > now.at.saturating_sub(REACH) {
             self.load(key, Used::of(0, ends_at));
         }

@@ -38,7 +38,8 @@ impl Asked {
         let mut open = window.open(now, period, zone);
         let mut windows = vec![open];
         if window == LimitWindow::Period {
-            // Where the period before this one began the entries say.
+            // Where the period before this one began the entries say. Of one that a plan which moved in has ended, with a month
+            // that had begun long before, what is older than that month is not read.
             let before = if open.starts_at > since { PERIODS_BEFORE } else { Span::ZERO };
             return Self { subject, window, windows, from: open.starts_at.saturating_sub(before) };
         }
@@ -52,9 +53,8 @@ impl Asked {
     /// When the window ends that begins then, if it is asked for.
     fn end_of(&self, starts_at: Timestamp) -> Option<Timestamp> {
         let known = self.windows.iter().find(|open| open.starts_at == starts_at).map(|open| open.ends_at);
-        // A period ends where another begins.
-        let before = || self.windows.first().map(|open| open.starts_at).filter(|start| starts_at < *start);
-        known.or_else(|| (self.window == LimitWindow::Period).then(before).flatten())
+        let other = || self.windows.first().map(|open| open.end_of_other(starts_at));
+        known.or_else(|| (self.window == LimitWindow::Period).then(other).flatten())
     }
 }
 

@@ -9,11 +9,11 @@ use crate::domain::*;
 
 const EVERY: LimitSubject = LimitSubject::EveryMember;
 
-fn member(n: u64) -> LimitSubject {
+pub(super) fn member(n: u64) -> LimitSubject {
     LimitSubject::One(Subject::Member(id(n)))
 }
 
-fn limit(n: u64, subject: LimitSubject, window: LimitWindow, amount: &str) -> Limit {
+pub(super) fn limit(n: u64, subject: LimitSubject, window: LimitWindow, amount: &str) -> Limit {
     let (mode, alerts) = (LimitMode::Hard, Percents::default());
     Limit { id: id(n), subject, window, mode, amount: amount.parse().unwrap(), alerts }
 }
@@ -27,13 +27,13 @@ fn warning(limit: Limit) -> Limit {
 }
 
 /// An account with a thousand credits.
-struct Play {
+pub(super) struct Play {
     world: World,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl Play {
-    fn at(now: &str, zone: &str, limits: Vec<Limit>) -> Self {
+    pub(super) fn at(now: &str, zone: &str, limits: Vec<Limit>) -> Self {
         let mut play = Self { world: World::new(rules()), now: now.parse().unwrap() };
         play.world.store.account = Account::open(super::world::owner(), play.now);
         let grant = Command::Grant(GrantCommand::new(credits(1_000), LotSource::Pack));
@@ -42,7 +42,7 @@ impl Play {
         play
     }
 
-    fn set(&mut self, zone: &str, limits: Vec<Limit>) {
+    pub(super) fn set(&mut self, zone: &str, limits: Vec<Limit>) {
         self.world.limit(limits, zone.parse::<Zone>().unwrap(), self.now);
     }
 
@@ -50,11 +50,11 @@ impl Play {
         self.by(&service(1), command)
     }
 
-    fn by(&mut self, actor: &Actor, command: Command) -> Result<Outcome, Refusal> {
-        self.world.run(&Request::unnamed(command), actor, self.now)
+    pub(super) fn by(&mut self, actor: &Actor, command: Command) -> Result<Outcome, Refusal> {
+        self.world.run(&Request::unnamed(command).with_renewal_settled(), actor, self.now)
     }
 
-    fn is_now(&mut self, now: &str) {
+    pub(super) fn is_now(&mut self, now: &str) {
         self.now = now.parse().unwrap();
     }
 
@@ -68,11 +68,11 @@ impl Play {
         }
     }
 
-    fn charge(&mut self, amount: &str) -> Result<ChargeId, Refusal> {
+    pub(super) fn charge(&mut self, amount: &str) -> Result<ChargeId, Refusal> {
         self.charge_for(work(1), amount)
     }
 
-    fn hold(&mut self, amount: &str, ttl: Span) -> Result<HoldId, Refusal> {
+    pub(super) fn hold(&mut self, amount: &str, ttl: Span) -> Result<HoldId, Refusal> {
         let amount = amount.parse().unwrap();
         let command = Command::Hold(HoldCommand { amount, ttl, attribution: work(1), labels: Labels::default() });
         match self.ask(command)? {
@@ -81,7 +81,7 @@ impl Play {
         }
     }
 
-    fn capture(&mut self, hold: HoldId, amount: &str) -> Result<ChargeId, Refusal> {
+    pub(super) fn capture(&mut self, hold: HoldId, amount: &str) -> Result<ChargeId, Refusal> {
         let cost = Some(Cost::Amount(amount.parse().unwrap()));
         match self.ask(Command::Capture(CaptureCommand { hold, cost, allow_excess: true }))? {
             Outcome::Charged(it) => Ok(it.charge.id),
@@ -94,7 +94,7 @@ impl Play {
     }
 
     /// How much of the first limit is used now.
-    fn used(&mut self) -> String {
+    pub(super) fn used(&mut self) -> String {
         self.ask(Command::Sweep).unwrap();
         self.world.forget();
         let mut state = AccountState::new(
@@ -118,7 +118,7 @@ impl Play {
 }
 
 #[track_caller]
-fn reached<T: std::fmt::Debug>(outcome: Result<T, Refusal>, used: &str, resets_at: &str) -> u64 {
+pub(super) fn reached<T: std::fmt::Debug>(outcome: Result<T, Refusal>, used: &str, resets_at: &str) -> u64 {
     match outcome {
         Err(Refusal::LimitReached(it)) => {
             assert_eq!((Total(it.used).to_string().as_str(), it.resets_at.to_rfc3339().as_str()), (used, resets_at));

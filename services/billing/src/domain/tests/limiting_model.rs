@@ -1,9 +1,10 @@
 //! Limits against a list of everything that was ever spent: random work, by random people, at random instants, under
-//! limits that are set at any time.
+//! limits that are set at any time, in calendar months and in those of subscriptions that begin, renew and move in.
 
 use bursar_id::{ChargeId, HoldId};
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
+use jiff::Zoned;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
@@ -17,6 +18,8 @@ const ZONE: &str = "Europe/Berlin";
 #[derive(Debug, Clone)]
 struct Spent {
     at: Timestamp,
+    /// When the billing period began that it counts in.
+    period: Timestamp,
     member: u64,
     project: Option<u8>,
     model: Option<u8>,
@@ -25,8 +28,13 @@ struct Spent {
     amount: i64,
     hold: Option<(HoldId, Timestamp)>,
     charge: Option<ChargeId>,
+    /// A plan that moved in has ended its period, with a month that had begun after that: how much was used of it need not be
+    /// known any more.
+    is_past: bool,
 }
 
+/// What happens next. With `Begin` a subscription begins, or moves in so many seconds after its month has begun; with `Renew` its
+/// month is booked, however late and often.
 #[derive(Debug, Clone)]
 enum Step {
     Pass(u64),
@@ -37,6 +45,8 @@ enum Step {
     Refund { which: usize, amount: i64 },
     Limit { subject: u8, window: usize, amount: i64, warn: bool },
     Unlimit { which: usize },
+    Begin { ago: u64 },
+    Renew,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -61,6 +71,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             Step::Limit { subject, window, amount, warn }
         }),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Unlimit { which: which.index(1_000) }),
+        1 => prop_oneof![Just(0_u64), 1_u64..90_000, 90_000_u64..28 * 86_400].prop_map(|ago| Step::Begin { ago }),
+        1 => Just(Step::Renew),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -80,18 +92,27 @@ fn subject(n: u8) -> LimitSubject {
     })
 }
 
-/// Whether two instants are in one window: by the dates that a calendar on the wall shows.
-fn together(window: LimitWindow, a: Timestamp, b: Timestamp) -> bool {
-    let local = |at: Timestamp, zone: &str| {
-        let zone = TimeZone::get(zone).unwrap();
-        jiff::Timestamp::from_microsecond(at.as_micros()).unwrap().to_zoned(zone).date()
-    };
+fn utc(at: Timestamp) -> Zoned {
+    jiff::Timestamp::from_microsecond(at.as_micros()).unwrap().to_zoned(TimeZone::UTC)
+}
+
+/// How many months of a subscription that began at `anchor` are over, and when the one that `now` is in began.
+fn month_of(anchor: Timestamp, now: Timestamp) -> (u32, Timestamp) {
+    let (first, now) = (utc(anchor), utc(now));
+    let begins = |months: u32| first.checked_add(jiff::Span::new().months(months)).unwrap();
+    let number = (0..1_200).take_while(|months| begins(*months) <= now).last().unwrap();
+    (number, Timestamp::from_micros(begins(number).timestamp().as_microsecond()).unwrap())
+}
+
+/// Whether two things count in one window: by the dates that a calendar on the wall shows.
+fn together(window: LimitWindow, one: &Spent, other: &Spent) -> bool {
+    let (a, b) = (one.at, other.at);
+    let local = |at: Timestamp| utc(at).with_time_zone(TimeZone::get(ZONE).unwrap()).date();
     match window {
         LimitWindow::Hour => a.as_unix_secs().div_euclid(3_600) == b.as_unix_secs().div_euclid(3_600),
-        LimitWindow::Day => local(a, ZONE) == local(b, ZONE),
-        LimitWindow::Month => local(a, ZONE).first_of_month() == local(b, ZONE).first_of_month(),
-        // An account without a subscription.
-        LimitWindow::Period => local(a, "UTC").first_of_month() == local(b, "UTC").first_of_month(),
+        LimitWindow::Day => local(a) == local(b),
+        LimitWindow::Month => local(a).first_of_month() == local(b).first_of_month(),
+        LimitWindow::Period => one.period == other.period,
     }
 }
 
@@ -102,9 +123,22 @@ struct List {
     limits: Vec<Limit>,
     /// How many limits were ever set.
     made: u64,
+    /// Since when the months of a subscription are counted, if there ever was one.
+    anchor: Option<Timestamp>,
 }
 
 impl List {
+    /// When the billing period began that is open.
+    fn period(&self, now: Timestamp) -> Timestamp {
+        match self.anchor {
+            Some(anchor) => month_of(anchor, now).1,
+            None => {
+                let first = utc(now).date().first_of_month().to_zoned(TimeZone::UTC).unwrap();
+                Timestamp::from_micros(first.timestamp().as_microsecond()).unwrap()
+            }
+        }
+    }
+
     /// What is used in the window that `of` is in, of whatever `limit` says of the work of `of`; `None` if that is none of it.
     fn used(&self, limit: &Limit, of: &Spent) -> Option<i64> {
         let same = |it: &Spent| match &limit.subject {
@@ -121,7 +155,7 @@ impl List {
         if !same(of) || (limit.subject == LimitSubject::EveryMember && self.limits.iter().any(|it| own(&it))) {
             return None;
         }
-        let counted = self.spent.iter().filter(|it| same(it) && together(limit.window, it.at, of.at));
+        let counted = self.spent.iter().filter(|it| same(it) && together(limit.window, it, of));
         Some(counted.map(|it| it.amount).sum())
     }
 
@@ -188,11 +222,13 @@ impl Game {
     }
 
     fn ask(&mut self, command: Command, actor: &Actor) -> Result<Outcome, Refusal> {
-        self.world.run(&Request::unnamed(command), actor, self.now)
+        self.world.run(&Request::unnamed(command).with_renewal_settled(), actor, self.now)
     }
 
     fn spent(&self, (member, project, model, key): Work, amount: i64) -> Spent {
-        Spent { at: self.now, member, project, model, key, amount, hold: None, charge: None }
+        let period = self.list.period(self.now);
+        let (at, hold, charge, is_past) = (self.now, None, None, false);
+        Spent { at, period, member, project, model, key, amount, hold, charge, is_past }
     }
 
     fn charge(&mut self, work: Work, amount: i64) {
@@ -230,6 +266,7 @@ impl Game {
     fn capture(&mut self, which: usize, amount: i64) {
         let Some(which) = self.one(which, |it| it.hold.is_some()) else { return };
         let of = self.list.spent[which].clone();
+        let amount = if of.is_past { amount.min(of.amount) } else { amount };
         let more = (amount - of.amount).max(0);
         let (hold, cost) = (of.hold.unwrap().0, Some(Cost::Amount(micro(amount))));
         let command = Command::Capture(CaptureCommand { hold, cost, allow_excess: true });
@@ -278,6 +315,27 @@ impl Game {
         self.world.limit(self.list.limits.clone(), ZONE.parse().unwrap(), self.now);
     }
 
+    fn begin(&mut self, ago: u64) {
+        let anchor = self.now.saturating_sub(Span::from_secs(ago));
+        self.book((anchor, 0));
+        self.list.anchor = Some(anchor);
+        for it in self.list.spent.iter_mut().filter(|it| ago > 0 && it.period < anchor) {
+            it.is_past = true;
+        }
+    }
+
+    fn renew(&mut self) {
+        if let Some(anchor) = self.list.anchor {
+            self.book((anchor, month_of(anchor, self.now).0));
+        }
+    }
+
+    /// What a subscription books with its month.
+    fn book(&mut self, begins: (Timestamp, u32)) {
+        let grant = GrantCommand { begins: Some(begins), ..GrantCommand::new(credits(1), LotSource::Allowance) };
+        self.ask(Command::Grant(grant), &Actor::Job).unwrap();
+    }
+
     fn step(&mut self, step: &Step) {
         self.list.lapse(self.now);
         match *step {
@@ -291,6 +349,8 @@ impl Game {
             Step::Refund { which, amount } => self.refund(which, amount),
             Step::Limit { subject, window, amount, warn } => self.limit(subject, window, amount, warn),
             Step::Unlimit { which } => self.unlimit(which),
+            Step::Begin { ago } => self.begin(ago),
+            Step::Renew => self.renew(),
         }
         self.list.lapse(self.now);
         compare(&mut self.world, &self.list, self.now);
@@ -317,7 +377,8 @@ fn compare(world: &mut World, list: &List, now: Timestamp) {
                 4 => (1, None, Some(0), None),
                 _ => (1, None, None, Some(1)),
             };
-            let of = Spent { at: now, member, project, model, key, amount: 0, hold: None, charge: None };
+            let (period, amount, hold, charge, is_past) = (list.period(now), 0, None, None, false);
+            let of = Spent { at: now, period, member, project, model, key, amount, hold, charge, is_past };
             let key = UseKey { subject, window: limit.window, starts_at: open.starts_at };
             let used = world.store.used.get(&key).map_or(0, |it| it.used);
             assert_eq!(Some(used), list.used(limit, &of), "{limit:?} of {key:?}");
