@@ -17,6 +17,12 @@ use crate::sheet::Style;
 /// What stands for what there was no room for.
 const MORE: &str = "…";
 
+#[cfg(test)]
+thread_local! {
+    /// How many glyphs this thread has shaped: how much work it was to lay texts out, whatever a clock says.
+    pub(crate) static SHAPED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Some glyphs of one font in one direction.
 #[derive(Clone)]
 pub(crate) struct Run {
@@ -115,6 +121,8 @@ fn run(face: &Arc<Loaded>, text: &str, piece: Range<usize>, backwards: bool, sty
     buffer.guess_segment_properties();
     buffer.set_direction(if backwards { Direction::RightToLeft } else { Direction::LeftToRight });
     let written = shaper.shape(buffer, ShapeOptions::new());
+    #[cfg(test)]
+    SHAPED.set(SHAPED.get() + written.glyph_infos().len());
     let em = face.font.units_per_em();
     let clusters: Vec<usize> = written.glyph_infos().iter().map(|it| to_index(it.cluster)).collect();
     let end_of = ends(&clusters, piece.len());

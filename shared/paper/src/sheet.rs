@@ -334,6 +334,7 @@ struct Laid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::SHAPED;
 
     fn table() -> Table {
         let column = |title: &str, width, align| Column { title: title.to_owned(), width, align };
@@ -366,6 +367,23 @@ mod tests {
             assert!(lowest.fold(0.0, f32::max) <= PAGE.1 - BOTTOM + 0.01, "nothing stands in the footer");
         }
         assert_eq!(rows, (0..200).map(|n| format!("row {n}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn ten_times_as_many_rows_are_ten_times_the_work() {
+        let fonts = Fonts::built_in();
+        let long =
+            "Premium pack for a team with quite a long name that needs more than one line, whatever it is, number";
+        let work = |rows: usize| {
+            let before = SHAPED.get();
+            let mut sheet = Sheet::new(&fonts);
+            sheet.table(&table(), (0..rows).map(|n| vec![Cell::new(format!("{long} {n:04}")), Cell::new("200.00")]));
+            sheet.to_pdf("Rows", |page, pages| format!("page {page} of {pages}")).unwrap();
+            (SHAPED.get() - before, sheet.pages())
+        };
+        let ((few, short), (many, tall)) = (work(100), work(1_000));
+        assert!(few > 100 * long.len(), "each row is laid out: {few} glyphs");
+        assert!(many <= 11 * few && tall <= 11 * short, "{few} and {many} glyphs, {short} and {tall} pages");
     }
 
     #[test]
