@@ -198,6 +198,9 @@ pub(crate) struct KeptMove {
     renewal_held: bool,
     #[prost(bool, tag = "3")]
     past_due: bool,
+    /// The plan that the organization has of its own.
+    #[prost(string, tag = "4")]
+    own_plan: String,
 }
 
 impl KeptMove {
@@ -206,6 +209,9 @@ impl KeptMove {
         match self {
             Self { subscription: None, renewal_held: true, .. } => Err(Error::RenewalHeld),
             Self { subscription: None, past_due: true, .. } => Err(Error::RenewalUnpaid),
+            Self { subscription: None, own_plan, .. } if !own_plan.is_empty() => {
+                Err(Error::AlreadySubscribed { plan: own_plan })
+            }
             Self { subscription: None, .. } => Err(Error::PlanRequired),
             Self { subscription, .. } => Ok(pb::MoveSubscriptionResponse { subscription }),
         }
@@ -220,6 +226,7 @@ impl Stored for Moved {
             Self::PlanRequired => KeptMove::default(),
             Self::RenewalHeld => KeptMove { renewal_held: true, ..KeptMove::default() },
             Self::PastDue => KeptMove { past_due: true, ..KeptMove::default() },
+            Self::AlreadySubscribed(plan) => KeptMove { own_plan: plan.to_string(), ..KeptMove::default() },
         }
     }
 }
@@ -292,6 +299,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::domain::ProductId;
 
     /// What is told of kept bytes.
     fn told(bytes: &[u8]) -> Result<pb::MoveSubscriptionResponse, Error> {
@@ -308,6 +316,7 @@ mod tests {
             (Moved::PlanRequired, "PLAN_REQUIRED"),
             (Moved::RenewalHeld, "RENEWAL_HELD"),
             (Moved::PastDue, "SUBSCRIPTION_PAST_DUE"),
+            (Moved::AlreadySubscribed(ProductId::parse("business").unwrap()), "ALREADY_SUBSCRIBED"),
         ];
         for (refusal, reason) in reasons {
             let ours = refusal.to_message().encode_to_vec();

@@ -14,10 +14,14 @@
 //! (`RENEWAL_HELD`) or could not be begun (`SUBSCRIPTION_PAST_DUE`), there is none to move now: nobody knows how long, and what was
 //! made for it would wait as long.
 //!
+//! Where the organization has a subscription already, by an operator's hand, nothing moves either (`ALREADY_SUBSCRIBED`): it is
+//! paid for, and an owner has one plan. That is asked first, whatever plan the person is on, and is answered for good: the
+//! organization begins with what it has, and the person's plan is not taken once the other one has ended.
+//!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
-//! however long ago. That there was none to move is an answer, too, and so is that it waits or is not paid: organization then
-//! removes what it had made, so nothing may move there by a call that was on its way. It stands for as long as there can be one
-//! ([`refused_moves`]).
+//! however long ago. That there was none to move is an answer, too, and so is that it waits, is not paid or is not needed:
+//! organization then removes what it had made, or opens it without, so nothing may move there by a call that was on its way. It
+//! stands for as long as there can be one ([`refused_moves`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,11 +37,11 @@ use super::cashier::MOST_OPEN;
 use super::dues::thing_after;
 use super::grace;
 use super::rollovers;
-use super::subscriptions::{SubscriptionUseCases, already, changed};
+use super::subscriptions::{SubscriptionUseCases, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, Entitlements, GrantCommand, Lot, Month, Note, Origin, Outcome, Payment, Refusal, Request,
-    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
+    Actor, Command, Entitlements, GrantCommand, Lot, Month, Note, Origin, Outcome, Payment, ProductId, Refusal,
+    Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -67,13 +71,17 @@ pub(crate) enum Moved {
     RenewalHeld,
     /// The next period of the person's plan could not be begun ([`Error::RenewalUnpaid`]), and none moves there any more.
     PastDue,
+    /// The organization has a subscription of its own to this plan ([`Error::AlreadySubscribed`]), and none moves there any more.
+    AlreadySubscribed(ProductId),
 }
 
 impl SubscriptionUseCases {
     /// Moves a person's subscription to an organization.
     pub(crate) async fn move_subscription(&self, asked: &Asked<Move>) -> Result<Answer<Moved>, Error> {
-        let Move { from, .. } = *asked.command()?;
+        let Move { from, to } = *asked.command()?;
         self.bring_up_to_date(OwnerId::User(from)).await;
+        // What was canceled there and is over has ended, and is not in the way.
+        self.bring_up_to_date(OwnerId::Organization(to)).await;
         let mut m = self.mutations.begin(asked).await?;
         let done = self.carry_over(&mut m, asked).await;
         self.mutations.end(m, done).await
@@ -91,6 +99,9 @@ impl SubscriptionUseCases {
         {
             m.recall(asked, kept)?;
             return Ok(Done::Replay);
+        }
+        if let Some(own) = subscriptions::live(m.tx(), to).await? {
+            return refuse(m, asked, to, Moved::AlreadySubscribed(own.plan)).await;
         }
         let live = subscriptions::live(m.tx(), from).await?;
         let Some(live) = live.filter(|it| self.includes_organizations(it)) else {
@@ -125,8 +136,8 @@ impl SubscriptionUseCases {
         }
         let kept = asked.keep(&Moved::To(Box::new(moved.clone())));
         if !subscriptions::insert(m.tx(), &moved, kept.as_ref()).await? {
-            let live = subscriptions::live(m.tx(), to).await?;
-            return Err(live.as_ref().map_or(Error::Failed, already));
+            // It was subscribed at this very moment: who asks again is answered for good, and what was written here is not kept.
+            return Err(Error::Unavailable);
         }
         self.carry_credits(m, (&moved, from), paid_with, access::actor(asked.caller())?).await?;
         top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;

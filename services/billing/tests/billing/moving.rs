@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 
 use crate::calls::Caller;
 use crate::races::at_once;
-use crate::words::{entries_of, free, give_back, lots_of, reserve, settle, spend, subscribe};
+use crate::words::{cancel, entries_of, free, give_back, lots_of, reserve, settle, spend, subscribe};
 use crate::world::{Person, World};
 
 pub(crate) fn moving(from: OwnerId, to: OwnerId) -> pb::MoveSubscriptionRequest {
@@ -274,6 +274,41 @@ engines! {
         refused(organization.move_subscription(moving(ben.owner, unheard(4))).await, failed, "PLAN_REQUIRED");
         ben.subscribe(subscribe(ben.owner, "business")).await.expect("he may begin another");
         world.audit(ben.owner).await;
+    }
+
+    /// Operators have subscribed it while it waited. Its creator's plan is not needed, and never taken.
+    async fn where_the_organization_pays_already_nothing_moves_however_late(db: TestDb) {
+        let world = World::on(db).await;
+        let (ana, dan) = (subscribed(&world, 1).await, world.person(2));
+        let (team, _) = world.organization_with(3, "1").await;
+        let operator = world.operator();
+        operator.subscribe(subscribe(team, "business")).await.expect("subscribed");
+        let organization = world.service(ServiceRole::Organization);
+        let refused_again = async || {
+            let outcome = organization.move_subscription(moving(ana.owner, team)).await;
+            let refusal = refused(outcome, Code::FailedPrecondition, "ALREADY_SUBSCRIBED");
+            assert_eq!(refusal.metadata.get("plan").map(String::as_str), Some("business"));
+            assert_eq!((plan_of(&world, ana.owner).await.0, world.available(ana.owner).await), ("business".to_owned(), "1800".to_owned()));
+        };
+        refused_again().await;
+        assert_eq!(world.scalar("SELECT COUNT(*) FROM refused_moves").await, 1, "the first answer");
+        operator.cancel(cancel(team, pb::CancelAt::Now)).await.expect("canceled");
+        refused_again().await;
+        assert_eq!(plan_of(&world, team).await.0, "free");
+        let other = moving(dan.owner, team);
+        refused(organization.move_subscription(other).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        // It is asked first, whatever plan the creator is on.
+        let (fourth, _) = world.organization_with(4, "1").await;
+        operator.subscribe(subscribe(fourth, "business")).await.expect("subscribed");
+        refused(organization.move_subscription(moving(dan.owner, fourth)).await, Code::FailedPrecondition, "ALREADY_SUBSCRIBED");
+        // What has ended before anybody asked is not in the way.
+        let (fifth, _) = world.organization_with(5, "1").await;
+        operator.subscribe(subscribe(fifth, "business")).await.expect("subscribed");
+        operator.cancel(cancel(fifth, pb::CancelAt::Now)).await.expect("canceled");
+        organization.move_subscription(moving(ana.owner, fifth)).await.expect("moved");
+        for owner in [ana.owner, team, fourth, fifth] {
+            world.audit(owner).await;
+        }
     }
 
     async fn of_moves_of_one_subscription_at_once_exactly_one_succeeds(db: TestDb) {

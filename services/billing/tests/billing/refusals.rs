@@ -145,11 +145,16 @@ engines! {
         let second = is(rpc, "a repetition", moves(&service, ana.owner, unheard).await, "OK");
         assert_eq!(first, second, "one answer");
         is(rpc, "an id for another body without a plan", moves(&service, ben.owner, unheard).await, "REQUEST_ID_REUSED");
-        // The state comes last, and burns no id.
-        call(&boss, Rpc::Subscribe, team, Body::Good, "").await.expect("subscribed");
+        // What the organization has of its own is asked before what the person has, and is an answer that stands as well.
+        let (other, chief) = world.organization_with(5, "1").await;
+        for (caller, owner) in [(&boss, team), (&chief, other)] {
+            call(caller, Rpc::Subscribe, owner, Body::Good, "").await.expect("subscribed");
+        }
         is(rpc, "the state", moves(&service, cem.owner, team).await, "ALREADY_SUBSCRIBED");
-        is(rpc, "no plan before the state", moves(&service, ben.owner, team).await, "PLAN_REQUIRED");
-        for owner in [ana.owner, cem.owner, team, unheard] {
+        is(rpc, "a repetition", moves(&service, cem.owner, team).await, "ALREADY_SUBSCRIBED");
+        is(rpc, "an id for another body after the state", moves(&service, ben.owner, team).await, "REQUEST_ID_REUSED");
+        is(rpc, "the state before no plan", moves(&service, ben.owner, other).await, "ALREADY_SUBSCRIBED");
+        for owner in [ana.owner, cem.owner, team, other, unheard] {
             world.audit(owner).await;
         }
     }
