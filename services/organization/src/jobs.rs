@@ -10,6 +10,7 @@ use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
 use bursar_members::people::{People, Told};
 use bursar_notices::Biller;
+use bursar_rpc::problem::reason_of;
 use bursar_runtime::Env;
 use bursar_time::Span;
 use tokio::sync::Mutex;
@@ -174,7 +175,11 @@ impl Work for Founder {
             | Err(Error::Refused(Refusal::PlanRequired | Refusal::RenewalHeld | Refusal::SubscriptionPastDue)) => {
                 Ok(Next::Finished)
             }
-            Err(Error::Billing(status)) => Err(Failure::Later(format!("billing answered {:?}", status.code()))),
+            Err(Error::Billing(status)) => {
+                // Some of what it may say waits for a person, who reads this.
+                let reason = reason_of(&status).unwrap_or_default();
+                Err(Failure::Later(format!("billing answered {:?} {reason}", status.code())))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -5,12 +5,28 @@
 //!    owned, and nobody can use it
 //! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
 //! 3. it is ACTIVE and told by event; or, where there was no plan to move, or one that waits for an operator or for its
-//!    payment, it is removed: its slug and its request id are free again, it does not count as created that day, and nothing
-//!    moves there any more, however late a call of step 2 arrives (billing has said so for good)
+//!    payment, and it has none of its own, it is removed: its slug and its request id are free again, it does not count as
+//!    created that day, and nothing moves there any more, however late a call of step 2 arrives (billing has said so for good)
 //!
 //! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
 //! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves
 //! nothing but a job to do.
+//!
+//! | billing answers to step 2 | what becomes of the creation |
+//! |---|---|
+//! | the subscription, now or on a repetition | ACTIVE with it |
+//! | `ALREADY_SUBSCRIBED` | ACTIVE with what it has; the creator's plan stays where it is |
+//! | `PLAN_REQUIRED`, `RENEWAL_HELD`, `SUBSCRIPTION_PAST_DUE` | removed |
+//! | `RENEWAL_DUE`, `OVERLOADED`, `STORE_UNAVAILABLE`, nothing in time | asked again: by the call, then by the job |
+//! | `TOO_MANY_LOTS`, `BALANCE_TOO_LARGE`, `TOTALS_FULL` | the same; somebody has to make room in the account |
+//! | everything else, such as `REQUEST_ID_REUSED`, `INVALID_FIELDS`, no right to ask | the same; a person has to mend it |
+//!
+//! What waits for a person is told in the job's failures, and in its dead letter after some forty days.
+//!
+//! `ALREADY_SUBSCRIBED` means that an operator has given the pending organization a plan by hand, say a contract. It is no word
+//! that there is no plan: product.md has a creation take a plan so that what is created is paid for, and this one is. To remove
+//! it would leave a subscription that is paid and renewed for an organization that nobody can ever use, and to wait would be to
+//! wait for that subscription's end. So nothing is taken from its creator, who is on a personal plan as before.
 
 use std::time::Duration;
 
@@ -120,11 +136,17 @@ impl Organization {
         };
         match self.ask_for_plan(&founding).await {
             Ok(()) => self.open(organization).await,
-            Err(status) => {
-                let refusal = for_good(&status).ok_or_else(|| Error::Billing(Box::new(status)))?;
-                self.withdraw(organization, refusal).await?;
-                Err(refusal.into())
-            }
+            Err(status) => match for_good(&status) {
+                Some(Verdict::HasItsOwn) => {
+                    tracing::info!(%organization, "a pending organization has a plan of its own: its creator's stays");
+                    self.open(organization).await
+                }
+                Some(Verdict::NoPlan(refusal)) => {
+                    self.withdraw(organization, refusal).await?;
+                    Err(refusal.into())
+                }
+                None => Err(Error::Billing(Box::new(status))),
+            },
         }
     }
 
@@ -141,7 +163,7 @@ impl Organization {
         moved.await.map(drop)
     }
 
-    /// The plan has moved: the organization can be used, and others are told of it.
+    /// The organization has its plan: it can be used, and others are told of it.
     async fn open(&self, id: OrganizationId) -> Result<Standing, Error> {
         let mut tx = self.0.db.begin().await?;
         let row = organizations::by_id_locked(&mut tx, id).await?;
@@ -197,12 +219,54 @@ impl Organization {
     }
 }
 
-/// What billing has refused for good: nothing moves there any more.
-fn for_good(status: &Status) -> Option<Refusal> {
+/// What it means that billing moves nothing to a pending organization any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It has a plan without: it is opened.
+    HasItsOwn,
+    /// There is none for it: it is removed, and this is said.
+    NoPlan(Refusal),
+}
+
+/// What billing has answered for good; `None`: it is asked again.
+fn for_good(status: &Status) -> Option<Verdict> {
     match reason_of(status)?.as_str() {
-        "PLAN_REQUIRED" => Some(Refusal::PlanRequired),
-        "RENEWAL_HELD" => Some(Refusal::RenewalHeld),
-        "SUBSCRIPTION_PAST_DUE" => Some(Refusal::SubscriptionPastDue),
+        "ALREADY_SUBSCRIBED" => Some(Verdict::HasItsOwn),
+        "PLAN_REQUIRED" => Some(Verdict::NoPlan(Refusal::PlanRequired)),
+        "RENEWAL_HELD" => Some(Verdict::NoPlan(Refusal::RenewalHeld)),
+        "SUBSCRIPTION_PAST_DUE" => Some(Verdict::NoPlan(Refusal::SubscriptionPastDue)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_rpc::Problem;
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn each_answer_of_billing_opens_it_or_removes_it_or_is_asked_for_again() {
+        let cases = [
+            (Code::FailedPrecondition, "ALREADY_SUBSCRIBED", Some(Verdict::HasItsOwn)),
+            (Code::FailedPrecondition, "PLAN_REQUIRED", Some(Verdict::NoPlan(Refusal::PlanRequired))),
+            (Code::FailedPrecondition, "RENEWAL_HELD", Some(Verdict::NoPlan(Refusal::RenewalHeld))),
+            (Code::FailedPrecondition, "SUBSCRIPTION_PAST_DUE", Some(Verdict::NoPlan(Refusal::SubscriptionPastDue))),
+            (Code::Unavailable, "RENEWAL_DUE", None),
+            (Code::Unavailable, "STORE_UNAVAILABLE", None),
+            (Code::ResourceExhausted, "OVERLOADED", None),
+            (Code::ResourceExhausted, "TOO_MANY_LOTS", None),
+            (Code::FailedPrecondition, "BALANCE_TOO_LARGE", None),
+            (Code::FailedPrecondition, "TOTALS_FULL", None),
+            (Code::AlreadyExists, "REQUEST_ID_REUSED", None),
+            (Code::InvalidArgument, "INVALID_FIELDS", None),
+            (Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED", None),
+        ];
+        for (code, reason, expected) in cases {
+            let status = Status::from(Problem::new(code, reason, "no"));
+            assert_eq!(for_good(&status), expected, "{reason}");
+        }
+        assert_eq!(for_good(&Status::deadline_exceeded("late")), None);
     }
 }

@@ -185,6 +185,44 @@ bursar_testkit::engines! {
         Box::pin(nothing_is_left(db, "SUBSCRIPTION_PAST_DUE")).await;
     }
 
+    /// Operators have subscribed it by hand: neither the call nor the job waits for the end of that, and neither takes more.
+    async fn what_has_a_plan_of_its_own_is_active_with_it_and_its_creators_stays(db: TestDb) {
+        let world = start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        for who in [&ada, &ben] {
+            world.billing.subscribes(who);
+            world.billing.holds(who, "ALREADY_SUBSCRIBED");
+        }
+        let made = create(&ada, creating("Acme", "r1")).await.expect("created");
+        assert_eq!((state(&made), made.slug.as_str(), made.role()), (OrganizationState::Active, "acme", proto::Role::Owner));
+        assert_eq!(create(&ada, creating("Acme", "r1")).await.expect("replayed"), made);
+        told_once(&world, &ada).await;
+        invite(&ada, &made.id, "eve@example.com", Role::Member).await.expect("it can be used");
+        world.billing.set_away(true);
+        let other = proto::CreateOrganizationRequest { slug: String::new(), ..creating("Other", "r1") };
+        let pending = create_soon(&ben, other).await.expect("answered in time");
+        assert_eq!(state(&pending), OrganizationState::Pending);
+        world.billing.set_away(false);
+        until("it is active", async || {
+            world.advance(Span::MINUTE);
+            get(&world.who(2), &pending.id).await.expect("his").state() == OrganizationState::Active
+        })
+        .await;
+        until("no job looks after any", async || {
+            world.advance(Span::MINUTE);
+            jobs(&world).await == 0
+        })
+        .await;
+        assert_eq!(world.told_of(ben.user).await.len(), 1, "told once");
+        assert!(world.billing.moves().is_empty(), "their own plans stay where they are");
+        // So each may be taken along by the next organization.
+        let ben = world.who(2);
+        world.billing.resumes(&ben);
+        let next = proto::CreateOrganizationRequest { slug: String::new(), ..creating("Next", "r2") };
+        let next = create(&ben, next).await.expect("created");
+        assert_eq!(world.billing.moves(), [(ben.user.to_string(), next.id)]);
+    }
+
     async fn a_creation_that_came_to_nothing_is_not_counted(db: TestDb) {
         let world = World::start_with(db, |settings| {
             paid(settings);
