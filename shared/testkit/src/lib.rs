@@ -18,6 +18,7 @@
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
 //! - [`told`] has an event of each type.
 //! - [`png_that_says`] makes pictures that lie about their size.
+//! - [`plans`] are how engines go about a store's statements, and [`statements!`] lists these.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -46,6 +47,7 @@ mod issuer;
 mod mailbox;
 mod person;
 mod pictures;
+pub mod plans;
 mod ports;
 pub mod postgres;
 mod process;

@@ -1,6 +1,7 @@
 //! Every statement of the service, on both engines: the database accepts it, and answers it by an index.
 
 use bursar_db::{Db, Engine, PoolOptions};
+use bursar_testkit::plans::texts;
 use bursar_testkit::{TestDb, engines};
 use sqlx::AssertSqlSafe;
 
@@ -161,17 +162,9 @@ fn no_statement_is_forgotten() {
     let all = all();
     for (file, source) in sources {
         let listed: Vec<_> = all.iter().filter(|it| it.file == file).map(|it| it.name).collect();
-        let written: Vec<_> = source.lines().filter_map(constant).filter(|name| *name != "AFTER_ALL").collect();
+        let written: Vec<_> = texts(source).filter(|name| *name != "AFTER_ALL").collect();
         assert_eq!(listed, written, "the statements of {file}, in their order");
     }
-}
-
-/// The name of the text constant that a line declares.
-fn constant(line: &str) -> Option<&str> {
-    let visible = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
-    let declaration = visible.strip_prefix("const ")?;
-    let (name, kind) = declaration.split_once(':')?;
-    (kind.trim_start().starts_with("&str") || kind.trim_start().starts_with("Both")).then_some(name)
 }
 
 /// How many parameters a statement has.

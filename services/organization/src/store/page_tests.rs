@@ -1,8 +1,8 @@
 //! What a page costs is a walk along one index from where it begins, for the first page as for the last, however long the list.
 //! Shown by plans, and on PostgreSQL by the blocks that a page touches, too: never by a clock.
 
-use bursar_db::{Db, PoolOptions, on};
-use sqlx::AssertSqlSafe;
+use bursar_db::{Db, PoolOptions};
+use bursar_testkit::plans::{analyze, explained, fill, numbers, plan};
 
 use super::{MIGRATIONS, audit, invitations, items, memberships, options, projects};
 
@@ -22,34 +22,11 @@ fn audit_rows() -> u32 {
     said.map_or(AUDIT_ROWS, |rows| rows.parse().expect("BURSAR_TEST_AUDIT_ROWS: a number"))
 }
 
-/// Numbers `n` from one to the other.
-pub(super) fn numbers(first: u32, last: u32) -> String {
-    format!("WITH RECURSIVE c (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last})")
-}
-
-/// Fills tables, in one transaction.
-pub(super) async fn fill(db: &Db, statements: &[String]) {
-    let mut tx = db.begin().await.expect("a transaction");
-    for statement in statements {
-        on!(&mut tx, c => sqlx::query(AssertSqlSafe(statement.as_str())).execute(c).await.expect("filled").rows_affected());
-    }
-    tx.commit().await.expect("committed");
-}
-
 /// Fills a table with so many rows, by a statement that begins so and ends so, a portion at a time.
 pub(super) async fn fill_up(db: &Db, rows: u32, (insert, select): (&str, &str)) {
     for first in (1..=rows).step_by(PORTION as usize) {
         let last = rows.min(first + PORTION - 1);
         fill(db, &[format!("{insert} {} {select}", numbers(first, last))]).await;
-    }
-}
-
-/// Has PostgreSQL look at what is in these tables now.
-pub(super) async fn analyze(db: &Db, tables: &str) {
-    if let Db::Postgres(pool) = db {
-        let mut connection = pool.acquire().await.expect("a connection");
-        let analyze = AssertSqlSafe(format!("ANALYZE {tables}"));
-        sqlx::raw_sql(analyze).execute(&mut connection).await.expect("looked at");
     }
 }
 
@@ -146,36 +123,6 @@ async fn fill_audit(db: &Db, rows: u32) {
                   CASE n % 2 WHEN 0 THEN 'org_1' ELSE 'org_2' END, 'usr_1', 'a.B/C', 'DONE' FROM c";
     fill_up(db, 2 * rows, (insert, select)).await;
     analyze(db, "audit").await;
-}
-
-/// The plan of a statement: on PostgreSQL the one it has for whatever parameters.
-pub(super) async fn plan(db: &Db, statement: &str) -> String {
-    match db {
-        Db::Sqlite { write, .. } => {
-            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-            let rows: Vec<(i64, i64, i64, String)> =
-                sqlx::query_as(explain).fetch_all(write.pool()).await.expect("explained");
-            rows.into_iter().map(|(.., detail)| detail).collect::<Vec<_>>().join("\n")
-        }
-        Db::Postgres(_) => {
-            let count = (1..=99).take_while(|n| statement.contains(&format!("${n}"))).count();
-            explained(db, "COSTS OFF", statement, &vec!["NULL"; count].join(", ")).await
-        }
-    }
-}
-
-/// What PostgreSQL says of a statement with these parameters, whose plan does not depend on them.
-async fn explained(db: &Db, options: &str, statement: &str, parameters: &str) -> String {
-    let Db::Postgres(pool) = db else { panic!("PostgreSQL alone explains itself so") };
-    let mut connection = pool.acquire().await.expect("a connection");
-    let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}");
-    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.expect("prepared");
-    let explain = AssertSqlSafe(format!("EXPLAIN ({options}) EXECUTE it ({parameters})"));
-    let explained = sqlx::query_as(explain).persistent(false).fetch_all(&mut connection).await;
-    // This one alone: the connection remembers others.
-    sqlx::raw_sql("DEALLOCATE it").execute(&mut connection).await.expect("forgotten");
-    let lines: Vec<(String,)> = explained.expect("explained");
-    lines.into_iter().map(|(line,)| line).collect::<Vec<_>>().join("\n")
 }
 
 /// The statement walks along this index (PostgreSQL's name for it and SQLite's), from a place in it back to the owner's first.

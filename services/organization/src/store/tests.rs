@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Statements that both engines run.
-pub(super) const BOTH: &[&str] = &[
+pub(super) const BOTH: &[(&str, &str)] = bursar_testkit::statements![
     audit::EDGE,
     audit::LIST,
     avatars::FIND,
@@ -172,7 +172,7 @@ pub(super) const BOTH: &[&str] = &[
 ];
 
 /// Statements with locks, which SQLite neither has nor needs, and with lists.
-pub(super) const POSTGRES: &[&str] = &[
+pub(super) const POSTGRES: &[(&str, &str)] = bursar_testkit::statements![
     contents::DETACH_POSTGRES,
     erasures::AMONG_POSTGRES,
     erasures::FORGET_ITEMS_POSTGRES,
@@ -189,7 +189,7 @@ pub(super) const POSTGRES: &[&str] = &[
 ];
 
 /// Statements with lists, which SQLite takes as JSON.
-pub(super) const SQLITE: &[&str] = &[
+pub(super) const SQLITE: &[(&str, &str)] = bursar_testkit::statements![
     contents::DETACH_SQLITE,
     erasures::AMONG_SQLITE,
     erasures::FORGET_ITEMS_SQLITE,
@@ -200,6 +200,14 @@ pub(super) const SQLITE: &[&str] = &[
     items::DELETE_SQLITE,
     items::KEYS_OF_SQLITE,
 ];
+
+#[test]
+fn no_statement_is_forgotten() {
+    // Where lists begin: no id is greater.
+    let others = ["invitations::LAST", "items::LAST", "projects::LAST"];
+    let store = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store");
+    bursar_testkit::plans::none_is_forgotten(store, &[BOTH, POSTGRES, SQLITE], &others);
+}
 
 /// How SQLite goes about a statement, whatever is bound.
 async fn plan(tx: &mut Tx, statement: &str) -> Option<String> {
@@ -273,7 +281,7 @@ bursar_testkit::engines! {
     async fn every_statement_can_be_prepared(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = db.begin().await.expect("a transaction");
-        for statement in BOTH {
+        for (_, statement) in BOTH {
             let prepared = match &mut tx {
                 Tx::Sqlite(t) => t.prepare(statement.into_sql_str()).await.map(|_| ()),
                 Tx::Postgres(t) => t.prepare(statement.into_sql_str()).await.map(|_| ()),
@@ -281,13 +289,13 @@ bursar_testkit::engines! {
             prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
         if let Tx::Sqlite(t) = &mut tx {
-            for statement in SQLITE {
+            for (_, statement) in SQLITE {
                 let prepared = t.prepare(statement.into_sql_str()).await.map(|_| ());
                 prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
             }
         }
         if let Tx::Postgres(t) = &mut tx {
-            for statement in POSTGRES {
+            for (_, statement) in POSTGRES {
                 let prepared = t.prepare(statement.into_sql_str()).await.map(|_| ());
                 prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
             }
