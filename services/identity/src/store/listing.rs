@@ -60,7 +60,11 @@ macro_rules! listed {
     };
 }
 
-pub(super) const ALL: &str = listed!("u.id > $1 ORDER BY u.id LIMIT $2");
+/// Those who are suspended are read from the same place on: PostgreSQL merges the two, and would begin with the first of them.
+pub(super) const ALL: &str = listed!(
+    "users u LEFT JOIN suspensions s ON s.user_id = u.id AND s.user_id > $1 AND s.since IS NOT NULL",
+    "u.id > $1 ORDER BY u.id LIMIT $2"
+);
 pub(super) const UNPROVEN: &str = listed!("u.id > $1 AND u.email_verified_at IS NULL ORDER BY u.id LIMIT $2");
 pub(super) const LEAVING: &str = listed!("u.id > $1 AND u.leaving_since IS NOT NULL ORDER BY u.id LIMIT $2");
 pub(super) const SUSPENDED: &str = listed!(

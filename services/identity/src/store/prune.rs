@@ -11,26 +11,44 @@ const KEEP_ENDED: Span = Span::from_days(30);
 /// How long a place from where somebody signed in is remembered.
 pub const KEEP_PLACES: Span = Span::from_days(90);
 
-pub(super) const REFRESH_TOKENS: &str = "DELETE FROM refresh_tokens WHERE digest IN \
-    (SELECT digest FROM refresh_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
-pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
-    (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+/// What deletes the first of what a column says is over, up to the age of the last of so many: by that column's index alone,
+/// whatever the planner makes of a limit that it does not know.
+macro_rules! over {
+    ($table:literal, $column:literal, $is_over:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE ",
+            $column,
+            $is_over,
+            " AND ",
+            $column,
+            " <= (SELECT MAX(first.ends) FROM (SELECT ",
+            $column,
+            " AS ends FROM ",
+            $table,
+            " WHERE ",
+            $column,
+            $is_over,
+            " ORDER BY ",
+            $column,
+            " LIMIT $2) AS first)"
+        )
+    };
+}
+
+pub(super) const REFRESH_TOKENS: &str = over!("refresh_tokens", "expires_at", " <= $1");
+pub(super) const SESSIONS: &str = over!("sessions", "expires_at", " <= $1");
 /// No session that may be believed ends after one that may not be, unless that has its greatest age then: it is looked for among
 /// those that end last.
 pub(super) const SESSIONS_AHEAD: &str = "DELETE FROM sessions WHERE id IN (SELECT furthest.id FROM \
     (SELECT id, last_used_at FROM sessions ORDER BY expires_at DESC LIMIT $2) AS furthest WHERE furthest.last_used_at > $1)";
-pub(super) const ENDED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
-    (SELECT id FROM sessions WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2)";
-pub(super) const VERIFICATIONS: &str = "DELETE FROM email_verifications WHERE digest IN \
-    (SELECT digest FROM email_verifications WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
-pub(super) const VERIFICATIONS_AHEAD: &str = "DELETE FROM email_verifications WHERE digest IN \
-    (SELECT digest FROM email_verifications WHERE expires_at > $1 ORDER BY expires_at LIMIT $2)";
-pub(super) const THROTTLES: &str = "DELETE FROM throttles WHERE bucket IN \
-    (SELECT bucket FROM throttles WHERE drained_at <= $1 ORDER BY drained_at LIMIT $2)";
-pub(super) const PLACES: &str = "DELETE FROM sign_in_places WHERE (user_id, place) IN \
-    (SELECT user_id, place FROM sign_in_places WHERE last_at <= $1 ORDER BY last_at LIMIT $2)";
-pub(super) const PLACES_AHEAD: &str = "DELETE FROM sign_in_places WHERE (user_id, place) IN \
-    (SELECT user_id, place FROM sign_in_places WHERE last_at > $1 ORDER BY last_at LIMIT $2)";
+pub(super) const ENDED_SESSIONS: &str = over!("sessions", "ended_at", " <= $1");
+pub(super) const VERIFICATIONS: &str = over!("email_verifications", "expires_at", " <= $1");
+pub(super) const VERIFICATIONS_AHEAD: &str = over!("email_verifications", "expires_at", " > $1");
+pub(super) const THROTTLES: &str = over!("throttles", "drained_at", " <= $1");
+pub(super) const PLACES: &str = over!("sign_in_places", "last_at", " <= $1");
+pub(super) const PLACES_AHEAD: &str = over!("sign_in_places", "last_at", " > $1");
 
 /// A table with rows that time makes useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +102,7 @@ impl Perishable {
     }
 }
 
-/// Deletes up to `limit` rows that are of no use at `now`; says how many it deleted.
+/// Deletes up to `limit` rows that are of no use at `now`, and more only of one age; says how many it deleted.
 pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -> Result<u64, DbError> {
     let since = match what {
         Perishable::EndedSessions => now.saturating_sub(KEEP_ENDED),

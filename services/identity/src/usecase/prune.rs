@@ -4,7 +4,7 @@ use super::Identity;
 use crate::Error;
 use crate::store::prune::{Perishable, delete};
 
-/// Rows that one transaction deletes at most.
+/// Rows that one transaction deletes at most, but for those of one age.
 const BATCH: u64 = 500;
 
 impl Identity {
@@ -20,7 +20,7 @@ impl Identity {
             if gone > 0 {
                 tracing::info!(rows = gone, ?what, "deleted what has perished");
             }
-            more |= gone == BATCH;
+            more |= gone >= BATCH;
         }
         Ok(more)
     }
