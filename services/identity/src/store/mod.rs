@@ -19,6 +19,8 @@ pub mod verifications;
 #[cfg(test)]
 mod ends_tests;
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod tests;
 
 use bursar_db::Migrations;

@@ -1,109 +1,16 @@
 //! What identity's store promises, on both engines.
 
-use bursar_db::{Db, Engine, Tx};
+use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, ServiceAccountId, SessionId, UserId};
 use bursar_members::people::People;
 use bursar_testkit::{at, id};
 use bursar_time::{Span, Timestamp};
-use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::prune::{Perishable, delete};
 use super::suspensions::{self, SuspensionRow, Suspensions};
 use super::users::UserRow;
-use super::{
-    MIGRATIONS, branches, keys, places, preferences, prune, service_accounts, sessions, throttles, users, verifications,
-};
+use super::{MIGRATIONS, branches, keys, places, prune, service_accounts, sessions, throttles, users, verifications};
 use crate::domain::session::EndReason;
-
-/// Every statement, with the engines it is for.
-const STATEMENTS: [(&[Engine], &[&str]); 3] = [
-    (
-        &[Engine::Sqlite, Engine::Postgres],
-        &[
-            users::INSERT,
-            users::BY_ID,
-            users::BY_EMAIL,
-            users::SET_DISPLAY_NAME,
-            users::SET_VERIFIED,
-            users::COUNT_SIGN_UP,
-            users::STRENGTHEN,
-            users::PERISHED,
-            users::STAYED,
-            users::AHEAD,
-            users::STAYED_AHEAD,
-            users::DELETE,
-            users::LEAVE,
-            users::STAY,
-            users::IS_LEAVING,
-            users::STAYED_AFTER,
-            users::REMEMBER_DELETED,
-            users::NAMED_AFTER,
-            users::DELETED_AFTER,
-            verifications::INSERT,
-            verifications::TAKE,
-            verifications::COUNT_LIVE,
-            verifications::DELETE_OF,
-            sessions::INSERT,
-            sessions::BY_ID,
-            sessions::LIVE_OF,
-            sessions::END,
-            sessions::END_ALL,
-            sessions::TOUCH,
-            suspensions::OF,
-            suspensions::BEGIN,
-            suspensions::END,
-            suspensions::LIVE_AFTER,
-            branches::INSERT,
-            branches::TOKEN,
-            branches::CONTEXT,
-            branches::RETIRE,
-            branches::LEAVE,
-            branches::TRIM,
-            branches::ENTER,
-            branches::ENTER_ONLY,
-            preferences::OF,
-            preferences::SET,
-            places::IS_KNOWN,
-            places::NOTE,
-            places::TRIM,
-            places::FORGET,
-            throttles::LOCK,
-            throttles::SET,
-            throttles::GIVE_BACK,
-            keys::INSERT,
-            keys::ALL,
-            keys::DELETE,
-            service_accounts::INSERT,
-            service_accounts::BY_ID,
-            service_accounts::AFTER,
-            service_accounts::SET_SECRET,
-            service_accounts::DISABLE,
-            prune::REFRESH_TOKENS,
-            prune::SESSIONS,
-            prune::SESSIONS_AHEAD,
-            prune::ENDED_SESSIONS,
-            prune::VERIFICATIONS,
-            prune::VERIFICATIONS_AHEAD,
-            prune::THROTTLES,
-            prune::PLACES,
-            prune::PLACES_AHEAD,
-        ],
-    ),
-    (&[Engine::Sqlite], &[users::BY_IDS_SQLITE]),
-    (
-        &[Engine::Postgres],
-        &[
-            users::BY_IDS_POSTGRES,
-            users::BY_ID_LOCKED,
-            users::PERISHED_LOCKED,
-            users::AHEAD_LOCKED,
-            users::STAYED_AHEAD_LOCKED,
-            users::STAYED_LOCKED,
-            sessions::BY_ID_LOCKED,
-            service_accounts::BY_ID_LOCKED,
-        ],
-    ),
-];
 
 pub(super) fn now() -> Timestamp {
     at("2026-01-15T12:00:00Z")
@@ -180,23 +87,6 @@ pub(super) async fn begin(db: &Db) -> Tx {
 }
 
 bursar_testkit::engines! {
-    async fn every_statement_prepares(db: TestDb) {
-        let db = db.open(&MIGRATIONS).await;
-        for (engines, statements) in STATEMENTS {
-            if !engines.contains(&db.engine()) {
-                continue;
-            }
-            for statement in statements {
-                let mut tx = db.begin().await.unwrap();
-                let prepared = match &mut tx {
-                    Tx::Sqlite(t) => (&mut **t).prepare(statement.into_sql_str()).await.map(|_| ()),
-                    Tx::Postgres(t) => (&mut **t).prepare(statement.into_sql_str()).await.map(|_| ()),
-                };
-                assert!(prepared.is_ok(), "{statement}: {prepared:?}");
-            }
-        }
-    }
-
     async fn an_address_belongs_to_one_user(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = begin(&db).await;
