@@ -239,6 +239,9 @@ impl Owners {
 
 #[cfg(test)]
 mod tests {
+    use bursar_db::{Engine, Migrations, PoolOptions};
+    use bursar_testkit::plans::{analyze, fill, numbers, plan, scans};
+
     use super::*;
 
     #[test]
@@ -260,9 +263,10 @@ mod tests {
         assert_eq!(concerned(&Owners::of(&[of(String::new())])), [true, true, false]);
         assert_eq!(concerned(&Owners::of(&vec![of(team(1).to_string()); 1_000])), [true; 3]);
     }
+
     bursar_testkit::engines! {
         async fn however_many_no_answer_rests_on_those_that_one_does_are_found(db: TestDb) {
-            let db = db.open(&bursar_db::Migrations::SHARED).await;
+            let db = db.open(&Migrations::SHARED).await;
             let person = |n| OwnerId::User(bursar_id::Id::from_parts(n, [0; 10]));
             let event = |n: u64, kind: &str, owner: OwnerId| Event {
                 id: format!("evt_{n}"),
@@ -288,6 +292,32 @@ mod tests {
                 assert_eq!(found, expected, "{n}, {kind}");
             }
             assert!(!concerns(&mut tx, "billing", &["left"], person(2_000)).await.unwrap(), "of another source");
+        }
+
+        /// Each look, once a second, reads what it gives, however much more is set aside; so does each event that is applied.
+        async fn what_followers_look_for_is_found_in_its_order_by_an_index(db: TestDb) {
+            db.open(&Migrations::SHARED).await.close().await;
+            let options = PoolOptions { index_plans: true, ..PoolOptions::default() };
+            let db = Db::open(&db.store_url(), &Migrations::SHARED, &options).await.unwrap();
+            let event = if db.engine() == Engine::Sqlite { "CAST('x' AS BLOB)" } else { "convert_to('x', 'UTF8')" };
+            let rows = format!(
+                "INSERT INTO events_set_aside (source, id, owner, type, problem, event, set_aside_at) {} \
+                 SELECT CASE n % 2 WHEN 0 THEN 'identity' ELSE 'billing' END, 'evt_' || n, 'usr_' || n, \
+                 CASE WHEN n % 50 < 2 THEN 'left' ELSE 'noted' END, 'odd', {event}, n FROM c",
+                numbers(1, 4_000)
+            );
+            fill(&db, &[rows]).await;
+            analyze(&db, "").await;
+            for (statement, index) in [
+                (OF_SOURCE, "events_set_aside_source"),
+                (OF_TYPE, "events_set_aside_type"),
+                (CLEAR_TYPE, "events_set_aside_type"),
+                (MADE_UP_FOR, "events_set_aside_owner_type"),
+            ] {
+                let plan = plan(&db, statement).await;
+                assert!(plan.contains(index) && scans(&db, &plan, &[]).await.is_empty(), "{statement}:\n{plan}");
+                assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{statement}:\n{plan}");
+            }
         }
     }
 }
