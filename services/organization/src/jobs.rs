@@ -177,8 +177,8 @@ impl Work for Founder {
             }
             Err(Error::Billing(status)) => {
                 // Some of what it may say waits for a person, who reads this.
-                let reason = reason_of(&status).unwrap_or_default();
-                Err(Failure::Later(format!("billing answered {:?} {reason}", status.code())))
+                let reason = reason_of(&status).unwrap_or_else(|| "without a reason".to_owned());
+                Err(Failure::Later(format!("billing answered {:?}: {reason}", status.code())))
             }
             Err(error) => Err(error.into()),
         }
