@@ -13,7 +13,7 @@ const OF_BILLING: [(&str, &str, &str); 11] = [
     ("change.rs", "Changed", "ChangePlanResponse"),
     ("limit.rs", "Shown", "Limit"),
     ("catalog.rs", "Reloaded", "ReloadCatalogResponse"),
-    // A subscription, or that there is none: `KeptMove`.
+    // A subscription, or that there is none, or which plan is there already: `KeptMove`.
     ("subscription.rs", "Moved", "Subscription"),
     ("subscription.rs", "Subscription", "Subscription"),
     ("payment.rs", "Payment", "Payment"),
