@@ -9,7 +9,7 @@
 //! - [`Problem`], [`Violations`]: refusals, and the one way from them to a gRPC status
 //! - [`mutation`], [`IdempotencyKey`]: the one way of every call that changes something, and by what it takes effect once
 //! - [`page`], [`convert`], [`document`]: lists, the API's common types
-//! - [`has_room`]: how much of what all share one of them may take
+//! - [`has_room`], [`has_room_within`]: how much of what all share one of them may take
 //!
 //! What a service decides does not belong here, and neither do ports, signals and configuration
 //! (`bursar-runtime`).
@@ -49,7 +49,7 @@ pub use origin::{Origin, Site, TrustedProxies};
 pub use page::{ListKey, Page, PageKey, PageRequest};
 pub use peer::{ServiceTokens, persist, retry};
 pub use problem::{Problem, reason};
-pub use share::has_room;
+pub use share::{has_room, has_room_within};
 pub use stack::{Limits, StackDeps, stack};
 pub use suspended::Suspended;
 pub use transport::context::on_behalf;

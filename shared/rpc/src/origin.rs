@@ -22,7 +22,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const MAX_HOPS: usize = 32;
 
 /// Where a call comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// From this network address.
     Address(IpAddr),
@@ -50,19 +50,31 @@ impl Origin {
             other @ (Self::Service(_) | Self::Local) => other,
         })
     }
+
+    /// The place within its site, in the form that it is counted by; `None` where the site has no other place.
+    pub fn within_site(self) -> Option<Self> {
+        match self {
+            Self::Address(address) => match address.to_canonical() {
+                IpAddr::V6(ip) if has_places(ip) => Some(Self::Address(counted(address))),
+                IpAddr::V6(_) | IpAddr::V4(_) => None,
+            },
+            Self::Service(_) | Self::Local => None,
+        }
+    }
 }
 
 /// The network of a place, for what must not be had once more for each place that somebody can have: whoever has an IPv6
 /// network of their own has up to a /48 of 65,536 places. Hosters and mobile carriers put several customers into one, who then
-/// share what is counted by it: only what nobody needs often may be. Everything else is a network of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// share what is counted by it: it is either what nobody needs often, or bounded wider than for one place, or each place has a
+/// share of it ([`crate::has_room_within`]). Everything else is a network of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site(Origin);
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Origin::Address(IpAddr::V6(ip)) = self.0 {
             let [first, second, third, ..] = ip.segments();
-            if !ip.is_unique_local() && !ip.is_unicast_link_local() {
+            if has_places(ip) {
                 return write!(f, "address:{first:x}:{second:x}:{third:x}::/48");
             }
         }
@@ -98,16 +110,20 @@ pub(crate) fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The address that stands for all of its network: of IPv6 the first of its /48. What cannot come from outside (RFC 4193, 4291)
-/// is counted as any place is: all machines of a cluster usually have one /48, and a /64 each.
+/// Whether an address belongs to a network of many places. What cannot come from outside (RFC 4193, 4291) is counted as any place
+/// is: all machines of a cluster usually have one /48, and a /64 each.
+fn has_places(ip: Ipv6Addr) -> bool {
+    !ip.is_unique_local() && !ip.is_unicast_link_local()
+}
+
+/// The address that stands for all of its network: of IPv6 the first of its /48.
 fn first_of_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V4(ip) => IpAddr::V4(ip),
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => counted(address),
-        IpAddr::V6(ip) => {
+        IpAddr::V6(ip) if has_places(ip) => {
             let [first, second, third, ..] = ip.segments();
             IpAddr::V6(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0))
         }
+        IpAddr::V6(_) | IpAddr::V4(_) => counted(address),
     }
 }
 
@@ -319,7 +335,13 @@ mod tests {
         assert_ne!(site("2001:db8:1:2::3"), site("2001:db8:2:2::3"));
         assert_ne!(site("192.0.2.7"), site("192.0.2.8"));
         assert_ne!(site("fd00:1:2:3::4"), site("fd00:1:2:4::4"), "two machines of one cluster");
+        let within = |text: &str| Origin::at(ip(text)).within_site().map(|place| place.to_string());
+        assert_eq!(within("2001:db8:1:2::3").as_deref(), Some("address:2001:db8:1:2::/64"));
+        for alone in ["192.0.2.7", "::ffff:192.0.2.7", "fd00:1:2:3::4", "fe80::1"] {
+            assert_eq!(within(alone), None, "{alone} has its site to itself");
+        }
         let service = Origin::Service(ServiceAccountId::BILLING);
+        assert_eq!((service.within_site(), Origin::Local.within_site()), (None, None));
         assert_eq!(service.site().to_string(), service.to_string());
         assert_eq!(Origin::Local.site().to_string(), "local");
     }

@@ -17,6 +17,15 @@ pub const fn has_room(taken: usize, more: usize, left: usize) -> bool {
     }
 }
 
+/// The same for one of several who share what somebody may take (a place, of a network that one holder may have): `own` is what
+/// this one has of the `taken`. Together they may have no more than anybody, and each may have as much of it as the others could
+/// still take. Who is alone in it gets a third of everything.
+#[inline]
+#[must_use]
+pub const fn has_room_within(own: usize, taken: usize, more: usize, left: usize) -> bool {
+    has_room(taken, more, left) && has_room(own, more, left.saturating_sub(taken))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +86,21 @@ mod tests {
             let left = 12 - shares(busy, 12).iter().sum::<usize>();
             assert!(has_room(0, 1, left), "beside {busy}");
         }
+    }
+
+    #[test]
+    fn many_who_are_one_have_no_more_than_anybody_and_one_of_them_leaves_room_to_the_others() {
+        let (mut left, mut taken) = (30, Vec::new());
+        for _ in 0..30 {
+            let mut own = 0;
+            while has_room_within(own, taken.iter().sum::<usize>() + own, 1, left) {
+                (own, left) = (own + 1, left - 1);
+            }
+            taken.push(own);
+        }
+        assert_eq!(taken[..4], [10, 4, 1, 0], "each leaves something to the next, while there is something");
+        assert_eq!((taken.iter().sum::<usize>(), left), (15, 15), "a half, however many they are");
+        assert!(!has_room_within(0, 15, 1, 15) && has_room(0, 1, 15), "others have room");
+        assert!(!has_room_within(usize::MAX, usize::MAX, 1, usize::MAX));
     }
 }

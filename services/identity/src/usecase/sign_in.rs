@@ -1,6 +1,6 @@
 //! Signing in with address and password.
 
-use bursar_db::{Asker, DbError};
+use bursar_db::{Asker, DbError, Tx};
 use bursar_email::Email;
 use bursar_id::{OwnerId, UserId};
 use bursar_members::Word;
@@ -67,12 +67,27 @@ impl Identity {
     /// Begins a session in the personal context. An unknown address, a wrong password and a password that
     /// nobody can have get one answer after the same work.
     pub async fn sign_in(&self, asked: &Asked<Credentials>) -> Result<Tokens, Error> {
-        let place = self.0.hasher.join(asked.command()?.origin, Purpose::SignIn)?;
+        let place = self.place_for(asked.command()?).await?;
         // A task of its own, so that an attempt is counted to its end, and its place taken, though its caller hangs up.
         let (identity, asked) = (self.clone(), asked.clone());
         let signing_in = async move { identity.count_and_sign_in(&asked, place).await };
         let signing_in = Asker::current().scope(signing_in);
         tokio::spawn(signing_in.in_current_span()).await.map_err(Error::internal)?
+    }
+
+    /// A place to have the password checked at. Where there is none for a stranger it costs one look into the store to find out
+    /// that somebody is none: no more than any other public call does, and within the bounds of those.
+    async fn place_for(&self, credentials: &Credentials) -> Result<Place, Error> {
+        match self.0.hasher.join(credentials.origin, Purpose::SignIn) {
+            Err(Error::Overloaded) => {}
+            joined => return joined,
+        }
+        let mut tx = self.0.db.read().await?;
+        let now = self.believed()?;
+        if !was_here(&mut tx, credentials, now).await? {
+            return Err(Error::Overloaded);
+        }
+        self.0.hasher.join(credentials.origin, Purpose::Known)
     }
 
     async fn count_and_sign_in(&self, asked: &Asked<Credentials>, place: Place) -> Result<Tokens, Error> {
@@ -81,9 +96,8 @@ impl Identity {
         let _turn = Turns::wait(&self.0.turns, Bucket::Guess(key, credentials.origin).to_string()).await;
         let mut tx = self.0.db.begin().await?;
         let now = self.believed()?;
-        let here = attempts::place(key, credentials.origin);
-        let believed = (now.saturating_sub(KEEP_PLACES), latest_beginning(now));
-        let known = places::is_known(&mut tx, key, &here, believed).await?;
+        let known = was_here(&mut tx, credentials, now).await?;
+        let place = if known { place.known() } else { place };
         let buckets = credentials.buckets(known);
         for bucket in &buckets {
             bucket.take(&mut tx, now).await?;
@@ -189,4 +203,11 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Whether the account, if there is one, was signed in to from here before.
+async fn was_here(tx: &mut Tx, credentials: &Credentials, now: Timestamp) -> Result<bool, DbError> {
+    let key = credentials.email.key();
+    let here = attempts::place(key, credentials.origin);
+    places::is_known(tx, key, &here, (now.saturating_sub(KEEP_PLACES), latest_beginning(now))).await
 }

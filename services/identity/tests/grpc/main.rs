@@ -28,6 +28,7 @@ mod refusals;
 mod second_factor;
 mod service_accounts;
 mod sessions;
+mod sites;
 mod staleness;
 mod suspending;
 mod top_ups;

@@ -1,10 +1,11 @@
 //! Password hashing: Argon2id off the async threads, a few at a time, in a queue where nobody can take all the places.
 //!
-//! One hash takes 19 MiB and some 20 ms of a core, so those at work are bounded by the cores, and those waiting by a number
-//! of their own (`places`): a flood is refused instead of using up the memory. Everything that a hash holds (its place,
+//! One hash takes 19 MiB and some 20 ms of a core, so those at work are bounded by the cores (`cores`), and those waiting by a
+//! number of their own (`places`): a flood is refused instead of using up the memory. Everything that a hash holds (its place,
 //! its core, its memory) is held by the work itself and given back when the work is done, not when its caller hangs up.
 
 mod argon;
+mod cores;
 mod memory;
 mod places;
 
@@ -16,9 +17,9 @@ use argon2::Block;
 use bursar_rpc::Origin;
 use bursar_runtime::Heavy;
 use bursar_secret::{Entropy, Secret};
-use tokio::sync::Semaphore;
 
 use crate::Error;
+use cores::Cores;
 use memory::Memory;
 use places::Places;
 pub use places::{Place, Purpose};
@@ -32,9 +33,7 @@ pub struct Hasher(Arc<Inner>);
 
 struct Inner {
     entropy: Entropy,
-    cores: Arc<Semaphore>,
-    /// The cores that sign-ups may use: half of them, so that whoever has an account gets in.
-    cores_for_sign_up: Arc<Semaphore>,
+    cores: Arc<Cores>,
     places: Arc<Places>,
     threads: Heavy,
     memory: Memory,
@@ -64,9 +63,8 @@ impl Hasher {
         let nobody = memory.lend(|blocks| argon::hash(&entropy.bytes::<32>(), &entropy.bytes::<16>(), blocks))?;
         Ok(Self(Arc::new(Inner {
             entropy,
-            cores: Arc::new(Semaphore::new(cores)),
-            cores_for_sign_up: Arc::new(Semaphore::new((cores / 2).max(1))),
-            places: Arc::new(Places::new(most, cores)),
+            cores: Arc::new(Cores::new(cores)),
+            places: Arc::new(Places::new(most)),
             threads: Heavy::start("hashing", cores).map_err(Error::internal)?,
             memory,
             nobody,
@@ -99,22 +97,17 @@ impl Hasher {
         self.work(place, verify).await
     }
 
-    /// Does the work when it is its turn: after others of its line, and a sign-up's after other sign-ups. Whoever
-    /// stops waiting before gives the place back; once begun, the work itself holds what it took.
+    /// Does the work when it is its turn at a core. Whoever stops waiting before gives the place back; once begun, the work
+    /// itself holds what it took.
     async fn work<T: Send + 'static>(
         &self,
         place: Place,
         work: impl FnOnce(&mut Vec<Block>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let turn = place.turn().await?;
-        let sign_up = match place.purpose() {
-            Purpose::SignUp => Some(self.0.cores_for_sign_up.clone().acquire_owned().await.map_err(Error::internal)?),
-            Purpose::SignIn => None,
-        };
-        let core = self.0.cores.clone().acquire_owned().await.map_err(Error::internal)?;
+        let core = Cores::turn(&self.0.cores, place.purpose(), place.site()).await;
         let inner = Arc::clone(&self.0);
         let done = self.0.threads.run(move || {
-            let held = (place, turn, sign_up, core);
+            let held = (place, core);
             let done = inner.memory.lend(work);
             drop(held);
             done

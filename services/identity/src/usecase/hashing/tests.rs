@@ -12,6 +12,22 @@ fn from(n: u8) -> Origin {
     Origin::at([192, 0, 2, n].into())
 }
 
+/// One of the places of a network that one holder may have.
+fn inside(n: u16) -> Origin {
+    Origin::at([0x2001, 0xdb8, 7, n, 0, 0, 0, 1].into())
+}
+
+/// A core, once there is one, for as long as it is held.
+async fn core(hasher: &Hasher) -> cores::Turn {
+    Cores::turn(&hasher.0.cores, Purpose::SignIn, Origin::Local.site()).await
+}
+
+/// As many places as there are for these.
+fn all_of(hasher: &Hasher, purpose: Purpose, origins: impl IntoIterator<Item = Origin>) -> Vec<Place> {
+    let of_one = |origin| std::iter::from_fn(move || hasher.join(origin, purpose).ok());
+    origins.into_iter().flat_map(of_one).collect()
+}
+
 async fn hash(hasher: &Hasher, password: &str) -> String {
     let place = hasher.join(Origin::Local, Purpose::SignUp).unwrap();
     hasher.hash(place, Secret::from(password)).await.unwrap()
@@ -80,7 +96,7 @@ fn fuzz_hashes() {
 
 #[tokio::test]
 async fn who_hangs_up_keeps_the_place_until_the_work_is_done() {
-    let hasher = hasher(4, 1);
+    let hasher = hasher(3, 1);
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let (finish, finished) = mpsc::channel::<()>();
     let place = hasher.join(from(1), Purpose::SignIn).unwrap();
@@ -95,46 +111,109 @@ async fn who_hangs_up_keeps_the_place_until_the_work_is_done() {
     has_begun.await.unwrap();
     waiter.abort();
     assert!(waiter.await.unwrap_err().is_cancelled());
-    assert_eq!((hasher.0.places.count(), hasher.0.cores.available_permits()), (1, 0), "it is still at work");
+    assert_eq!((hasher.0.places.count(), hasher.0.cores.free()), (1, 0), "it is still at work");
     assert!(matches!(hasher.join(from(1), Purpose::SignIn), Err(Error::Overloaded)), "and takes its place in line");
     finish.send(()).unwrap();
-    let _core = hasher.0.cores.acquire().await.unwrap();
+    let _core = core(&hasher).await;
     // The core comes last of what the work gives back.
-    assert_eq!(hasher.0.places.count(), 0);
+    assert!(hasher.0.places.is_idle());
 }
 
 #[tokio::test]
 async fn who_hangs_up_while_waiting_gives_the_place_back() {
     let hasher = hasher(8, 1);
-    let core = hasher.0.cores.clone().acquire_owned().await.unwrap();
+    let core = core(&hasher).await;
     let waiting = hasher.hash(hasher.join(from(1), Purpose::SignUp).unwrap(), Secret::from("x"));
     assert!(tokio::time::timeout(std::time::Duration::ZERO, waiting).await.is_err());
-    assert_eq!(hasher.0.places.count(), 0);
+    assert!(hasher.0.places.is_idle());
     drop(core);
     assert!(!verify(&hasher, "x", None).await.matches, "nothing is left behind");
 }
 
 #[tokio::test]
 async fn one_origin_and_all_sign_ups_leave_places_to_others() {
-    let hasher = hasher(8, 1);
-    let mut held = Vec::new();
-    let mut join = |n, purpose| hasher.join(from(n), purpose).map(|place| held.push(place)).is_ok();
-    assert!(join(1, Purpose::SignUp) && join(1, Purpose::SignUp));
-    assert!(!join(1, Purpose::SignUp), "a quarter for one origin's sign-ups");
-    assert!(join(1, Purpose::SignIn) && join(1, Purpose::SignIn), "and one for its sign-ins");
-    assert!(!join(1, Purpose::SignIn));
-    assert!(join(2, Purpose::SignUp) && join(2, Purpose::SignUp));
-    assert!(!join(3, Purpose::SignUp), "a half for sign-ups");
-    assert!(join(3, Purpose::SignIn) && join(3, Purpose::SignIn));
-    assert!(!join(4, Purpose::SignIn), "all are taken");
-    drop(held);
-    assert_eq!(hasher.0.places.count(), 0);
+    // Two of them are kept.
+    let hasher = hasher(16, 1);
+    let hers = all_of(&hasher, Purpose::SignUp, [from(1)]);
+    assert_eq!(hers.len(), 4, "half of those for sign-ups");
+    let sign_ups = all_of(&hasher, Purpose::SignUp, (2..=200).map(from));
+    assert_eq!(hers.len() + sign_ups.len(), 8, "a half for sign-ups, wherever they come from");
+    let her_sign_ins = all_of(&hasher, Purpose::SignIn, [from(1)]);
+    assert_eq!(her_sign_ins.len(), 3, "and half of what is left for her sign-ins");
+    assert!(hasher.join(from(1), Purpose::SignIn).is_err());
+    for n in 2..=3 {
+        assert!(!all_of(&hasher, Purpose::SignIn, [from(n)]).is_empty(), "somebody else has room");
+    }
+    drop((hers, sign_ups, her_sign_ins));
+    assert!(hasher.0.places.is_idle());
+}
+
+#[tokio::test]
+async fn the_places_of_one_network_together_leave_places_to_others() {
+    let hasher = hasher(512, 1);
+    for purpose in [Purpose::SignIn, Purpose::SignUp, Purpose::Known] {
+        let alone = all_of(&hasher, purpose, [from(1)]).len();
+        let first = all_of(&hasher, purpose, [inside(0)]);
+        assert!(!first.is_empty() && first.len() < alone, "{purpose:?}: one of its places leaves the others some");
+        let second = all_of(&hasher, purpose, [inside(1)]);
+        assert!(!second.is_empty(), "{purpose:?}: and so they have");
+        let rest = all_of(&hasher, purpose, (2..256).map(inside));
+        assert_eq!(first.len() + second.len() + rest.len(), alone, "{purpose:?}: together as many as one address");
+        assert!(!all_of(&hasher, purpose, [from(1)]).is_empty(), "{purpose:?}: and others have room");
+        drop((first, second, rest));
+        assert!(hasher.0.places.is_idle());
+    }
+}
+
+/// Hundreds of strangers have everything that strangers may have, but not what is kept.
+#[tokio::test]
+async fn strangers_from_many_sites_leave_places_to_who_was_there_before() {
+    let hasher = hasher(512, 1);
+    let strangers = all_of(&hasher, Purpose::SignIn, (0..=255).map(from));
+    let sign_ups = all_of(&hasher, Purpose::SignUp, (0..=255).map(from));
+    assert!(strangers.len() + sign_ups.len() > 440);
+    assert!(hasher.join(from(1), Purpose::SignIn).is_err());
+    let before = all_of(&hasher, Purpose::Known, [from(1)]);
+    assert_eq!(before.len(), 32, "half of what is kept");
+    assert!(!all_of(&hasher, Purpose::Known, [inside(1)]).is_empty(), "and others have room");
+    drop((strangers, sign_ups, before));
+    assert!(hasher.0.places.is_idle());
+}
+
+#[tokio::test]
+async fn who_turns_out_to_have_been_there_before_has_a_turn_before_strangers() {
+    let hasher = hasher(512, 1);
+    let core = core(&hasher).await;
+    let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let queue = |place: Place, name: &'static str| {
+        let (hasher, done) = (hasher.clone(), done.clone());
+        let work = move |_: &mut Vec<Block>| done.send(name).map_err(Error::internal);
+        tokio::spawn(async move { hasher.work(place, work).await })
+    };
+    let mut all = Vec::new();
+    for n in 1..=100 {
+        all.push(queue(hasher.join(from(n), Purpose::SignIn).unwrap(), "a stranger"));
+    }
+    all.push(queue(hasher.join(from(200), Purpose::SignIn).unwrap().known(), "who was there before"));
+    // Each of them has come as far as it can.
+    tokio::task::yield_now().await;
+    drop(core);
+    for waiter in all {
+        waiter.await.unwrap().unwrap();
+    }
+    let mut seen = Vec::new();
+    while let Ok(name) = order.try_recv() {
+        seen.push(name);
+    }
+    assert_eq!(seen.len(), 101);
+    assert!(seen[..2].contains(&"who was there before"), "{:?}", &seen[..5]);
+    assert!(hasher.0.places.is_idle());
 }
 
 #[tokio::test]
 async fn a_newcomer_waits_for_a_few_and_not_for_a_flood() {
     let hasher = hasher(64, 1);
-    let core = hasher.0.cores.clone().acquire_owned().await.unwrap();
+    let core = core(&hasher).await;
     let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
     let queue = |n: u8| {
         let (hasher, done, place) = (hasher.clone(), done.clone(), hasher.join(from(n), Purpose::SignIn).unwrap());
