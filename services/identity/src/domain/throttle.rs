@@ -23,14 +23,21 @@ pub enum Verdict {
 impl Throttle {
     /// Wrong passwords for one account from one place: ten at once, then one a minute.
     pub const GUESS: Self = Self { capacity: 10, leak: Span::from_secs(60) };
-    /// Wrong passwords for one account from all places where it never succeeded: it takes many at work together to fill it,
-    /// and then it is closed to newcomers only.
+    /// Wrong passwords for one account from all places of one network where it never succeeded: as many as from one of them, so
+    /// that one holder's many places do no more.
+    pub const NETWORK_GUESS: Self = Self::GUESS;
+    /// Wrong passwords for one account from all places where it never succeeded: it takes ten networks at work together to fill
+    /// it, and then it is closed to newcomers only.
     pub const ACCOUNT: Self = Self { capacity: 100, leak: Span::from_secs(10) };
     /// Wrong passwords, or secrets, from one place: a hundred at once, then one in three seconds, so that an office behind
     /// one address is not locked out by one colleague.
     pub const PLACE: Self = Self { capacity: 100, leak: Span::from_secs(3) };
+    /// Wrong passwords from all places of one network: ten of them fill it.
+    pub const NETWORK: Self = Self { capacity: 1_000, leak: Span::from_millis(300) };
     /// Sign-ups from one place: a class that begins together, then one in ten seconds.
     pub const SIGN_UPS: Self = Self { capacity: 200, leak: Span::from_secs(10) };
+    /// Sign-ups from all places of one network: ten of them fill it.
+    pub const NETWORK_SIGN_UPS: Self = Self { capacity: 2_000, leak: Span::SECOND };
     /// Sign-ups through one service that does not say where its callers are: so many that its people do not meet, and no more,
     /// so that its form does not mail strangers without a bound.
     pub const SERVICE_SIGN_UPS: Self = Self { capacity: 10_000, leak: Span::SECOND };

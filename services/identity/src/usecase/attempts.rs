@@ -4,8 +4,10 @@
 //!
 //! Nothing is counted by what an attacker shares with the victim alone. Wrong passwords are counted by account *and*
 //! place; those for one account from everywhere, and those for all accounts from one place, are counted, too, but refuse
-//! nobody at a place where the account succeeded before. Mails to one address are counted by the network that they are asked
-//! for from, of which one holder has many places. Names of buckets hold no address, only its digest.
+//! nobody at a place where the account succeeded before. One holder may have many places in one network, so what is counted by
+//! place is counted by its network once more, with about ten times the room: but for wrong passwords for one account, which
+//! have no more there than at one place, and mails to one address, which are counted by the network alone. Names of buckets hold
+//! no address, only its digest.
 
 use std::fmt;
 
@@ -26,14 +28,20 @@ use crate::store::throttles;
 pub enum Bucket<'a> {
     /// Wrong passwords for one account, whether it exists or not, from one place.
     Guess(&'a str, Origin),
+    /// The same from one network, at places where it never succeeded.
+    NetworkGuess(&'a str, Origin),
     /// Wrong passwords for one account from places where it never succeeded.
     Account(&'a str),
     /// Wrong passwords from one place, for accounts that never succeeded there.
     Place(Origin),
+    /// The same from one network.
+    Network(Origin),
     /// Wrong secrets of services from one place.
     Secrets(Origin),
     /// Sign-ups from one place, or through one service that does not say where its callers are.
     SignUps(Origin),
+    /// Sign-ups from one network.
+    NetworkSignUps(Origin),
     /// Mails to one address that sign-ups from one network cause.
     SignUpMail(&'a str, Origin),
     /// The same, from everywhere.
@@ -61,10 +69,13 @@ impl fmt::Display for Bucket<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Guess(key, origin) => write!(f, "guess:{}:{origin}", digest(key)),
+            Self::NetworkGuess(key, origin) => write!(f, "network_guess:{}:{}", digest(key), origin.site()),
             Self::Account(key) => write!(f, "account:{}", digest(key)),
             Self::Place(origin) => write!(f, "place:{origin}"),
+            Self::Network(origin) => write!(f, "network:{}", origin.site()),
             Self::Secrets(origin) => write!(f, "secret:{origin}"),
             Self::SignUps(origin) => write!(f, "sign_up:{origin}"),
+            Self::NetworkSignUps(origin) => write!(f, "network_sign_up:{}", origin.site()),
             Self::SignUpMail(key, origin) => write!(f, "sign_up:{}:{}", digest(key), origin.site()),
             Self::SignUpMails(key) => write!(f, "sign_up:{}", digest(key)),
             Self::Verification(key, origin) => write!(f, "verification:{}:{}", digest(key), origin.site()),
@@ -83,10 +94,13 @@ impl Bucket<'_> {
     fn throttle(self) -> Throttle {
         match self {
             Self::Guess(..) => Throttle::GUESS,
+            Self::NetworkGuess(..) => Throttle::NETWORK_GUESS,
             Self::Account(_) => Throttle::ACCOUNT,
             Self::Place(_) | Self::Secrets(_) => Throttle::PLACE,
+            Self::Network(_) => Throttle::NETWORK,
             Self::SignUps(Origin::Service(_)) => Throttle::SERVICE_SIGN_UPS,
             Self::SignUps(_) => Throttle::SIGN_UPS,
+            Self::NetworkSignUps(_) => Throttle::NETWORK_SIGN_UPS,
             Self::SignUpMail(..) | Self::Verification(..) => Throttle::MAIL,
             Self::SignUpMails(_) | Self::Verifications(_) => Throttle::MAILS,
             Self::Invoice(_) | Self::Alert(_) | Self::StoppedTopUp(..) => Throttle::ONCE,
@@ -180,10 +194,13 @@ mod tests {
             Bucket::Guess(key, here),
             Bucket::Guess(key, there),
             Bucket::Guess("bob@example.com", here),
+            Bucket::NetworkGuess(key, here),
             Bucket::Account(key),
             Bucket::Place(here),
+            Bucket::Network(here),
             Bucket::Secrets(here),
             Bucket::SignUps(here),
+            Bucket::NetworkSignUps(here),
             Bucket::SignUpMail(key, here),
             Bucket::SignUpMails(key),
             Bucket::Verification(key, here),
@@ -204,8 +221,13 @@ mod tests {
         assert_eq!(Bucket::Account(key).to_string(), stored);
         let [first, second] =
             ["2001:db8:7:1::1", "2001:db8:7:2::1"].map(|text| Origin::at(text.parse().expect("an address")));
-        let by_network: [fn(Origin) -> Bucket<'static>; 2] =
-            [|at| Bucket::SignUpMail("a@b", at), |at| Bucket::Verification("a@b", at)];
+        let by_network: [fn(Origin) -> Bucket<'static>; 5] = [
+            |at| Bucket::SignUpMail("a@b", at),
+            |at| Bucket::Verification("a@b", at),
+            |at| Bucket::NetworkGuess("a@b", at),
+            Bucket::Network,
+            Bucket::NetworkSignUps,
+        ];
         for bucket in by_network {
             assert_eq!(bucket(first).to_string(), bucket(second).to_string(), "two places of one network");
         }

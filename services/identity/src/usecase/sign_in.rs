@@ -53,10 +53,13 @@ impl Credentials {
         let key = self.email.key();
         let mut buckets = vec![Bucket::Guess(key, self.origin)];
         if !known {
+            let has_neighbours = self.origin.within_site().is_some();
+            buckets.extend(has_neighbours.then_some(Bucket::NetworkGuess(key, self.origin)));
             buckets.push(Bucket::Account(key));
             // Whoever stands behind a service or in this process cannot be told from the others there.
             if matches!(self.origin, Origin::Address(_)) {
                 buckets.push(Bucket::Place(self.origin));
+                buckets.extend(has_neighbours.then_some(Bucket::Network(self.origin)));
             }
         }
         buckets

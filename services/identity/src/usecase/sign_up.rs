@@ -41,7 +41,9 @@ impl SignUp {
         // share a count so wide that only a flood fills it. In this process nobody is a stranger.
         let is_place = self.origin != Origin::Local;
         let place = is_place.then_some(Bucket::SignUps(self.origin));
-        place.into_iter().chain([Bucket::SignUpMail(key, self.origin), Bucket::SignUpMails(key)]).collect()
+        let network = self.origin.within_site().map(Bucket::NetworkSignUps);
+        let mails = [Bucket::SignUpMail(key, self.origin), Bucket::SignUpMails(key)];
+        place.into_iter().chain(network).chain(mails).collect()
     }
 }
 

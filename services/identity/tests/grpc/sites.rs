@@ -4,11 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bursar_identity::store::throttles;
+use bursar_identity::usecase::attempts::Bucket;
+use bursar_rpc::Origin;
 use bursar_rpc::problem::reason_of;
-use bursar_testkit::{Client, PASSWORD};
+use bursar_testkit::{Client, PASSWORD, refused};
+use bursar_time::Span;
 use tokio::task::JoinSet;
+use tonic::Code;
 
-use crate::world::{World, becomes, credentials, from_address};
+use crate::world::{World, becomes, credentials, from_address, sign_up};
 
 const EMAIL: &str = "ada@example.com";
 
@@ -41,6 +46,21 @@ impl Flood {
     }
 }
 
+/// One of the places of a network that one holder may have.
+fn inside(n: u32) -> String {
+    format!("2001:db8:7:{n:x}::1")
+}
+
+/// A bucket of this network's drains in this time.
+async fn drains_in(world: &World, bucket: fn(Origin) -> Bucket<'static>, time: Span) {
+    let bucket = bucket(Origin::at(inside(0).parse().unwrap())).to_string();
+    let mut tx = world.db.begin().await.unwrap();
+    let now = world.clock.now();
+    throttles::drained_at(&mut tx, &bucket, now).await.unwrap();
+    throttles::set(&mut tx, &bucket, now.saturating_add(time)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 async fn sign_in(at: &Client, from: &str) -> Result<(), tonic::Status> {
     at.sessions().sign_in(from_address(from, credentials(EMAIL, PASSWORD))).await.map(drop)
 }
@@ -50,7 +70,7 @@ bursar_testkit::engines! {
         let world = World::start(&db).await;
         world.join("Ada").await;
         let busy = world.replica_with(|config| config.waiting_hashes = 8).await;
-        let _flood = Flood::of(&busy, (0..32).map(|n| format!("2001:db8:7:{n:x}::1"))).await;
+        let _flood = Flood::of(&busy, (0..32).map(inside)).await;
         for n in 1..=8 {
             // Nobody knows her there.
             sign_in(&busy, &format!("192.0.2.{n}")).await.expect("places are left");
@@ -66,5 +86,54 @@ bursar_testkit::engines! {
         for _ in 0..8 {
             sign_in(&busy, "192.0.2.1").await.expect("places are kept");
         }
+    }
+
+    async fn the_places_of_one_network_together_close_no_account(db: TestDb) {
+        let world = World::start(&db).await;
+        world.join("Ada").await;
+        let known = "2001:db8:7:ff::1";
+        sign_in(&world.anybody, known).await.expect("nobody has guessed");
+        let mut looked_at = 0;
+        for n in 0..100 {
+            let guess = from_address(&inside(n % 10), credentials(EMAIL, "a wrong one"));
+            let status = world.anybody.sessions().sign_in(guess).await.expect_err("it is wrong");
+            looked_at += u32::from(reason_of(&status).as_deref() == Some("CREDENTIALS_INVALID"));
+        }
+        assert_eq!(looked_at, 10, "as many as from one place");
+        refused(sign_in(&world.anybody, &inside(11)).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        sign_in(&world.anybody, "192.0.2.1").await.expect("a place that is new");
+        sign_in(&world.anybody, "2001:db8:8::1").await.expect("another network");
+        sign_in(&world.anybody, known).await.expect("she was here before");
+        let mut others = world.anybody.sessions();
+        let guess = others.sign_in(from_address(&inside(11), credentials("bob@example.com", "a wrong one"))).await;
+        refused(guess, Code::Unauthenticated, "CREDENTIALS_INVALID");
+    }
+
+    async fn wrong_passwords_for_many_accounts_are_counted_by_network_too(db: TestDb) {
+        let world = World::start(&db).await;
+        world.join("Ada").await;
+        sign_in(&world.anybody, &inside(0)).await.expect("nobody has guessed");
+        drains_in(&world, Bucket::Network, Span::from_secs(300)).await;
+        refused(sign_in(&world.anybody, &inside(1)).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        sign_in(&world.anybody, &inside(0)).await.expect("she was here before");
+        sign_in(&world.anybody, "192.0.2.1").await.expect("somewhere else");
+        world.pass(1);
+        sign_in(&world.anybody, &inside(1)).await.expect("one in a third of a second");
+    }
+
+    async fn sign_ups_are_throttled_by_network_too(db: TestDb) {
+        let world = World::start(&db).await;
+        drains_in(&world, Bucket::NetworkSignUps, Span::from_secs(2_000)).await;
+        let mut users = world.anybody.users();
+        for n in 0..3 {
+            let one_more = users.sign_up(from_address(&inside(n), sign_up(EMAIL))).await;
+            assert!(refused(one_more, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS").retryable);
+        }
+        users.sign_up(from_address("192.0.2.1", sign_up(EMAIL))).await.expect("somebody else");
+        users.sign_up(from_address("2001:db8:8::1", sign_up(EMAIL))).await.expect("another network");
+        world.pass(1);
+        users.sign_up(from_address(&inside(0), sign_up(EMAIL))).await.expect("one a second");
+        let one_more = users.sign_up(from_address(&inside(1), sign_up("bob@example.com"))).await;
+        refused(one_more, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
     }
 }
