@@ -186,6 +186,13 @@ pub struct Caps {
     pub by_origin_per_day: u32,
 }
 
+impl Caps {
+    /// The same from all addresses of a network of which one holder may have many: ten of them fill it.
+    pub const fn by_network_per_day(&self) -> u32 {
+        self.by_origin_per_day.saturating_mul(10)
+    }
+}
+
 /// What an organization has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {

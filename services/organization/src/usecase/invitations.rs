@@ -295,8 +295,8 @@ impl Organization {
         Ok(invitation)
     }
 
-    /// Counts one more mail by its sender, to its address and, of a new organization, from where the call comes, whatever the
-    /// organization, unless it is one too many. The rows stay locked until the transaction ends, always in this order.
+    /// Counts one more mail by its sender, to its address and, of a new organization, from where the call comes and from the network
+    /// of that, whatever the organization, unless it is one too many. The rows stay locked until the transaction ends, always in this order.
     ///
     /// A place is shared with strangers: nobody whose organization has stood for a week is refused for what they send from there.
     /// Who stands behind a service that does not say so, or in this process, cannot be told apart: that is no place to count by.
@@ -308,15 +308,16 @@ impl Organization {
         now: Timestamp,
     ) -> Result<(), Error> {
         let caps = &self.0.config.caps;
-        let place = match origin {
-            Some(place @ Origin::Address(_)) => Some(bursar_email::digest(&place.to_string())),
-            Some(Origin::Service(_) | Origin::Local) | None => None,
-        };
+        let place = origin.filter(|origin| matches!(origin, Origin::Address(_)));
+        // One holder may have many places in one network.
+        let network = place.filter(|place| place.within_site().is_some());
         let mut subjects = vec![
             (format!("by:{}", caller.user), caps.by_sender_per_day),
             (format!("to:{}", bursar_email::digest(email_key)), caps.to_address_per_day),
         ];
-        subjects.extend(place.map(|print| (format!("from:{print}"), caps.by_origin_per_day)));
+        let from = |text: &str| format!("from:{}", bursar_email::digest(text));
+        subjects.extend(place.map(|place| (from(&place.to_string()), caps.by_origin_per_day)));
+        subjects.extend(network.map(|place| (from(&place.site().to_string()), caps.by_network_per_day())));
         match rationed(tx, &subjects, now).await? {
             Ration::Left(_) => Ok(()),
             Ration::Over(retry_after) => Err(Refusal::TooManyToday { retry_after }.into()),

@@ -91,6 +91,26 @@ bursar_testkit::engines! {
         resend_from(&world.who(1).client, here, &one.id).await.expect("another day");
     }
 
+    /// One holder of an IPv6 network has 65,536 places in it.
+    async fn caps_hold_for_the_places_of_one_network_together(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.invitations.max_per_day_by_origin = 1).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let (acme, globex) = (world.create(&ada, "Acme").await.id, world.create(&ben, "Globex").await.id);
+        let inside = |n: u32| format!("2001:db8:7:{n:x}::1");
+        for n in 0..10 {
+            let (by, organization) = if n % 2 == 0 { (&ada, &acme) } else { (&ben, &globex) };
+            let address = format!("a{n}@x.org");
+            invite_from(&by.client, &inside(n), organization, &address).await.expect("one from each of its places");
+        }
+        let one_more = invite_from(&ada.client, &inside(10), &acme, "b@x.org").await;
+        too_many(one_more);
+        let there = invite_from(&ada.client, "2001:db8:8::1", &acme, "b@x.org").await.expect("another network");
+        too_many(resend_from(&ada.client, &inside(11), &there.id).await);
+        invite_from(&ben.client, "192.0.2.1", &globex, "c@x.org").await.expect("another address");
+        world.advance(Span::DAY);
+        resend_from(&world.who(1).client, &inside(10), &there.id).await.expect("another day");
+    }
+
     /// An address may be shared with an attacker, or with everybody behind an ingress.
     async fn an_organization_of_a_week_is_not_refused_for_what_others_send_from_its_address(db: TestDb) {
         let world = World::start_with(db, |settings| settings.invitations.max_per_day_by_origin = 2).await;

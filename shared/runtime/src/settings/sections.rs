@@ -202,7 +202,8 @@ pub struct InvitationSettings {
     /// Invitations that one address may get within 24 hours, from whatever organizations.
     pub max_per_day_to_address: u32,
     /// Invitations of organizations in their first week that may be sent within 24 hours from one network address (an IPv6
-    /// address by its /64), by whomever: the caller's, or the one that a service states for the person it acts for.
+    /// address by its /64), by whomever: the caller's, or the one that a service states for the person it acts for. From one IPv6
+    /// /48 ten times as many.
     pub max_per_day_by_origin: u32,
 }
 
