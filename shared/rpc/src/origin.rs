@@ -70,6 +70,13 @@ impl Origin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site(Origin);
 
+impl Site {
+    /// It as an origin: the first of its places.
+    pub(crate) const fn first(self) -> Origin {
+        self.0
+    }
+}
+
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Origin::Address(IpAddr::V6(ip)) = self.0 {

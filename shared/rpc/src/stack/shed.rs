@@ -8,15 +8,18 @@
 //! that the call comes from. Until that is known a call counts for who has sent it ([`By::Arriving`]), and apart from those who
 //! prove nothing: what a stranger begins and never sends keeps out nobody who has a token and stands behind the same address.
 //!
-//! By the same callers those who wait for a connection of the store take turns ([`bursar_db::Asker`]); there a service for itself
-//! stands before the people and addresses.
+//! One customer may have all of an IPv6 /48, and a connection from each of very many places in it. So all of a site together has
+//! no more than one caller, and within it a place as much as its others could still have ([`has_room_within`]).
+//!
+//! By the same callers, and sites, those who wait for a connection of the store take turns ([`bursar_db::Asker`]); there a service
+//! for itself stands before the people and addresses.
 //!
 //! The place is the call's, and is given back when the call is answered or dropped, and its handler with it. Work that goes on
 //! without its handler (what waits in a lane, hashing, costly reading) has places of its own, which the work holds.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +33,7 @@ use super::methods::{Access, Method};
 use super::weight::SMALL;
 use crate::caller::{Caller, Party};
 use crate::problem::reason;
-use crate::{Origin, Problem, TrustedProxies, has_room, origin};
+use crate::{Origin, Problem, TrustedProxies, has_room, has_room_within, origin};
 
 /// Whose call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,12 +65,40 @@ impl By {
         }
     }
 
+    /// All callers of the site that this one is in, who count as one; others than addresses are by themselves.
+    fn site(self) -> Self {
+        match self {
+            Self::Arriving(Some(peer)) if peer.port() == 0 => {
+                Self::Arriving(Some(SocketAddr::new(of_site(peer.ip()), 0)))
+            }
+            Self::Nobody(Origin::Address(address)) => Self::Nobody(Origin::Address(of_site(address))),
+            Self::Arriving(_) | Self::Known(_) | Self::Nobody(_) => self,
+        }
+    }
+
+    /// Whether there may be others in its site.
+    fn has_neighbours(self) -> bool {
+        match self {
+            Self::Arriving(Some(peer)) => peer.port() == 0 && Origin::Address(peer.ip()).within_site().is_some(),
+            Self::Nobody(origin) => origin.within_site().is_some(),
+            Self::Arriving(None) | Self::Known(_) => false,
+        }
+    }
+
     /// For whom it takes connections of the store.
     pub(super) fn asker(self) -> Asker {
         match self {
             Self::Known(Party::Service(_)) => Asker::service(&self),
-            Self::Known(Party::Person(_)) | Self::Arriving(_) | Self::Nobody(_) => Asker::caller(&self),
+            Self::Known(Party::Person(_)) | Self::Arriving(_) | Self::Nobody(_) => Asker::caller(&self.site()),
         }
+    }
+}
+
+/// The address that stands for all of its site.
+fn of_site(address: IpAddr) -> IpAddr {
+    match Origin::Address(address).site().first() {
+        Origin::Address(first) => first,
+        Origin::Service(_) | Origin::Local => address,
     }
 }
 
@@ -84,7 +115,10 @@ struct Calls {
     all: usize,
     /// Taken for messages, beside what goes with the calls' places ([`SMALL`]).
     bytes: usize,
+    /// Of each caller; of those in one site together.
     of: HashMap<By, Taken>,
+    /// Of each caller whose site may have others.
+    within: HashMap<By, Taken>,
 }
 
 /// What one caller has.
@@ -98,13 +132,10 @@ impl Calls {
     /// One more of a caller's; `false` if it has as many as would be left for everybody else.
     fn enter(&mut self, by: By, most: usize) -> bool {
         let left = most.saturating_sub(self.all);
-        match self.of.entry(by) {
-            Entry::Occupied(mut of) if has_room(of.get().calls, 1, left) => of.get_mut().calls += 1,
-            Entry::Vacant(of) if has_room(0, 1, left) => {
-                of.insert(Taken { calls: 1, bytes: 0 });
-            }
-            Entry::Occupied(_) | Entry::Vacant(_) => return false,
+        if !self.may_have(by, |of| of.calls, 1, left) {
+            return false;
         }
+        self.more(by, |of| of.calls += 1);
         self.all += 1;
         true
     }
@@ -117,11 +148,10 @@ impl Calls {
     /// So many bytes more of a caller's messages; `false` if it would have more than would be left for everybody else.
     fn take(&mut self, by: By, bytes: usize, most: usize) -> bool {
         let left = most.saturating_sub(self.bytes).saturating_sub(self.all.saturating_mul(SMALL));
-        let taken = self.of.get(&by).copied().unwrap_or_default();
-        if !has_room(taken.bytes, bytes, left) {
+        if !self.may_have(by, |of| of.bytes, bytes, left) {
             return false;
         }
-        self.of.entry(by).or_default().bytes += bytes;
+        self.more(by, |of| of.bytes += bytes);
         self.bytes += bytes;
         true
     }
@@ -131,13 +161,36 @@ impl Calls {
         self.less(by, |of| of.bytes = of.bytes.saturating_sub(bytes));
     }
 
-    /// Whoever has nothing any more is not remembered.
-    fn less(&mut self, by: By, give: impl FnOnce(&mut Taken)) {
-        if let Entry::Occupied(mut of) = self.of.entry(by) {
-            give(of.get_mut());
-            if *of.get() == Taken::default() {
-                of.remove();
-            }
+    /// Whether a caller may have so much more of something, of which so much is left.
+    fn may_have(&self, by: By, what: impl Fn(&Taken) -> usize, more: usize, left: usize) -> bool {
+        let taken = self.of.get(&by.site()).map_or(0, &what);
+        if !by.has_neighbours() {
+            return has_room(taken, more, left);
+        }
+        has_room_within(self.within.get(&by).map_or(0, &what), taken, more, left)
+    }
+
+    fn more(&mut self, by: By, take: impl Fn(&mut Taken)) {
+        take(self.of.entry(by.site()).or_default());
+        if by.has_neighbours() {
+            take(self.within.entry(by).or_default());
+        }
+    }
+
+    fn less(&mut self, by: By, give: impl Fn(&mut Taken)) {
+        less(&mut self.of, by.site(), &give);
+        if by.has_neighbours() {
+            less(&mut self.within, by, &give);
+        }
+    }
+}
+
+/// Whoever has nothing any more is not remembered.
+fn less(of: &mut HashMap<By, Taken>, by: By, give: impl FnOnce(&mut Taken)) {
+    if let Entry::Occupied(mut of) = of.entry(by) {
+        give(of.get_mut());
+        if *of.get() == Taken::default() {
+            of.remove();
         }
     }
 }
@@ -308,6 +361,59 @@ mod tests {
         assert_ne!(by("192.0.2.1:1000"), by("192.0.2.2:1000"));
         assert_eq!(by("[2001:db8:1:2::3]:1000"), by("[2001:db8:1:2::4]:1001"), "whoever has one of a /64 has all");
         assert_ne!(by("[2001:db8:1:2::3]:1000"), by("[2001:db8:1:3::3]:1000"));
+        assert_eq!(by("[2001:db8:1:2::3]:1000").site(), by("[2001:db8:1:3::3]:1000").site(), "but of one site");
+        assert_ne!(by("[2001:db8:1:2::3]:1000").site(), by("[2001:db8:2:2::3]:1000").site());
         assert_ne!(by("10.1.2.3:1000"), by("10.1.2.3:1001"), "a proxy sends everybody's");
+    }
+
+    /// One of the places of a network that one holder may have.
+    fn inside(number: u16) -> Origin {
+        Origin::Address([0x2001, 0xdb8, 7, number, 0, 0, 0, 0].into())
+    }
+
+    fn at(number: u8) -> Origin {
+        Origin::Address([192, 0, 2, number].into())
+    }
+
+    fn arriving(origin: Origin) -> By {
+        let Origin::Address(address) = origin else { panic!("{origin} sends nothing") };
+        By::arriving(Some(SocketAddr::new(address, 1000)), &TrustedProxies::default())
+    }
+
+    #[test]
+    fn the_places_of_one_network_together_leave_room_for_others() {
+        let kinds: [fn(Origin) -> By; 2] = [arriving, By::Nobody];
+        for by in kinds {
+            let in_flight = InFlight::new(4_096, BYTES);
+            let alone = all_of(&in_flight, by(at(1))).len();
+            let first = all_of(&in_flight, by(inside(0)));
+            assert!(!first.is_empty() && first.len() < alone, "one of its places leaves the others some");
+            let second = all_of(&in_flight, by(inside(1)));
+            assert!(!second.is_empty(), "and so they have");
+            let rest: Vec<_> = (2..4_096).flat_map(|number| all_of(&in_flight, by(inside(number)))).collect();
+            assert_eq!(first.len() + second.len() + rest.len(), alone, "together as many as one address");
+            assert_eq!(all_of(&in_flight, by(at(1))).len(), alone / 2, "others have room");
+            assert_eq!(all_of(&in_flight, person(1)).len(), alone / 2, "who has a token, too");
+            drop((first, second, rest));
+            let calls = in_flight.calls();
+            assert!(calls.all == 0 && calls.of.is_empty() && calls.within.is_empty(), "everything was given back");
+        }
+    }
+
+    #[test]
+    fn the_places_of_one_network_together_leave_memory_for_the_messages_of_others() {
+        let in_flight = InFlight::new(4_096, BYTES);
+        let taken = (0..4_096_u16).filter(|number| in_flight.take(By::Nobody(inside(*number)), 1_024).is_ok()).count();
+        assert_eq!(taken * 1_024, BYTES / 2, "together as much as one address");
+        assert!(in_flight.take(By::Nobody(at(1)), BYTES / 4).is_ok(), "others have room");
+    }
+
+    #[test]
+    fn the_places_of_one_network_have_turns_at_the_store_as_one() {
+        let of = |origin| By::Nobody(origin).asker();
+        assert_eq!(of(inside(0)), of(inside(9)));
+        assert_ne!(of(inside(0)), of(at(1)));
+        assert_ne!(of(at(1)), of(at(2)));
+        assert_ne!(of(inside(0)), arriving(inside(0)).asker());
     }
 }
