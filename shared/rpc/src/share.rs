@@ -6,8 +6,9 @@
 /// half, two get a third each, and a newcomer finds room as soon as something of what those have comes back: none of them may
 /// take it again before. These are the dynamic thresholds of shared buffers (Choudhury and Hahne, 1998) with a factor of one.
 ///
-/// It bounds what one may take, not what many may: where nothing comes back (a connection is kept), each takes half of what those
-/// before it have left, and a dozen have nearly all.
+/// It bounds what one may take, not what many may: where nothing comes back (a stream is kept), each takes half of what those before
+/// it have left, and a dozen have nearly all. (Of connections, which are kept as well, one gives way then: `shared/runtime`'s
+/// `holders.rs`.)
 #[inline]
 #[must_use]
 pub const fn has_room(taken: usize, more: usize, left: usize) -> bool {

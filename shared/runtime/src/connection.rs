@@ -11,17 +11,28 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::sleep,
 };
 use tokio_rustls::{Accept, server::TlsStream};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::{listen::Ending, places::Place, socket::Socket, tls::Acceptor};
+use crate::{
+    listen::Ending,
+    places::{Place, Work},
+    socket::Socket,
+    tls::Acceptor,
+};
 
 /// How long a new connection may take until it has opened. Over TLS the handshake is included.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// How long a connection may take to end that gives way, with a call that came before its caller had heard of it: as long as one has
+/// when the program stops and nobody has set another time for that.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(6);
 
-/// A connection that breaks off when it is cut, or when it takes too long to open.
+/// The end of what is waited for.
+type Patience = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// A connection that breaks off when it is cut, or when it takes too long to open, or to end once it shall give way.
 ///
 /// HTTP/2's own keep-alive and farewell start with the first frame, so without this a client that connects
 /// and stays silent, or stops in the middle of the preface, would keep its place for ever, and would keep a stopping
@@ -29,15 +40,15 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Connection {
     line: Line,
     ends: TcpConnectInfo,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    cut: Patience,
     /// Until it has opened.
-    silence: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// That is over, and it had not.
-    too_long: bool,
+    silence: Patience,
+    /// One of them is.
+    over: bool,
     /// With so many bytes more it has.
     opening: usize,
     /// The last field: it is given back when the socket is closed.
-    _place: Place,
+    place: Place,
 }
 
 /// What carries the bytes. The handshake belongs to the connection's own task, so that one caller who is slow at it
@@ -64,31 +75,51 @@ impl Connection {
         opening: usize,
         place: Place,
     ) -> Self {
-        let shutdown = ending.shutdown.clone();
+        let Ending { shutdown, cut } = ending.clone();
+        let (work, opened) = (place.work(), place.work());
         Self {
             ends: stream.connect_info(),
             line: match (tls, Socket::new(stream)) {
                 (None, socket) => Line::Plain(socket),
                 (Some(acceptor), socket) => Line::Shaking(Box::new(acceptor.accept(socket))),
             },
-            cut: Box::pin(ending.cut.clone().cancelled_owned()),
-            silence: Some(Box::pin(async move {
-                let _ = tokio::time::timeout(SILENCE_LIMIT, shutdown.cancelled()).await;
+            cut: Some(Box::pin(async move {
+                let late = async {
+                    work.told().await;
+                    sleep(FAREWELL_LIMIT).await;
+                };
+                tokio::select! {
+                    () = cut.cancelled() => {}
+                    () = late => {}
+                }
             })),
-            too_long: false,
+            silence: Some(Box::pin(async move {
+                tokio::select! {
+                    () = sleep(SILENCE_LIMIT) => {}
+                    () = shutdown.cancelled() => {}
+                    () = opened.told() => {}
+                }
+            })),
+            over: false,
             opening,
-            _place: place,
+            place,
         }
     }
 
-    /// Waiting is over when the connection is cut, or has taken too long to open.
+    /// What is done at its place.
+    pub(crate) fn work(&self) -> Work {
+        self.place.work()
+    }
+
+    /// Waiting is over when the connection is cut, or has taken too long to open or to end.
     fn poll_patience<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let cut = self.cut.as_mut().poll(cx).is_ready();
-        if self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready()) {
-            self.too_long = true;
-            self.silence = None;
+        for patience in [&mut self.cut, &mut self.silence] {
+            if patience.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+                *patience = None;
+                self.over = true;
+            }
         }
-        if cut || self.too_long { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { Poll::Pending }
+        if self.over { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { Poll::Pending }
     }
 
     /// What came of it, with patience where it has to wait.

@@ -1,13 +1,21 @@
 //! A port of HTTP/1.1: that for operations, and that for a payment provider's webhooks. The latter may be reached from
 //! everywhere, so nobody keeps a place by being slow: a request's head has a time to come in, a connection brings one request
 //! and ends with its answer, which has a time to be taken. Only so many connections are open, and of one address a share, unless
-//! it is a proxy that brings everybody's webhooks ([`Places`](crate::places::Places)). (How long a body takes is the router's
-//! affair.)
+//! it is a proxy that brings everybody's webhooks; one that has not asked anything yet gives way to whoever has clearly fewer
+//! ([`Places`](crate::places::Places)). (How long a body takes is the router's affair.)
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming as Body,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -54,16 +62,34 @@ async fn serve_within(bounds: Bounds, mut incoming: Incoming, router: Router, en
 
 /// Answers the one request of a connection: kept alive, a few hundred that ask now and then would keep all places.
 async fn attend(bounds: Bounds, connection: Connection, router: Router, end: &CancellationToken) {
+    let (work, router) = (connection.work(), TowerToHyperService::new(router));
+    // In work until the connection ends: nothing tells when the last of the answer is on its way.
+    let asked = Arc::new(OnceLock::new());
+    let service = {
+        let (asked, work) = (Arc::clone(&asked), work.clone());
+        service_fn(move |request: Request<Body>| {
+            asked.get_or_init(|| work.begin());
+            router.call(request)
+        })
+    };
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(connection), service);
     let mut serving = std::pin::pin!(serving);
     let ended = timeout(bounds.whole, async {
         tokio::select! {
             ended = serving.as_mut() => ended,
             () = end.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.as_mut().await
+            }
+            () = work.told() => {
+                // Whoever has asked nothing yet is owed no answer, and HTTP/1.1 has no farewell.
+                if asked.get().is_none() {
+                    return Ok(());
+                }
                 serving.as_mut().graceful_shutdown();
                 serving.as_mut().await
             }

@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Env, Listeners, Service, Settings, Started,
     contract::Reload,
-    grpc, http_port,
+    grpc, grpc_port, http_port,
     listen::{Ending, Incoming},
     operations,
     places::{Kind, Places},
@@ -141,7 +141,7 @@ struct Host<'a> {
     listeners: Vec<(Service, tokio::net::TcpListener)>,
     inbox: Option<tokio::net::TcpListener>,
     tls: PortTls,
-    servers: JoinSet<(Service, Result<(), tonic::transport::Error>)>,
+    servers: JoinSet<Service>,
     closing: Vec<(Service, futures::future::BoxFuture<'static, ()>)>,
     /// Ends the operations port, which outlives everything else.
     operations_end: CancellationToken,
@@ -194,12 +194,15 @@ impl<'a> Host<'a> {
             let health = PortHealth::new(service, &started.health_services).await;
             let connections = self.settings.limits.connections;
             let routes = grpc::routes(&started, &health, &self.settings.limits, &self.env)?;
-            let server = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
+            let server = grpc::server(&self.settings.limits, &self.env.entropy);
             let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
             let its_places = places(connections, service.name(), &self.env);
             let incoming = Incoming::new(listener, self.tls.grpc.clone(), ending.clone(), its_places).of_http2();
-            let end = ending.shutdown.clone().cancelled_owned();
-            self.servers.spawn(async move { (service, server.serve_with_incoming_shutdown(incoming, end).await) });
+            let end = ending.shutdown.clone();
+            self.servers.spawn(async move {
+                grpc_port::serve(server, routes, incoming, end).await;
+                service
+            });
             ports.push(health);
             probes.push((service, started.ready));
             reloads.extend(started.reload);
@@ -214,7 +217,7 @@ impl<'a> Host<'a> {
                 let end = ending.shutdown;
                 self.servers.spawn(async move {
                     http_port::serve(incoming, router, end).await;
-                    (service, Ok(()))
+                    service
                 });
             }
             self.closing.push((service, started.close));
@@ -247,10 +250,7 @@ impl<'a> Host<'a> {
                     }
                 }
                 ended = self.servers.join_next() => return Err(match ended {
-                    Some(Ok((service, Ok(())))) => anyhow!("the server of {service} ended by itself"),
-                    Some(Ok((service, Err(error)))) => {
-                        anyhow::Error::new(error).context(format!("the server of {service} failed"))
-                    }
+                    Some(Ok(service)) => anyhow!("the server of {service} ended by itself"),
                     Some(Err(error)) => anyhow::Error::new(error).context("a server panicked"),
                     None => anyhow!("nothing is served"),
                 }),

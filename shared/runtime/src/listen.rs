@@ -10,7 +10,6 @@ use std::{
 };
 
 use bursar_rpc::Origin;
-use futures::Stream;
 use tokio::{
     net::TcpListener,
     time::{Sleep, sleep},
@@ -92,7 +91,7 @@ async fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpListener,
     TcpListener::bind(address).await.map_err(|error| ListenError::new(address, purpose, error))
 }
 
-/// How the connections of a listener are told to end.
+/// How the connections of a listener are told to end, all at once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ending {
     /// Those that have not said anything yet break off. (The others finish what they began.)
@@ -136,7 +135,7 @@ impl Incoming {
                 std::task::ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            // While all are taken the system keeps those who come: nobody among them could have one.
+            // While all are taken and none gives way the system keeps those who come: nobody among them could have one.
             std::task::ready!(self.places.poll_free(cx));
             match std::task::ready!(self.listener.poll_accept(cx)) {
                 Ok((stream, peer)) => {
@@ -163,12 +162,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
-}
-
-impl Stream for Incoming {
-    type Item = io::Result<Connection>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_accept(cx).map(|connection| Some(Ok(connection)))
-    }
 }

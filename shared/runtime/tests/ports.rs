@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bursar_proto::event::v1::{WatchRequest, event_service_client::EventServiceClient};
 use bursar_runtime::PaymentProvider;
 use bursar_testkit::{STEP, get, in_steps, until};
 use futures::{Stream, StreamExt as _, channel::mpsc, stream};
@@ -83,14 +84,15 @@ fn said(refused: &Status) -> (Code, String) {
 
 /// How many connections to this port were refused, by the operations port.
 async fn refused(operations: u16, port: &'static str) -> Option<u32> {
+    counted(operations, "refused", port).await
+}
+
+/// How many connections to this port met with this, by the operations port.
+async fn counted(operations: u16, what: &'static str, port: &'static str) -> Option<u32> {
     let page = tokio::task::spawn_blocking(move || get(operations, "/metrics")).await.expect("no panic");
     let (_, page) = page.expect("metrics");
-    let label = format!("port=\"{port}\"");
-    let is_it = |line: &&str| {
-        line.starts_with("bursar_places_refused_total{")
-            && line.contains("kind=\"connections\"")
-            && line.contains(&label)
-    };
+    let (name, label) = (format!("bursar_places_{what}_total{{"), format!("port=\"{port}\""));
+    let is_it = |line: &&str| line.starts_with(&name) && line.contains("kind=\"connections\"") && line.contains(&label);
     page.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
 }
 
@@ -126,6 +128,106 @@ async fn probes_are_answered_beside_whoever_holds_the_operations_port() {
     // Whoever comes is accepted in turn, so all of those have been by the time that this one is.
     assert_eq!(refused(ports.base(), "operations").await, Some(6), "half of four places are held");
     drop(held);
+    running.stop().await.expect("stops");
+}
+
+/// The type of the frame with which HTTP/2 says farewell.
+const GOAWAY: u8 = 7;
+
+/// The types of the frames that were said, of which [`open`] has read the first byte, a zero.
+fn frames(rest: &[u8]) -> Vec<u8> {
+    let said = [&[0_u8][..], rest].concat();
+    let (mut left, mut types) = (said.as_slice(), Vec::new());
+    while let [high, middle, low, kind, more @ ..] = left {
+        types.push(*kind);
+        let length = u32::from_be_bytes([0, *high, *middle, *low]);
+        // Flags and the number of a stream, then what it says.
+        left = more.get(5 + usize::try_from(length).expect("a length")..).unwrap_or_default();
+    }
+    types
+}
+
+#[tokio::test]
+async fn of_those_who_hold_all_connections_one_says_farewell_for_one_who_comes() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 4;
+    let running = Running::start(settings, &ports, true).await;
+    let port = ports.nth(3);
+    let mut first = open(1, port).await.expect("room");
+    let mut others = Vec::new();
+    for host in [1, 2, 3] {
+        others.push(open(host, port).await.expect("room"));
+    }
+    others.push(open(4, port).await.expect("whoever has two makes room"));
+    assert_eq!(counted(ports.base(), "gave_way", "billing").await, Some(1));
+    // It answers nobody who asks whether it has heard, and ends none the less.
+    pause();
+    let steps = in_steps(STEP);
+    let mut rest = Vec::new();
+    let ended = timeout(Duration::from_secs(15), first.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "it keeps its connection open");
+    assert!(frames(&rest).contains(&GOAWAY), "it is told: {rest:?}");
+    drop(steps);
+    resume();
+    drop(others);
+    running.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_connection_with_a_call_in_work_gives_way_only_when_that_has_ended() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 4;
+    let running = Running::start(settings, &ports, true).await;
+    let port = ports.nth(3);
+    let (mut channels, mut calls) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let channel = from(1, port);
+        let call = EventServiceClient::new(channel.clone()).watch(WatchRequest::default()).await;
+        let mut answers = call.expect("a call").into_inner();
+        answers.message().await.expect("an answer").expect("it goes on");
+        channels.push(channel);
+        calls.push(answers);
+    }
+    let others = [open(2, port).await.expect("room"), open(3, port).await.expect("room")];
+    let coming = tokio::spawn(open(4, port));
+    drop(calls.pop());
+    let come = timeout(PATIENCE, coming).await.expect("what is idle makes room").expect("no panic");
+    assert!(come.is_some(), "it is answered");
+    let mut first = calls.pop().expect("one call is left");
+    // Whatever gives way has ended by then.
+    pause();
+    let steps = in_steps(STEP);
+    let ended = timeout(Duration::from_secs(15), first.message()).await;
+    assert!(ended.is_err(), "a call in work is cut: {ended:?}");
+    drop(steps);
+    resume();
+    drop((first, channels, others, come));
+    running.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn whoever_asks_nothing_of_probes_or_webhooks_makes_room_for_one_who_does() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 4;
+    settings.payments.provider = PaymentProvider::Stripe;
+    let running = Running::start(settings, &ports, true).await;
+    let table =
+        [(ports.base(), "operations", "/livez", "alive\n"), (ports.nth(4), "inbox", "/webhooks/stripe", "here\n")];
+    for (port, name, path, answer) in table {
+        let mut held = Vec::new();
+        for host in [2, 2, 3, 4] {
+            let mut stream = connect(host, port).await;
+            stream.write_all(b"GET ").await.expect("written");
+            held.push(stream);
+        }
+        let mut newcomer = connect(5, port).await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        newcomer.write_all(request.as_bytes()).await.expect("written");
+        let mut said = String::new();
+        timeout(PATIENCE, newcomer.read_to_string(&mut said)).await.expect("it ends").expect("it is answered");
+        assert!(said.starts_with("HTTP/1.1 200") && said.ends_with(answer), "{said}");
+        assert_eq!(counted(ports.base(), "gave_way", name).await, Some(1), "{name}");
+    }
     running.stop().await.expect("stops");
 }
 

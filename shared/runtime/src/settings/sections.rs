@@ -119,8 +119,9 @@ pub struct LimitSettings {
     pub message_bytes: usize,
     /// Connections open at once to each gRPC port, and to the operations port and that for webhooks (512 at most each); of one
     /// address (IPv6: of its /48) as many as there are places left for everybody else. More of one address are closed at once;
-    /// while all places are taken whoever comes waits to be accepted. Of the port for webhooks an address of `trusted_proxies` may
-    /// have all. A gRPC port gives as many places to streams that ask for
+    /// while all places are taken whoever comes waits to be accepted. Where hardly any are left an idle connection of the address
+    /// that has most gives way to one that has clearly fewer, and for each 64 one may be on its way out beside the others. Of the
+    /// port for webhooks an address of `trusted_proxies` may have all. A gRPC port gives as many places to streams that ask for
     /// no account: watches of health, and reflection. Each connection is an open file of the process.
     pub connections: usize,
     /// Calls and streams open at once on one connection; more wait for a place.
