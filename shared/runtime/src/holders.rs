@@ -217,7 +217,10 @@ impl Holders {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::{
+        collections::BTreeSet,
+        net::{IpAddr, Ipv4Addr},
+    };
 
     use bursar_rpc::Origin;
     use proptest::prelude::*;
@@ -249,9 +252,10 @@ mod tests {
         all.iter().filter(|seen| seen.site == site && !seen.leaves()).count()
     }
 
-    fn sites(all: &[Seen], newcomer: Option<u8>) -> usize {
+    /// How many sites have any, with whoever comes.
+    fn sites(all: &[Seen], newcomer: u8) -> usize {
         let there = all.iter().filter(|seen| !seen.leaves()).map(|seen| seen.site);
-        there.chain(newcomer).collect::<std::collections::BTreeSet<_>>().len()
+        there.chain([newcomer]).collect::<BTreeSet<_>>().len()
     }
 
     /// Where one more finds a place.
@@ -273,7 +277,7 @@ mod tests {
         let first = idle.max_by_key(|seen| (taken(all, seen.site), Reverse(seen.since)))?;
         let much = taken(all, first.site);
         let is_scarce = (most + leaving - all.len()) * SCARCE <= most;
-        let keeps_its_part = much > most / sites(all, Some(newcomer));
+        let keeps_its_part = much > most / sites(all, newcomer);
         let gives = leaving < reserve && is_scarce && 2 * (own + 1) <= much && keeps_its_part;
         gives.then_some(Room::Instead(first.number))
     }
@@ -303,7 +307,7 @@ mod tests {
         let entered = holders.enter(site(number), false);
         assert_eq!(entered.is_some(), expected.is_some(), "one more of {number}");
         let Some(entered) = entered else { return };
-        let equal = holders.most / sites(all, Some(number));
+        let equal = holders.most / sites(all, number);
         if let Some(told) = entered.instead {
             told.cancel();
         }
