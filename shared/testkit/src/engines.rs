@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use bursar_db::{Db, Engine, Migrations, PoolOptions, StoreUrl};
+use tokio::runtime::{Builder, Runtime};
 
 /// An empty database of a test's own, on either engine. Dropping it removes a SQLite file; a PostgreSQL database goes
 /// with its server when the test process ends.
@@ -56,10 +57,14 @@ impl TestDb {
     }
 }
 
-/// An empty database on each engine that there is, for a test that [`engines!`](crate::engines) does not write: one that blocks on
-/// what it does there, as a target of fuzzing.
-pub async fn on_each_engine() -> Vec<TestDb> {
-    [Some(crate::sqlite::file()), crate::postgres::database().await].into_iter().flatten().collect()
+/// Runs a test body on an empty database of each engine that there is, where [`engines!`](crate::engines) does not write the test:
+/// it blocks on what it does there, as a target of fuzzing.
+pub fn on_each_engine(body: impl Fn(&Runtime, &TestDb)) {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a tokio runtime for the test");
+    let postgres = runtime.block_on(crate::postgres::database());
+    for store in [Some(crate::sqlite::file()), postgres].into_iter().flatten() {
+        body(&runtime, &store);
+    }
 }
 
 /// What a test body may return: nothing, or a `Result` whose error fails the test.
@@ -85,7 +90,7 @@ pub(crate) fn block_on<F>(future: F) -> F::Output
 where
     F: Future,
 {
-    tokio::runtime::Builder::new_multi_thread()
+    Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()

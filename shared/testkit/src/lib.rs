@@ -1,6 +1,7 @@
 //! What Bursar's tests stand on. A dev-dependency only; it knows no service's crate.
 //!
 //! - [`engines!`] runs one test body on both databases, named `sqlite::…` and `postgres::…`; [`on_each_engine`] gives both to one.
+//! - [`fuzz_consumer`] tells a service whatever there is.
 //! - [`postgres`] starts a private PostgreSQL for the test process, [`sqlite`] a file of the test's own.
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
@@ -42,6 +43,7 @@ mod deployment;
 mod engines;
 mod fonts;
 mod full_store;
+mod hearing;
 mod hush;
 mod issuer;
 mod mailbox;
@@ -76,6 +78,7 @@ pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb, on_each_engine};
 pub use fonts::fonts_of_the_image;
 pub use full_store::{fills_up, fills_up_on, incompressible};
+pub use hearing::fuzz_consumer;
 pub use hush::Hush;
 pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};

@@ -21,7 +21,7 @@ mod ends_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use bursar_db::Migrations;
 

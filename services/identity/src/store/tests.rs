@@ -25,7 +25,7 @@ pub(super) fn from(after: Timestamp) -> (Timestamp, Timestamp) {
     (after, Timestamp::MAX)
 }
 
-pub(super) fn ada() -> UserRow {
+pub(crate) fn ada() -> UserRow {
     UserRow {
         id: id(1),
         email: "Ada@Example.com".to_owned(),
