@@ -309,20 +309,13 @@ mod tests {
     /// A user's token for an organization, of a session that was begun with a password alone.
     fn caller() -> UserCaller {
         UserCaller {
-            user: bursar_id::UserId::from_parts(1, [1; 10]),
-            session: bursar_id::SessionId::from_parts(1, [1; 10]),
-            branch: None,
             context: OwnerId::Organization(bursar_id::OrganizationId::from_parts(1, [1; 10])),
             role: Some(Role::Member),
             membership_version: 1,
             membership_incarnation: 1,
-            email: "ada@example.com".into(),
-            email_verified: true,
-            authenticated_at: None,
             methods: AuthMethods::PASSWORD,
-            operator: None,
-            key: None,
             permission: Permission::UseWorkspace,
+            ..UserCaller::for_test(bursar_id::UserId::from_parts(1, [1; 10]))
         }
     }
 

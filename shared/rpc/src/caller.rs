@@ -78,6 +78,26 @@ impl UserCaller {
     pub fn key_permits(&self, permission: Permission) -> bool {
         self.key.as_ref().is_none_or(|key| key.permits(permission))
     }
+
+    /// Somebody for a test: at home, with an address that is proven, at an RPC that demands nothing.
+    pub fn for_test(user: UserId) -> Self {
+        Self {
+            user,
+            session: SessionId::from_parts(1, [2; 10]),
+            branch: None,
+            context: OwnerId::User(user),
+            role: None,
+            membership_version: 0,
+            membership_incarnation: 0,
+            email: "ada@example.com".into(),
+            email_verified: true,
+            authenticated_at: None,
+            methods: AuthMethods::default(),
+            operator: None,
+            key: None,
+            permission: Permission::Unspecified,
+        }
+    }
 }
 
 /// A service that calls.
@@ -283,23 +303,7 @@ pub(crate) mod tests {
 
     /// Somebody who acts for no organization.
     pub(crate) fn person() -> UserCaller {
-        let user = UserId::from_parts(1, [1; 10]);
-        UserCaller {
-            user,
-            session: SessionId::from_parts(1, [2; 10]),
-            branch: None,
-            context: OwnerId::User(user),
-            role: None,
-            membership_version: 0,
-            membership_incarnation: 0,
-            email: "ada@example.com".into(),
-            email_verified: true,
-            authenticated_at: None,
-            methods: AuthMethods::default(),
-            operator: None,
-            key: None,
-            permission: Permission::Unspecified,
-        }
+        UserCaller::for_test(UserId::from_parts(1, [1; 10]))
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use bursar_db::audit::AuditRow;
 use bursar_db::{Db, DbError, Migrations, PoolOptions, StoreUrl, Tx, idempotency, on};
-use bursar_id::{OwnerId, RequestId, ServiceAccountId, SessionId, UserId};
+use bursar_id::{OwnerId, RequestId, ServiceAccountId, UserId};
 use bursar_proto::testing::v1::{AdvanceResponse, SetRequest};
 use bursar_rpc::convert::to_timestamp;
 use bursar_rpc::{
-    Answer, Asked, AuthMethods, Call, Caller, Done, Mutation, Mutations, Permission, Problem, Publish, Refusing,
-    ServiceCaller, ServiceRole, Stored, UserCaller,
+    Answer, Asked, Call, Caller, Done, Mutation, Mutations, Permission, Problem, Publish, Refusing, ServiceCaller,
+    ServiceRole, Stored, UserCaller,
 };
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
@@ -149,28 +149,12 @@ fn operator() -> Caller {
 
 /// A member for whom a service calls, with the member's token.
 fn member() -> Caller {
-    let user = UserId::from_parts(1, [1; 10]);
-    let person = UserCaller {
-        user,
-        session: SessionId::from_parts(1, [2; 10]),
-        branch: None,
-        context: OwnerId::User(user),
-        role: None,
-        membership_version: 0,
-        membership_incarnation: 0,
-        email: "ada@example.com".into(),
-        email_verified: true,
-        authenticated_at: None,
-        methods: AuthMethods::default(),
-        operator: None,
-        key: None,
-        permission: Permission::ManageOrganization,
-    };
+    let (person, permission) = (UserCaller::for_test(UserId::from_parts(1, [1; 10])), Permission::ManageOrganization);
     Caller::Service(ServiceCaller {
         account: ServiceAccountId::BILLING,
         role: ServiceRole::Product,
-        on_behalf_of: Some(person),
-        permission: Permission::ManageOrganization,
+        on_behalf_of: Some(UserCaller { permission, ..person }),
+        permission,
     })
 }
 

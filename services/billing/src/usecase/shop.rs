@@ -9,7 +9,7 @@ use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_members::{Members, Standing, standings};
 use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Answer, Asked, AuthMethods, Call, Caller, Mutations, Permission, UserCaller};
+use bursar_rpc::{Answer, Asked, Call, Caller, Mutations, Permission, UserCaller};
 use bursar_secret::{Entropy, Secret};
 use bursar_testkit::stripe::{self, FakeStripe};
 use bursar_testkit::{TestDb, at, credits, id};
@@ -464,22 +464,8 @@ pub(super) fn manager(owner: OwnerId) -> Caller {
         OwnerId::User(user) => user,
         OwnerId::Organization(_) => id(1),
     };
-    Caller::User(UserCaller {
-        user,
-        session: id(1),
-        branch: None,
-        context: owner,
-        role: None,
-        membership_version: 0,
-        membership_incarnation: 0,
-        email: "u@example.com".into(),
-        email_verified: true,
-        authenticated_at: None,
-        methods: AuthMethods::default(),
-        operator: None,
-        key: None,
-        permission: Permission::ManageBilling,
-    })
+    let (context, permission) = (owner, Permission::ManageBilling);
+    Caller::User(UserCaller { context, permission, ..UserCaller::for_test(user) })
 }
 
 fn order(product: &str, method: &str) -> Order {
