@@ -19,18 +19,13 @@ use tonic::{Code, Status};
 use crate::moving::{lots, moving, plan_of, subscription, the_end, told_since};
 use crate::races::at_once;
 use crate::words::{Under, buy, cancel, change_to, resume, set_seats, spend, subscribe};
-use crate::world::{Person, World, until};
+use crate::world::{BUILT_IN, Person, World, until};
 
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people, and 10 dollars for 150 credits and one more.
 const PLANS: &str = include_str!("plans.toml");
 
 async fn selling(db: TestDb) -> World {
-    World::with(db, |settings| {
-        let path = settings.data_dir.join("plans.toml");
-        std::fs::write(&path, format!("{}{PLANS}", include_str!("../../catalog.toml"))).unwrap();
-        settings.catalog_file = Some(path);
-    })
-    .await
+    World::selling(db, &format!("{BUILT_IN}{PLANS}")).await
 }
 
 /// An organization on Business since now, with its owner.

@@ -17,9 +17,9 @@ use bursar_time::Span;
 use crate::calls::Caller;
 use crate::contracts;
 use crate::moving::{moving, plan_of, subscription, the_end};
-use crate::reloading::{BUILT_IN, edited, reloads, selling, write};
+use crate::reloading::{edited, reloads, write};
 use crate::words::{cancel, lots_of, scope, set_seats, subscribe};
-use crate::world::{World, until};
+use crate::world::{BUILT_IN, World, until};
 
 /// Plan, seats, and the names of what else it allows.
 type Allowed = (String, u32, Vec<String>);
@@ -117,7 +117,7 @@ engines! {
     }
 
     async fn an_edit_touches_nothing_of_what_somebody_was_sold(db: TestDb) {
-        let world = selling(db, BUILT_IN).await;
+        let world = World::selling(db, BUILT_IN).await;
         let (team, boss) = world.organization_with(1, "1").await;
         let (other, _) = world.organization_with(2, "1").await;
         let ana = world.person_with(3, "1").await;
@@ -173,7 +173,7 @@ engines! {
     }
 
     async fn what_an_earlier_program_has_sold_is_what_it_was_before_the_next_edit(db: TestDb) {
-        let world = selling(db, BUILT_IN).await;
+        let world = World::selling(db, BUILT_IN).await;
         let ana = world.person_with(1, "1").await;
         ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
         world.by_hand("UPDATE subscriptions SET included = NULL, included_plan = NULL").await.unwrap();

@@ -5,7 +5,7 @@ use bursar_testkit::{at, engines, refused};
 use tonic::Code;
 
 use crate::words::{Charging, Spending, Under, batch, reserve, settle, settle_all, spend, used};
-use crate::world::World;
+use crate::world::{BUILT_IN, World};
 
 /// A model of three meters, one of which becomes cheaper.
 const THREE_METERS: &str = r#"
@@ -20,12 +20,7 @@ meters = [
 "#;
 
 async fn world(db: bursar_testkit::TestDb) -> World {
-    World::with(db, |settings| {
-        let path = settings.data_dir.join("meters.toml");
-        std::fs::write(&path, format!("{}{THREE_METERS}", include_str!("../../catalog.toml"))).unwrap();
-        settings.catalog_file = Some(path);
-    })
-    .await
+    World::selling(db, &format!("{BUILT_IN}{THREE_METERS}")).await
 }
 
 fn estimate(model: &str, usage: &[(&str, &str)]) -> pb::EstimateRequest {

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use crate::calls::Caller;
 use crate::races::at_once;
 use crate::words::{cancel, entries_of, free, give_back, lots_of, reserve, settle, spend, subscribe};
-use crate::world::{Person, World};
+use crate::world::{BUILT_IN, Person, World};
 
 pub(crate) fn moving(from: OwnerId, to: OwnerId) -> pb::MoveSubscriptionRequest {
     pb::MoveSubscriptionRequest { from_owner: from.to_string(), to_owner: to.to_string() }
@@ -237,12 +237,7 @@ engines! {
 
     async fn what_cannot_move(db: TestDb) {
         const SOLO: &str = "\n[[plans]]\nid = \"solo\"\nname = \"Solo\"\nprice = \"10.00 USD\"\ncredits = \"100\"\nseats = 1\nfeatures = []\n";
-        let world = World::with(db, |settings| {
-            let path = settings.data_dir.join("solo.toml");
-            std::fs::write(&path, format!("{}{SOLO}", include_str!("../../catalog.toml"))).unwrap();
-            settings.catalog_file = Some(path);
-        })
-        .await;
+        let world = World::selling(db, &format!("{BUILT_IN}{SOLO}")).await;
         let (ana, ben, dan) = (subscribed(&world, 1).await, world.person(2), world.person(3));
         dan.subscribe(subscribe(dan.owner, "solo")).await.unwrap();
         let (team, boss) = world.organization_with(4, "1").await;

@@ -11,7 +11,7 @@ use bursar_time::{Clock, Timestamp};
 use crate::given_back::{Months, flows, refunds};
 use crate::moving::{moving, subscription};
 use crate::words::{cancel, set_seats, spend, subscribe};
-use crate::world::{World, until};
+use crate::world::{BUILT_IN, World, until};
 use crate::years::{BEGIN, PLANS, becomes, selling, selling_these};
 
 /// A month of the year: the price of twelve rounded down to the cent.
@@ -237,12 +237,8 @@ engines! {
     }
 
     async fn a_currency_without_cents_is_told_in_whole_units_and_by_itself(db: TestDb) {
-        let world = World::by_with(db, Clock::test(at(BEGIN)), |settings| {
-            let path = settings.data_dir.join("plans.toml");
-            std::fs::write(&path, format!("{}{PLANS}", include_str!("../../catalog.toml")).replace(" USD", " JPY")).unwrap();
-            settings.catalog_file = Some(path);
-        })
-        .await;
+        let catalog = format!("{BUILT_IN}{PLANS}").replace(" USD", " JPY");
+        let world = World::selling_by(db, Clock::test(at(BEGIN)), &catalog).await;
         let mut months = Months::default();
         let ana = world.person(1);
         ana.subscribe(subscribe(ana.owner, "yearly")).await.unwrap();

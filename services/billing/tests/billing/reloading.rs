@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bursar_id::{OwnerId, ServiceAccountId};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, TestDb, audited, engines, refused, rounds};
+use bursar_testkit::{Refusal, audited, engines, refused, rounds};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
@@ -19,9 +19,7 @@ use crate::lanes::hang_up_after;
 use crate::moving::{lots, plan_of, subscription, the_end};
 use crate::races::at_once;
 use crate::words::{Charging, Spending, Under, buy, reserve, settle_all, spend, subscribe, used};
-use crate::world::{Person, World, until};
-
-pub(crate) const BUILT_IN: &str = include_str!("../../catalog.toml");
+use crate::world::{BUILT_IN, Person, World, sell, until};
 
 /// The built-in catalog and a painter, whose pictures cost so much, and are counted by this meter.
 fn with_painter(meter: &str, credits: &str) -> String {
@@ -48,16 +46,6 @@ fn file(world: &World) -> PathBuf {
 
 pub(crate) fn write(world: &World, text: &str) {
     fs::write(file(world), text).expect("written");
-}
-
-/// A billing whose catalog is a file with this text.
-pub(crate) async fn selling(db: TestDb, text: &str) -> World {
-    World::with(db, |settings| {
-        let path = settings.data_dir.join("catalog.toml");
-        fs::write(&path, text).expect("written");
-        settings.catalog_file = Some(path);
-    })
-    .await
 }
 
 fn reload() -> pb::ReloadCatalogRequest {
@@ -109,7 +97,7 @@ async fn month_turns(world: &World, who: &Person) -> pb::Subscription {
 engines! {
     async fn another_catalog_is_sold_and_priced_by_and_what_somebody_has_stays(db: TestDb) {
         let first = with_painter("images", "2");
-        let world = selling(db, &first).await;
+        let world = World::selling(db, &first).await;
         let ana = world.person_with(1, "1000").await;
         ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
         ana.purchase_pack(buy(ana.owner, "starter")).await.unwrap();
@@ -162,7 +150,7 @@ engines! {
     async fn what_is_gone_is_sold_to_nobody_and_goes_on_for_those_who_have_it(db: TestDb) {
         let scoped = "credits = \"1500\"\nscope = { projects = [\"film\"] }\nseats = 10";
         let first = edited(&with_painter("images", "2"), "credits = \"1500\"\nseats = 10", scoped);
-        let world = selling(db, &first).await;
+        let world = World::selling(db, &first).await;
         let ana = world.person_with(1, "1000").await;
         ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
         let held = |n: &str| reserve(ana.owner, "20").on_model("painter").under(n);
@@ -209,7 +197,7 @@ engines! {
     }
 
     async fn a_file_that_cannot_be_used_is_named_and_changes_nothing(db: TestDb) {
-        let world = selling(db, &with_painter("images", "2")).await;
+        let world = World::selling(db, &with_painter("images", "2")).await;
         let ana = world.person_with(1, "1000").await;
         let path = file(&world);
         let operator = world.operator();
@@ -256,7 +244,7 @@ engines! {
     }
 
     async fn operators_alone_reload_once_for_each_request(db: TestDb) {
-        let world = selling(db, &with_painter("images", "2")).await;
+        let world = World::selling(db, &with_painter("images", "2")).await;
         let (team, boss) = world.organization_with(1, "1").await;
         let bad = || reload().under(&"x".repeat(129));
         refused(world.nobody().reload_catalog(bad()).await, Code::Unauthenticated, "TOKEN_MISSING");
@@ -297,10 +285,10 @@ engines! {
     async fn other_taxes_are_taken_with_the_catalog_or_neither_is(db: TestDb) {
         let tax = |percent: &str| format!("[[taxes]]\ncountry = 'DE'\nname = 'USt.'\npercent = '{percent}'\n");
         let world = World::with(db, |settings| {
-            let [catalog, taxes] = ["catalog.toml", "taxes.toml"].map(|name| settings.data_dir.join(name));
-            fs::write(&catalog, BUILT_IN).expect("written");
+            sell(settings, BUILT_IN);
+            let taxes = settings.data_dir.join("taxes.toml");
             fs::write(&taxes, tax("19")).expect("written");
-            (settings.catalog_file, settings.invoices.tax_file) = (Some(catalog), Some(taxes));
+            settings.invoices.tax_file = Some(taxes);
         })
         .await;
         let write_taxes = |text: &str| fs::write(world.settings.invoices.tax_file.as_ref().expect("a file"), text).expect("written");
@@ -341,7 +329,7 @@ engines! {
     }
 
     async fn each_process_has_a_catalog_in_use_of_its_own(db: TestDb) {
-        let world = selling(db, &with_painter("images", "2")).await;
+        let world = World::selling(db, &with_painter("images", "2")).await;
         let ana = world.person_with(1, "100000").await;
         let other = world.another_instance().await;
         let (there, operator) = (world.through(&other, &ana), world.operator_through(&other));
@@ -373,7 +361,7 @@ engines! {
     }
 
     async fn hanging_up_leaves_no_catalog_that_is_told_of_and_not_in_use(db: TestDb) {
-        let world = selling(db, &with_painter("images", "2")).await;
+        let world = World::selling(db, &with_painter("images", "2")).await;
         let operator = world.operator();
         let last_told = async || {
             let rows = audited(&world.store).await.into_iter().filter(|row| row.method.ends_with("/ReloadCatalog"));
@@ -393,7 +381,7 @@ engines! {
 
     async fn every_charge_has_the_rate_of_the_version_that_it_names(db: TestDb) {
         const CALLERS: u64 = 64;
-        let world = selling(db, &with_painter("images", "1")).await;
+        let world = World::selling(db, &with_painter("images", "1")).await;
         let (team, boss) = world.organization_with(1, "1000000").await;
         let mut callers = Vec::new();
         for n in 0..CALLERS {

@@ -9,7 +9,7 @@ use crate::words::{
     Charging, Granting, Holding, Spending, Under, erase, free, give_back, give_back_part, grant, reserve, settle,
     spend, void,
 };
-use crate::world::World;
+use crate::world::{BUILT_IN, World, sell};
 
 /// Makes a call twice and a changed one under the same id: one effect, equal answers, and a refusal.
 macro_rules! replays {
@@ -100,10 +100,8 @@ engines! {
         let named = spend(ana.owner, "12").on_model("veo-3.1").under("r1");
         refused(ana.charge(named).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
         // The same request at an instance that sells dearer.
-        let catalog = world.settings.data_dir.join("dearer.toml");
-        let built_in = include_str!("../../catalog.toml");
-        std::fs::write(&catalog, built_in.replacen("credits = \"6\"", "credits = \"7\"", 1)).unwrap();
-        let dearer = world.instance_with(|settings| settings.catalog_file = Some(catalog)).await;
+        let dearer = BUILT_IN.replacen("credits = \"6\"", "credits = \"7\"", 1);
+        let dearer = world.instance_with(|settings| sell(settings, &dearer)).await;
         let ana = world.through(&dearer, &ana);
         let again = ana.charge(by_usage()).await.unwrap();
         assert_eq!(again, pb::ChargeResponse { replayed: true, ..first });

@@ -6,7 +6,7 @@ use bursar_testkit::{TestDb, engines};
 
 use crate::moving::{subscription, the_end};
 use crate::words::{change_to, lots_of, spend, subscribe};
-use crate::world::{World, until};
+use crate::world::{BUILT_IN, World, until};
 
 const PLANS: &str = r#"
 [[plans]]
@@ -27,12 +27,7 @@ seats = 10
 "#;
 
 async fn selling(db: TestDb) -> World {
-    World::with(db, |settings| {
-        let path = settings.data_dir.join("plans.toml");
-        std::fs::write(&path, format!("{}{PLANS}", include_str!("../../catalog.toml"))).unwrap();
-        settings.catalog_file = Some(path);
-    })
-    .await
+    World::selling(db, &format!("{BUILT_IN}{PLANS}")).await
 }
 
 engines! {

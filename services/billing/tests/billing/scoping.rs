@@ -5,7 +5,7 @@ use bursar_testkit::{engines, refused};
 use tonic::Code;
 
 use crate::words::{Granting, Spending, balance_of, buy, give_back, grant, lots_of, reserve, scope, settle, spend};
-use crate::world::World;
+use crate::world::{BUILT_IN, World};
 
 /// A pack for one model's work for one project.
 const VIDEO: &str = r#"
@@ -56,12 +56,7 @@ engines! {
     }
 
     async fn a_bought_pack_pays_inside_its_scope_alone(db: TestDb) {
-        let world = World::with(db, |settings| {
-            let path = settings.data_dir.join("packs.toml");
-            std::fs::write(&path, format!("{}{VIDEO}", include_str!("../../catalog.toml"))).unwrap();
-            settings.catalog_file = Some(path);
-        })
-        .await;
+        let world = World::selling(db, &format!("{BUILT_IN}{VIDEO}")).await;
         let ana = world.person(1);
         let owner = ana.owner;
         let sold = world.nobody().list_packs(pb::ListPacksRequest::default()).await.unwrap().packs;

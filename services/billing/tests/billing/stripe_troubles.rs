@@ -14,7 +14,7 @@ use tonic::Code;
 use crate::contracts::{contract, later};
 use crate::stripe_desk::{Desk, buy, methods, payments, setup};
 use crate::words::{Under, spend, subscribe};
-use crate::world::until;
+use crate::world::{BUILT_IN, sell, until};
 
 /// How many requests a purchase makes: the intent, a look at it, its confirmation.
 const REQUESTS: usize = 3;
@@ -261,11 +261,8 @@ engines! {
     async fn a_month_in_grace_is_there_while_its_provider_is_silent(db: TestDb) {
         const SILENT_FOR: Duration = Duration::from_secs(5);
         let desk = Desk::with(db, |settings| {
-            let path = settings.data_dir.join("plans.toml");
             let named = "id = \"business\"\n";
-            let plans = include_str!("../../catalog.toml").replace(named, &format!("{named}grant_in_grace = true\n"));
-            std::fs::write(&path, plans).unwrap();
-            settings.catalog_file = Some(path);
+            sell(settings, &BUILT_IN.replace(named, &format!("{named}grant_in_grace = true\n")));
             settings.payments.stripe.timeout = SILENT_FOR;
         })
         .await;

@@ -10,7 +10,7 @@ use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
 use crate::words::{Charging, Spending, Under, give_back, give_back_part, reserve, settle, spend, usage_of};
-use crate::world::{Person, World};
+use crate::world::{BUILT_IN, Person, World};
 
 /// A team's three days: two members, two projects, two models, refunds, a capture.
 async fn three_days(world: &World) -> (OwnerId, Person) {
@@ -49,17 +49,12 @@ fn cut(request: pb::QueryUsageRequest, interval: Interval) -> pb::QueryUsageRequ
 }
 
 /// The built-in catalog and a model whose work costs next to nothing.
-fn cheap_catalog(dir: &std::path::Path) -> std::path::PathBuf {
-    let path = dir.join("cheap.toml");
-    let cheap = r#"
+const CHEAP: &str = r#"
 [[models]]
 id = "cheap"
 name = "Cheap"
 meters = [{ id = "bytes", unit = "byte", credits = "0.000001" }]
 "#;
-    std::fs::write(&path, format!("{}{cheap}", include_str!("../../catalog.toml"))).unwrap();
-    path
-}
 
 engines! {
     async fn totals_go_on_above_what_one_amount_can_be(db: TestDb) {
@@ -197,7 +192,7 @@ engines! {
     }
 
     async fn absurd_quantities_never_fail_a_charge(db: TestDb) {
-        let world = World::with(db, |settings| settings.catalog_file = Some(cheap_catalog(&settings.data_dir))).await;
+        let world = World::selling(db, &format!("{BUILT_IN}{CHEAP}")).await;
         let ana = world.person_with(1, "1000000000000").await;
         for _ in 0..12 {
             ana.charged(spend(ana.owner, "").on_model("veo-3.1").using(&[("seconds", "1000000000")])).await;

@@ -25,6 +25,16 @@ use crate::calls::Caller;
 use crate::fakes::{Identity, Snapshot};
 use crate::words::{audit_of, grant};
 
+/// The built-in catalog.
+pub(crate) const BUILT_IN: &str = include_str!("../../catalog.toml");
+
+/// Has a billing with these settings sell by a catalog of this text.
+pub(crate) fn sell(settings: &mut Settings, catalog: &str) {
+    let path = settings.data_dir.join("catalog.toml");
+    std::fs::write(&path, catalog).unwrap();
+    settings.catalog_file = Some(path);
+}
+
 /// Everything a test needs.
 pub(crate) struct World {
     pub(crate) clock: Clock,
@@ -102,6 +112,16 @@ impl World {
         world.deploys(Policy::default(), 1).await;
         until("billing is ready", async || world.ready.check().await.is_ok()).await;
         world
+    }
+
+    /// The same with a catalog of this text.
+    pub(crate) async fn selling(db: TestDb, catalog: &str) -> Self {
+        Self::selling_by(db, clock(), catalog).await
+    }
+
+    /// The same by another clock with a catalog of this text.
+    pub(crate) async fn selling_by(db: TestDb, clock: Clock, catalog: &str) -> Self {
+        Box::pin(Self::by_with(db, clock, |settings| sell(settings, catalog))).await
     }
 
     /// The same before organization has told of any policy.

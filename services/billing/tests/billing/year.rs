@@ -39,7 +39,7 @@ use bursar_time::{Clock, Span, Timestamp};
 use futures::StreamExt as _;
 
 use crate::given_back::Months;
-use crate::world::{World, until};
+use crate::world::{BUILT_IN, World, sell, until};
 use account::Household;
 use calendar::{date, day_at, is_first_of_month};
 
@@ -139,10 +139,7 @@ async fn a_month_adds_up(world: &World, day: usize, months: &mut Months) -> Stri
 async fn lived(db: TestDb) -> Vec<Vec<String>> {
     let clock = Clock::test(at("2027-12-30T12:00:00Z"));
     let world = World::by_with(db, clock, |settings| {
-        let path = settings.data_dir.join("plans.toml");
-        let [sold, more] = [include_str!("../../catalog.toml"), include_str!("plans.toml")];
-        std::fs::write(&path, format!("{sold}{more}{PLANS}")).unwrap();
-        settings.catalog_file = Some(path);
+        sell(settings, &format!("{BUILT_IN}{}{PLANS}", include_str!("plans.toml")));
         let path = settings.data_dir.join("taxes.toml");
         std::fs::write(&path, taxes::table()).unwrap();
         settings.invoices.tax_file = Some(path);

@@ -14,7 +14,7 @@ use tonic::Code;
 use crate::given_back::{Months, refunds};
 use crate::moving::{lots, moving, subscription};
 use crate::words::{cancel, change_to, set_seats, spend, subscribe};
-use crate::world::{Person, World};
+use crate::world::{BUILT_IN, Person, World};
 
 pub(crate) const BEGIN: &str = "2027-12-31T10:00:00Z";
 const END: &str = "2028-12-31T10:00:00Z";
@@ -37,12 +37,7 @@ pub(crate) async fn selling(db: TestDb) -> World {
 }
 
 pub(crate) async fn selling_these(db: TestDb, plans: &str) -> World {
-    World::by_with(db, Clock::test(at(BEGIN)), |settings| {
-        let path = settings.data_dir.join("plans.toml");
-        std::fs::write(&path, format!("{}{plans}", include_str!("../../catalog.toml"))).unwrap();
-        settings.catalog_file = Some(path);
-    })
-    .await
+    World::selling_by(db, Clock::test(at(BEGIN)), &format!("{BUILT_IN}{plans}")).await
 }
 
 fn usd(units: i64) -> Money {
