@@ -52,18 +52,9 @@ const CALLERS: usize = 16;
 const DAYS: usize = 397;
 
 /// Beside those of `plans.toml`: Business and Pro, paid by the year, granted before it is paid, and rolling over.
-const PLANS: &str = r#"
-[[plans]]
-id = "yearly"
-name = "Business, by the year"
-interval = "year"
-price = "1000.00 USD"
-credits = "1500"
-seats = 10
-seat_price = "100.00 USD"
-credits_per_seat = "150"
-features = ["organizations"]
-
+const PLANS: &str = concat!(
+    include_str!("yearly.toml"),
+    r#"
 [[plans]]
 id = "yearly-pro"
 name = "Pro, by the year"
@@ -90,7 +81,8 @@ credits = "1500"
 seats = 10
 rollover = "500"
 features = ["organizations"]
-"#;
+"#
+);
 
 fn accounts() -> u64 {
     let said = std::env::var("BURSAR_TEST_ACCOUNTS").ok();

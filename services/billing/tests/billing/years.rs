@@ -19,18 +19,7 @@ use crate::world::{BUILT_IN, Person, World};
 pub(crate) const BEGIN: &str = "2027-12-31T10:00:00Z";
 const END: &str = "2028-12-31T10:00:00Z";
 
-pub(crate) const PLANS: &str = r#"
-[[plans]]
-id = "yearly"
-name = "Business, by the year"
-interval = "year"
-price = "1000.00 USD"
-credits = "1500"
-seats = 10
-seat_price = "100.00 USD"
-credits_per_seat = "150"
-features = ["organizations"]
-"#;
+pub(crate) const PLANS: &str = include_str!("yearly.toml");
 
 pub(crate) async fn selling(db: TestDb) -> World {
     selling_these(db, PLANS).await

@@ -34,18 +34,9 @@ pub(in crate::usecase) const MONTHS: [&str; 13] = [
     END,
 ];
 
-pub(in crate::usecase) const PLANS: &str = r#"
-[[plans]]
-id = "yearly"
-name = "Business, by the year"
-interval = "year"
-price = "1000.00 USD"
-credits = "1500"
-seats = 10
-seat_price = "100.00 USD"
-credits_per_seat = "150"
-features = ["organizations"]
-
+pub(in crate::usecase) const PLANS: &str = concat!(
+    include_str!("../../../tests/billing/yearly.toml"),
+    r#"
 [[plans]]
 id = "rolling"
 name = "Rolling"
@@ -62,7 +53,8 @@ price = "3000.00 USD"
 credits = "5500"
 seats = 20
 features = ["organizations"]
-"#;
+"#
+);
 
 pub(super) async fn shop(db: &bursar_testkit::TestDb) -> Shop {
     Shop::selling(db, BEGIN, PLANS).await

@@ -25,22 +25,10 @@ use crate::usecase::changing::tests::change;
 use crate::usecase::contracts::tests::{costing, set};
 use crate::usecase::moving::Moved;
 use crate::usecase::renewals;
-use crate::usecase::shop::Shop;
+use crate::usecase::shop::{LENIENT, Shop};
 use crate::usecase::years::tests::PLANS;
 
 const SOLD: [&str; 5] = ["business", "yearly", "rolling", "yearly-pro", "lenient"];
-
-/// One whose months are granted before they are paid.
-const LENIENT: &str = r#"
-[[plans]]
-id = "lenient"
-name = "Lenient"
-price = "90.00 USD"
-credits = "1300"
-grant_in_grace = true
-seats = 10
-features = ["organizations"]
-"#;
 
 /// How long something is reserved: never as long as time passes.
 const TTL: Span = Span::from_mins(750);
