@@ -38,25 +38,8 @@ async fn plant(tx: &mut Tx, owner: OwnerId) {
     objects::insert(tx, &new).await.expect("noted");
     assert!(objects::adopt(tx, object, now).await.expect("adopted"));
     for (n, parent, project) in TREE {
-        let row = ItemRow {
-            id: id(n),
-            owner,
-            kind: "agent".to_owned(),
-            name: "Agent".to_owned(),
-            document: "{}".to_owned(),
-            parent: parent.map(id),
-            project: project.map(id),
-            secrets: None,
-            secrets_set: String::new(),
-            bytes: 1,
-            created_by: id(n),
-            version: 1,
-            created_at: now,
-            updated_at: now,
-            sha256: None,
-            size: None,
-            media_type: None,
-        };
+        let (parent, project) = (parent.map(id), project.map(id));
+        let row = ItemRow { parent, project, ..ItemRow::for_test(id(n), owner, id(n)) };
         items::insert(tx, &row).await.expect("inserted");
         if !contents::more(tx, owner, &SHA256).await.expect("counted") {
             contents::insert(tx, owner, &SHA256, object, 1).await.expect("inserted");

@@ -88,6 +88,33 @@ impl ItemRow {
     }
 }
 
+#[cfg(test)]
+impl ItemRow {
+    /// An item for a test: it stands alone, has no content and nothing that is secret.
+    pub(crate) fn for_test(id: ItemId, owner: OwnerId, created_by: UserId) -> Self {
+        let now = bursar_testkit::at(bursar_testkit::START);
+        Self {
+            id,
+            owner,
+            kind: "agent".to_owned(),
+            name: "Agent".to_owned(),
+            document: "{}".to_owned(),
+            parent: None,
+            project: None,
+            secrets: None,
+            secrets_set: String::new(),
+            bytes: 1,
+            created_by,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            sha256: None,
+            size: None,
+            media_type: None,
+        }
+    }
+}
+
 /// By which of the filters a list is read; the others are held against what is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By<'a> {

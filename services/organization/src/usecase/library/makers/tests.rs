@@ -20,26 +20,7 @@ fn another() -> UserId {
 
 /// An item of this id, under another, made by somebody.
 async fn plant(tx: &mut Tx, item: ItemId, parent: Option<ItemId>, created_by: UserId) {
-    let now = at(START);
-    let row = ItemRow {
-        id: item,
-        owner: tree().owner,
-        kind: "agent".to_owned(),
-        name: "Agent".to_owned(),
-        document: "{}".to_owned(),
-        parent,
-        project: None,
-        secrets: None,
-        secrets_set: String::new(),
-        bytes: 1,
-        created_by,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-        sha256: None,
-        size: None,
-        media_type: None,
-    };
+    let row = ItemRow { parent, ..ItemRow::for_test(item, tree().owner, created_by) };
     items::insert(tx, &row).await.expect("inserted");
 }
 
