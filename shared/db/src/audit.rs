@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use bursar_id::{AuditId, OwnerId};
 use bursar_time::{Span, Timestamp};
+use serde_json::{Map, Value};
 
 use crate::{Db, DbError, Tx, column, on};
 
@@ -65,6 +66,25 @@ pub struct AuditRow {
     pub reason: Option<String>,
     /// The caller's request id, if it sent one.
     pub request_id: Option<String>,
+}
+
+impl AuditRow {
+    /// The row as JSON, without its owner: whoever shows the rows of several says whose each is. The fields are called as in the
+    /// API's message of a row; exports are read by these names for ever, so a field may come, and none may change.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let fields = [
+            ("id", Value::from(self.id.to_string())),
+            ("at", Value::from(self.at.to_rfc3339())),
+            ("actor", Value::from(self.actor.as_str())),
+            ("on_behalf_of", Value::from(self.on_behalf_of.as_deref())),
+            ("method", Value::from(self.method.as_str())),
+            ("target", Value::from(self.target.as_deref())),
+            ("outcome", Value::from(self.outcome.as_str())),
+            ("reason", Value::from(self.reason.as_deref())),
+            ("request_id", Value::from(self.request_id.as_deref())),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 /// What became of an audited call.
@@ -163,5 +183,33 @@ pub async fn forget(db: &Db, now: Timestamp, retention: Span) -> Result<u64, DbE
         if gone < BATCH.unsigned_abs() {
             return Ok(total);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_row_stays_as_it_was() {
+        let row = AuditRow {
+            id: AuditId::from_parts(1, [0; 10]),
+            at: Timestamp::EPOCH,
+            owner: None,
+            actor: "svc_1".to_owned(),
+            on_behalf_of: Some("usr_1".to_owned()),
+            method: "a.B/C".to_owned(),
+            target: None,
+            outcome: Outcome::Refused,
+            reason: Some("NOT_FOUND".to_owned()),
+            request_id: Some("r1".to_owned()),
+        };
+        let expected = json!({
+            "id": row.id.to_string(), "at": "1970-01-01T00:00:00Z", "actor": "svc_1", "on_behalf_of": "usr_1",
+            "method": "a.B/C", "target": null, "outcome": "REFUSED", "reason": "NOT_FOUND", "request_id": "r1",
+        });
+        assert_eq!(Value::Object(row.to_json()), expected);
     }
 }

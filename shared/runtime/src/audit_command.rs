@@ -9,7 +9,7 @@ use bursar_db::audit::{self, AuditRow};
 use bursar_id::{ApiKeyId, AuditId, InvitationId, OwnerId, ServiceAccountId, UserId};
 use bursar_time::Timestamp;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How many rows are read at once, each time in a transaction of its own.
 const PORTION: i64 = 1_000;
@@ -124,18 +124,9 @@ async fn print(db: &Db, args: &AuditArgs, out: &mut impl Write) -> anyhow::Resul
 }
 
 fn line(row: &AuditRow) -> Value {
-    json!({
-        "id": row.id.to_string(),
-        "at": row.at.to_rfc3339(),
-        "owner": row.owner.map(|owner| owner.to_string()),
-        "actor": row.actor,
-        "on_behalf_of": row.on_behalf_of,
-        "method": row.method,
-        "target": row.target,
-        "outcome": row.outcome.as_str(),
-        "reason": row.reason,
-        "request_id": row.request_id,
-    })
+    let mut line = row.to_json();
+    line.insert("owner".to_owned(), Value::from(row.owner.map(|owner| owner.to_string())));
+    Value::Object(line)
 }
 
 #[cfg(test)]
@@ -145,6 +136,7 @@ mod tests {
     use bursar_testkit::{START, at, id, personal};
     use bursar_time::Span;
     use clap::Parser;
+    use serde_json::json;
 
     use super::*;
 

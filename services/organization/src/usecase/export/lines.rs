@@ -1,6 +1,6 @@
 //! What an export says of each thing: JSON objects whose fields are called as in the API's message of that thing. Nothing
 //! secret. Who reads one long after does so by FORMAT and the API's reference, so neither the store's columns nor what is
-//! serialized elsewhere decides a name here.
+//! serialized elsewhere decides a name here; what is said of an audit row was written for whoever reads it long after, too.
 
 use bursar_db::audit::AuditRow;
 use bursar_members::{OwnPolicy, Policy};
@@ -149,17 +149,7 @@ pub(super) fn item(item: Item) -> Value {
 }
 
 pub(super) fn audited(row: &AuditRow) -> Value {
-    json!({
-        "id": row.id.to_string(),
-        "at": time(row.at),
-        "actor": row.actor,
-        "on_behalf_of": row.on_behalf_of,
-        "method": row.method,
-        "target": row.target,
-        "outcome": row.outcome.as_str(),
-        "reason": row.reason,
-        "request_id": row.request_id,
-    })
+    Value::Object(row.to_json())
 }
 
 /// What billing says of one day; what it leaves empty is left out.
