@@ -21,7 +21,7 @@ use super::access::{self, Allowed};
 use super::allowances;
 use super::cashier::{Cashier, MOST_OPEN};
 use super::contracts::Superseded;
-use super::orders::{admit, up_to_date};
+use super::orders::enter;
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::{Actor, Command, Note, Payment, Refusal, Request, Subscription, SubscriptionState, VoidCommand};
 use crate::error::Error;
@@ -142,9 +142,7 @@ async fn open<'a, C>(
     asked: &'a Asked<C>,
     standing: Result<Allowed, Error>,
 ) -> Result<Option<&'a C>, Error> {
-    let allowed = admit(m, owner, standing)?;
-    let Some(command) = m.open(asked).await? else { return Ok(None) };
-    up_to_date(&allowed)?;
+    let Some((command, _)) = enter(m, owner, asked, standing).await? else { return Ok(None) };
     let account = accounts::find(m.tx(), owner).await?;
     let refusal = account.and_then(|account| Refusal::of_standing(owner, account.standing));
     refusal.map_or(Ok(Some(command)), |refusal| Err(refusal.into()))

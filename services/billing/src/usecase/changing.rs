@@ -24,7 +24,7 @@ use super::agreements::{Aim, takes_effect};
 use super::asking::payer;
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::contracts::Superseded;
-use super::orders::{self, admit, up_to_date};
+use super::orders::{self, enter};
 use super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{
     Assortment, Bill, Bought, Payment, Quote, Refusal, Spender, Subscription, SubscriptionState, Terms,
@@ -276,9 +276,7 @@ impl SubscriptionUseCases {
         C: Aim,
         T: Stored + From<Changed>,
     {
-        let allowed = admit(m, owner, standing)?;
-        let Some(aim) = m.open(asked).await? else { return Ok(Done::Replay) };
-        up_to_date(&allowed)?;
+        let Some((aim, allowed)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         let (payment, events) = self.cashier.settle(m.tx(), payment.id, heard, allowed.spender).await?;
         if payment.returned {
             return Err(Error::ChangeOvertaken);
@@ -309,9 +307,7 @@ impl SubscriptionUseCases {
         C: Aim,
         T: Stored + From<Changed>,
     {
-        let allowed = admit(m, owner, standing)?;
-        let Some(aim) = m.open(asked).await? else { return Ok(Done::Replay) };
-        up_to_date(&allowed)?;
+        let Some((aim, allowed)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         // A payment's row is locked first, then the subscription's, then the account's, then a contract's.
         let mut superseded = Superseded::default();
         self.cashier.give_up_changes(m.tx(), owner, &mut superseded).await?;

@@ -29,7 +29,7 @@ use super::agreements::{Agreement, Aim, Which, takes_effect};
 use super::cashier::{Beginning, Cashier, MOST_OPEN, is_certain};
 use super::changing::{Changed, demand_changeable};
 use super::dues::thing_after;
-use super::orders::{admit, up_to_date};
+use super::orders::enter;
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::{Assortment, Contract, Payment, Refusal, Subscription, SubscriptionState, Terms};
 use crate::error::Error;
@@ -205,9 +205,7 @@ impl SubscriptionUseCases {
         asked: &Asked<SetContract>,
         standing: Result<Allowed, Error>,
     ) -> Result<Done<Agreed, Payload>, Error> {
-        let allowed = admit(m, owner, standing)?;
-        let Some(set) = m.open(asked).await? else { return Ok(Done::Replay) };
-        up_to_date(&allowed)?;
+        let Some((set, _)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         let terms = set.agreed(&self.catalog.current())?;
         let starts_at = set.starts_at.ok_or(Error::Failed)?;
         let method = match &set.method {

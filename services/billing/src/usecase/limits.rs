@@ -20,7 +20,7 @@ use bursar_time::{Clock, Timestamp, Zone};
 use super::access::{Access, Allowed, patience};
 use super::catalogs::CatalogHandle;
 use super::costly::Costly;
-use super::orders::{admit, up_to_date};
+use super::orders::enter;
 use super::subjects;
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::{
@@ -160,9 +160,7 @@ impl LimitUseCases {
         standing: Result<Allowed, Error>,
         reading: &mut Option<Reading>,
     ) -> Result<Option<Done<Shown, Payload>>, Error> {
-        let allowed = admit(m, owner, standing)?;
-        let Some(command) = m.open(asked).await? else { return Ok(Some(Done::Replay)) };
-        up_to_date(&allowed)?;
+        let Some((command, allowed)) = enter(m, owner, asked, standing).await? else { return Ok(Some(Done::Replay)) };
         let now = m.now();
         if allowed.spender.is_some() {
             // For its people this is the account's first use.
@@ -287,9 +285,7 @@ async fn remove(
     asked: &Asked<LimitId>,
     standing: Result<Allowed, Error>,
 ) -> Result<Done<(), Payload>, Error> {
-    let allowed = admit(m, owner, standing)?;
-    let Some(id) = m.open(asked).await? else { return Ok(Done::Replay) };
-    up_to_date(&allowed)?;
+    let Some((id, _)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
     m.about(id);
     let none = || Error::NotFound("limit");
     accounts::lock(m.tx(), &[owner]).await?.pop().ok_or_else(none)?;

@@ -36,8 +36,22 @@ pub(super) fn admit(m: &mut Mutation, owner: OwnerId, standing: Result<Allowed, 
 }
 
 /// Nobody buys by a membership that may not be so any more. An operator buys by no membership.
-pub(super) fn up_to_date(allowed: &Allowed) -> Result<(), Refusal> {
+fn up_to_date(allowed: &Allowed) -> Result<(), Refusal> {
     if allowed.stale && allowed.spender.is_some() { Err(Refusal::FeedStale) } else { Ok(()) }
+}
+
+/// What was asked, and how its caller stands, where nothing stands against that by what is known now; `None` where it was carried
+/// out before.
+pub(super) async fn enter<'a, C>(
+    m: &mut Mutation,
+    owner: OwnerId,
+    asked: &'a Asked<C>,
+    standing: Result<Allowed, Error>,
+) -> Result<Option<(&'a C, Allowed)>, Error> {
+    let allowed = admit(m, owner, standing)?;
+    let Some(command) = m.open(asked).await? else { return Ok(None) };
+    up_to_date(&allowed)?;
+    Ok(Some((command, allowed)))
 }
 
 /// What of these people's own accounts was told: of the living nothing, of whoever is gone that they do not belong to it

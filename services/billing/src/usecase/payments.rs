@@ -9,7 +9,7 @@ use bursar_time::Timestamp;
 
 use super::access::{Access, Allowed};
 use super::cashier::Cashier;
-use super::orders::{admit, up_to_date};
+use super::orders::{admit, enter};
 use crate::domain::{News, Payment, PaymentState, SavedMethod};
 use crate::error::Error;
 use crate::payment::{Action, Settlement, Setup, ToSave};
@@ -166,11 +166,9 @@ impl PaymentUseCases {
         asked: &Asked<String>,
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
-        let allowed = admit(m, owner, standing)?;
-        if m.open(asked).await?.is_none() {
+        if enter(m, owner, asked, standing).await?.is_none() {
             return Ok(None);
         }
-        up_to_date(&allowed)?;
         has_room(m, owner).await.map(Some)
     }
 
@@ -182,11 +180,9 @@ impl PaymentUseCases {
         standing: Result<Allowed, Error>,
         setup: Setup,
     ) -> Result<Done<BegunSetup, Payload>, Error> {
-        let allowed = admit(m, owner, standing)?;
-        if m.open(asked).await?.is_none() {
+        if enter(m, owner, asked, standing).await?.is_none() {
             return Ok(Done::Replay);
         }
-        up_to_date(&allowed)?;
         self.cashier.till.demand_sale_to(m.tx(), owner).await?;
         has_room(m, owner).await?;
         m.about(&id);
@@ -236,9 +232,7 @@ impl PaymentUseCases {
         asked: &Asked<PaymentMethodId>,
         standing: Result<Allowed, Error>,
     ) -> Result<Done<SavedMethod, Payload>, Error> {
-        let allowed = admit(m, owner, standing)?;
-        let Some(id) = m.open(asked).await? else { return Ok(Done::Replay) };
-        up_to_date(&allowed)?;
+        let Some((id, _)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         // One at a time: there is one default.
         self.cashier.till.demand_sale_to(m.tx(), owner).await?;
         let found = methods::find(m.tx(), owner, *id).await?.ok_or(Error::NotFound("payment method"))?;
@@ -267,9 +261,7 @@ impl PaymentUseCases {
         asked: &Asked<PaymentMethodId>,
         standing: Result<Allowed, Error>,
     ) -> Result<Done<(), Payload>, Error> {
-        let allowed = admit(m, owner, standing)?;
-        let Some(id) = m.open(asked).await? else { return Ok(Done::Replay) };
-        up_to_date(&allowed)?;
+        let Some((id, _)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         m.about(id);
         let removed = methods::remove(m.tx(), owner, *id).await?.ok_or(Error::NotFound("payment method"))?;
         self.cashier.removals().later(m.tx(), [removed]).await?;

@@ -7,7 +7,7 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Page, PageReq
 
 use super::access::{Access, Allowed};
 use super::cashier::{Beginning, Cashier, is_certain};
-use super::orders::{self, Order, admit, up_to_date};
+use super::orders::{self, Order, enter};
 use crate::domain::{Bought, Pack, Payment, Receipt};
 use crate::error::Error;
 use crate::payment::{Settlement, thing_of_request};
@@ -90,11 +90,7 @@ impl PurchaseUseCases {
         standing: Result<Allowed, Error>,
         heard: Option<&Settlement>,
     ) -> Result<Done<Receipt, Payload>, Error> {
-        let allowed = admit(m, owner, standing)?;
-        if m.open(asked).await?.is_none() {
-            return Ok(Done::Replay);
-        }
-        up_to_date(&allowed)?;
+        let Some((_, allowed)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         let (payment, events) = self.cashier.settle(m.tx(), payment.id, heard, allowed.spender).await?;
         if payment.came_to_nothing() {
             return Err(Error::PaymentDeclined);

@@ -17,7 +17,7 @@ use super::fulfilment::keep_alerts;
 use super::limits::ATTEMPTS;
 use super::limits::counting::Counting;
 use super::limits::reading::Reading;
-use super::orders::{admit, up_to_date};
+use super::orders::enter;
 use super::subscriptions::SubscriptionUseCases;
 use super::top_ups;
 use crate::domain::{AccountSettings, AutoTopUp, Refusal, SettingsChange, is_supported};
@@ -82,9 +82,7 @@ async fn change(
     reading: &mut Option<Reading>,
 ) -> Result<Option<Done<AccountSettings, Payload>>, Error> {
     m.about(&owner);
-    let allowed = admit(m, owner, standing)?;
-    let Some(change) = m.open(asked).await? else { return Ok(Some(Done::Replay)) };
-    up_to_date(&allowed)?;
+    let Some((change, allowed)) = enter(m, owner, asked, standing).await? else { return Ok(Some(Done::Replay)) };
     let now = m.now();
     if let Some(zone) = change.zone.as_ref().filter(|zone| !is_supported(zone, now)) {
         return Err(Error::TimeZoneUnsupported(zone.clone()));

@@ -15,7 +15,7 @@ use super::agreements::{self, Agreement, Which};
 use super::boundary::Looks;
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::catalogs::CatalogHandle;
-use super::orders::{self, Order, Till, admit, up_to_date};
+use super::orders::{self, Order, Till, enter};
 use crate::domain::{Assortment, Bought, Catalog, Entitlements, Payment, Plan, Subscription};
 use crate::error::Error;
 use crate::payment::{Settlement, thing_of_request};
@@ -150,9 +150,7 @@ impl SubscriptionUseCases {
         C: Agreement,
         T: Stored + From<Subscription>,
     {
-        let allowed = admit(m, owner, standing)?;
-        let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
-        up_to_date(&allowed)?;
+        let Some((order, allowed)) = enter(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         let (payment, events) = self.cashier.settle(m.tx(), payment.id, heard, allowed.spender).await?;
         if payment.came_to_nothing() {
             return Err(Error::PaymentDeclined);
