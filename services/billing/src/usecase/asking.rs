@@ -5,7 +5,7 @@ use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, PaymentId, UserId};
 use bursar_time::Timestamp;
 
-use super::cashier::Cashier;
+use super::cashier::{Cashier, is_certain};
 use super::renewals::passes;
 use crate::domain::{Bought, News, Payment, PaymentState, Purpose, SavedMethod};
 use crate::error::Error;
@@ -60,6 +60,26 @@ impl Cashier {
             },
         };
         Ok(Some(self.till.payments.pay(&to_pay, reference.as_deref()).await?))
+    }
+
+    /// The same during the call that the payment is for. That it was declined is kept: the call's refusal keeps nothing.
+    pub(super) async fn ask_in_a_call(&self, payment: &Payment) -> Result<Option<Settlement>, Error> {
+        let heard = self.ask(payment).await?;
+        self.keep_a_decline(payment, heard.as_ref()).await?;
+        Ok(heard)
+    }
+
+    /// What came of booking what the call's payment buys: where it is certain that nothing was sold, the money goes back.
+    pub(super) async fn end_of_a_call<T>(
+        &self,
+        payment: PaymentId,
+        heard: Option<&Settlement>,
+        booked: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if booked.as_ref().is_err_and(is_certain) {
+            self.abandon(payment, heard).await?;
+        }
+        booked
     }
 
     /// Asks the provider what has become of a payment that is open, as what it tells by itself may be lost; and has it cancel one

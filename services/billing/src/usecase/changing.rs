@@ -22,7 +22,7 @@ use bursar_time::Timestamp;
 use super::access::Allowed;
 use super::agreements::{Aim, takes_effect};
 use super::asking::payer;
-use super::cashier::{Beginning, Cashier, is_certain};
+use super::cashier::{Beginning, Cashier};
 use super::contracts::Superseded;
 use super::orders::{self, enter};
 use super::subscriptions::{SubscriptionUseCases, changed};
@@ -223,16 +223,12 @@ impl SubscriptionUseCases {
         T: Stored + From<Changed> + Send,
     {
         let payment = self.begin_change(owner, asked).await?;
-        let heard = self.cashier.ask(&payment).await?;
-        self.cashier.keep_a_decline(&payment, heard.as_ref()).await?;
+        let heard = self.cashier.ask_in_a_call(&payment).await?;
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
         let done = self.book_change(&mut m, (owner, &payment), asked, standing, heard.as_ref()).await;
         let booked = self.mutations.end(m, done).await;
-        if booked.as_ref().is_err_and(is_certain) {
-            self.cashier.abandon(payment.id, heard.as_ref()).await?;
-        }
-        booked
+        self.cashier.end_of_a_call(payment.id, heard.as_ref(), booked).await
     }
 
     /// Writes down what is to be paid; or finds what the same request began before.

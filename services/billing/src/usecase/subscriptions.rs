@@ -13,7 +13,7 @@ use bursar_secret::Entropy;
 use super::access::{Access, Allowed};
 use super::agreements::{self, Agreement, Which};
 use super::boundary::Looks;
-use super::cashier::{Beginning, Cashier, is_certain};
+use super::cashier::{Beginning, Cashier};
 use super::catalogs::CatalogHandle;
 use super::orders::{self, Order, Till, enter};
 use crate::domain::{Assortment, Bought, Catalog, Entitlements, Payment, Plan, Subscription};
@@ -63,16 +63,12 @@ impl SubscriptionUseCases {
             return Ok(answer);
         }
         let payment = self.begin(owner, asked).await?;
-        let heard = self.cashier.ask(&payment).await?;
-        self.cashier.keep_a_decline(&payment, heard.as_ref()).await?;
+        let heard = self.cashier.ask_in_a_call(&payment).await?;
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
         let done = self.book(&mut m, (owner, &payment), asked, standing, heard.as_ref()).await;
         let booked = self.mutations.end(m, done).await;
-        if booked.as_ref().is_err_and(is_certain) {
-            self.cashier.abandon(payment.id, heard.as_ref()).await?;
-        }
-        booked
+        self.cashier.end_of_a_call(payment.id, heard.as_ref(), booked).await
     }
 
     /// What can be known before any money is taken: the caller's standing, the answer that the request got before
