@@ -88,7 +88,7 @@ pub use ports::Ports;
 pub use process::{Operator, Process, Program, get};
 pub use proxy::{Proxy, Vanish};
 pub use refusal::{Refusal, refused};
-pub use rounds::{lives, rounds};
+pub use rounds::{each_life, lives, rounds};
 pub use rpcs::rpcs;
 pub use small_disk::SmallDisk;
 pub use steps::{STEP, Steps, in_steps};

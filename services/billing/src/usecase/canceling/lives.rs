@@ -6,7 +6,7 @@ mod everything;
 use bursar_id::{HoldId, OwnerId};
 use bursar_money::Credits;
 use bursar_secret::Entropy;
-use bursar_testkit::{TestDb, at, engines, id, organization, personal};
+use bursar_testkit::{TestDb, at, each_life, engines, id, organization, personal};
 use bursar_time::{Span, Timestamp};
 
 use super::CancelAt;
@@ -340,13 +340,11 @@ async fn live(shop: Shop, seed: u64, steps: usize) {
 }
 
 /// The lives of this seed and of those after it, as many as a test has: each of the three tests has its own.
-async fn lives(mut db: TestDb, seed: u64) {
-    for nth in 0..bursar_testkit::lives() {
-        if nth > 0 {
-            db = db.another().await;
-        }
-        Box::pin(live(Shop::open(&db, START).await, seed + 3 * nth, 150)).await;
-    }
+async fn lives(db: TestDb, seed: u64) {
+    let life = async |db: &TestDb, nth: u64| {
+        Box::pin(live(Shop::open(db, START).await, seed + 3 * nth, 150)).await;
+    };
+    Box::pin(each_life(db, life)).await;
 }
 
 engines! {

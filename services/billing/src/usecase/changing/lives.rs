@@ -4,7 +4,7 @@
 use bursar_money::Credits;
 use bursar_rpc::{PageKey, PageRequest};
 use bursar_secret::{Entropy, Secret};
-use bursar_testkit::{TestDb, at, engines, personal};
+use bursar_testkit::{TestDb, at, each_life, engines, personal};
 use bursar_time::{Span, Timestamp};
 
 use super::tests::{PLANS, change};
@@ -351,13 +351,11 @@ async fn live(shop: Shop, seed: u64, steps: usize) {
 }
 
 /// The lives of this seed and of those after it, as many as a test has: each of the three tests has its own.
-async fn lives(mut db: TestDb, seed: u64) {
-    for nth in 0..bursar_testkit::lives() {
-        if nth > 0 {
-            db = db.another().await;
-        }
-        Box::pin(live(Shop::selling(&db, START, PLANS).await, seed + 3 * nth, 150)).await;
-    }
+async fn lives(db: TestDb, seed: u64) {
+    let life = async |db: &TestDb, nth: u64| {
+        Box::pin(live(Shop::selling(db, START, PLANS).await, seed + 3 * nth, 150)).await;
+    };
+    Box::pin(each_life(db, life)).await;
 }
 
 engines! {

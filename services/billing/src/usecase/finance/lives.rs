@@ -11,7 +11,7 @@ use bursar_id::OwnerId;
 use bursar_members::Standing;
 use bursar_money::Currency;
 use bursar_secret::Entropy;
-use bursar_testkit::{TestDb, at, engines, id, organization, personal};
+use bursar_testkit::{TestDb, at, each_life, engines, id, organization, personal};
 use bursar_time::{Span, Timestamp};
 
 use super::{FinanceError, Money, MonthReport, Sums, count, report};
@@ -335,14 +335,12 @@ async fn live(shop: Shop, seed: u64, steps: usize) {
 }
 
 /// The lives of this seed and of those after it, as many as a test has: each of the three tests has its own.
-async fn lives(mut db: TestDb, seed: u64) {
-    for nth in 0..bursar_testkit::lives() {
-        if nth > 0 {
-            db = db.another().await;
-        }
+async fn lives(db: TestDb, seed: u64) {
+    let life = async |db: &TestDb, nth: u64| {
         let plans = format!("{PLANS}{LENIENT}");
-        Box::pin(live(Shop::selling(&db, START, &plans).await, seed + 3 * nth, 120)).await;
-    }
+        Box::pin(live(Shop::selling(db, START, &plans).await, seed + 3 * nth, 120)).await;
+    };
+    Box::pin(each_life(db, life)).await;
 }
 
 #[test]

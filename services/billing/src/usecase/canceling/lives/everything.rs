@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use bursar_id::HoldId;
 use bursar_members::Standing;
 use bursar_secret::Entropy;
-use bursar_testkit::{TestDb, at, engines, id, personal};
+use bursar_testkit::{TestDb, at, each_life, engines, id, personal};
 use bursar_time::{Span, Timestamp};
 
 use super::super::CancelAt;
@@ -362,14 +362,12 @@ async fn live(shop: Shop, seed: u64, steps: usize) {
 }
 
 /// The lives of this seed and of those after it, as many as a test has.
-async fn lives(mut db: TestDb, seed: u64) {
-    for nth in 0..bursar_testkit::lives() {
-        if nth > 0 {
-            db = db.another().await;
-        }
+async fn lives(db: TestDb, seed: u64) {
+    let life = async |db: &TestDb, nth: u64| {
         let plans = format!("{PLANS}{LENIENT}");
-        Box::pin(live(Shop::selling(&db, START, &plans).await, seed + nth, 190)).await;
-    }
+        Box::pin(live(Shop::selling(db, START, &plans).await, seed + nth, 190)).await;
+    };
+    Box::pin(each_life(db, life)).await;
 }
 
 engines! {
