@@ -9,11 +9,13 @@ use bursar_events::{Nothing, Outbox};
 use bursar_proto::billing::v1::invoice_service_server::{InvoiceService, InvoiceServiceServer};
 use bursar_proto::billing::v1::{self as api, Invoice};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Caller, KeySet, Limits, ServiceRole, StackDeps, Suspended, Transport};
+use bursar_rpc::{Caller, ServiceRole, Transport};
 use bursar_runtime::Env;
 use tonic::codegen::BoxStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+
+use crate::world::deps;
 
 /// The fake. Clones share what it knows.
 #[derive(Clone)]
@@ -33,16 +35,8 @@ impl FakeBilling {
 
     /// Its routes behind the stack, believing the tokens that identity signs.
     pub(crate) fn routes(&self, env: &Env, identity: Transport) -> Routes {
-        let deps = StackDeps {
-            keys: KeySet::remote(identity, &env.clock),
-            clock: env.clock.clone(),
-            entropy: env.entropy.clone(),
-            meter: env.meter.clone(),
-            limits: Limits::default(),
-            suspended: Suspended::default(),
-        };
         let events = self.outbox.service(Nothing, env.shutdown.clone());
-        bursar_rpc::stack(Routes::new(InvoiceServiceServer::new(self.clone())).add_service(events), deps)
+        bursar_rpc::stack(Routes::new(InvoiceServiceServer::new(self.clone())).add_service(events), deps(env, identity))
     }
 
     /// Tells something.

@@ -18,14 +18,14 @@ use bursar_proto::organization::v1::organization_service_server::{OrganizationSe
 use bursar_proto::organization::v1::{self as api, CheckAccessRequest, CheckAccessResponse};
 use bursar_proto::organization::v1::{ListOrganizationsRequest, ListOrganizationsResponse, Organization};
 use bursar_rpc::convert::{to_optional_role, to_role};
-use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Suspended, Transport};
+use bursar_rpc::{Caller, Transport};
 use bursar_runtime::Env;
 use bursar_testkit::{Hush, Person, TestDb, id, sqlite};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::world::{claims, user};
+use crate::world::{claims, deps, user};
 
 /// What the fake knows: a role (none after leaving) and its version.
 type Places = BTreeMap<(OrganizationId, UserId), (Option<Role>, u64)>;
@@ -70,18 +70,10 @@ impl FakeOrganization {
 
     /// Its routes behind the stack, believing the tokens that identity signs.
     pub(crate) fn routes(&self, env: &Env, identity: Transport) -> Routes {
-        let deps = StackDeps {
-            keys: KeySet::remote(identity, &env.clock),
-            clock: env.clock.clone(),
-            entropy: env.entropy.clone(),
-            meter: env.meter.clone(),
-            limits: Limits::default(),
-            suspended: Suspended::default(),
-        };
         let routes = Routes::new(OrganizationServiceServer::new(self.clone()))
             .add_service(MemberServiceServer::new(self.clone()))
             .add_service(self.events.service());
-        bursar_rpc::stack(routes, deps)
+        bursar_rpc::stack(routes, deps(env, identity))
     }
 
     /// Changes a membership without telling anybody. Gives its new version.

@@ -13,7 +13,7 @@ use bursar_proto::identity::v1::{
     CreateServiceAccountRequest, RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, SwitchContextRequest,
     TokenSet,
 };
-use bursar_rpc::{LateRoutes, Transport};
+use bursar_rpc::{KeySet, LateRoutes, Limits, StackDeps, Suspended, Transport};
 use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Mailbox, Operator, PASSWORD, Person, TestDb, clock};
@@ -214,6 +214,18 @@ impl Drop for World {
 pub(crate) async fn switch(client: &Client, owner: &str) -> Result<TokenSet, Status> {
     let request = SwitchContextRequest { owner: owner.to_owned() };
     Ok(client.contexts().switch_context(request).await?.into_inner().tokens.unwrap())
+}
+
+/// What a fake of another service stands behind the stack with, believing the tokens that identity signs.
+pub(crate) fn deps(env: &Env, identity: Transport) -> StackDeps {
+    StackDeps {
+        keys: KeySet::remote(identity, &env.clock),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        meter: env.meter.clone(),
+        limits: Limits::default(),
+        suspended: Suspended::default(),
+    }
 }
 
 /// The role that a pair of tokens gives.
