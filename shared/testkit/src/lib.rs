@@ -17,7 +17,7 @@
 //! - [`in_steps`] passes time that a test has stopped, beside real sockets.
 //! - [`until`] waits for what background work makes true; [`rpcs`] are those of a service.
 //! - [`stripe`] is a payment provider, [`fonts_of_the_image`] a folder of fonts.
-//! - [`told`] has an event of each type.
+//! - [`told`] has an event of each type, [`invoice()`] is a document.
 //! - [`png_that_says`] makes pictures that lie about their size.
 //! - [`plans`] are how engines go about a store's statements, and [`statements!`] lists these.
 //! - [`Authority`] vouches for certificates.
@@ -45,6 +45,7 @@ mod fonts;
 mod full_store;
 mod hearing;
 mod hush;
+mod invoice;
 mod issuer;
 mod mailbox;
 mod person;
@@ -80,6 +81,7 @@ pub use fonts::fonts_of_the_image;
 pub use full_store::{fills_up, fills_up_on, incompressible};
 pub use hearing::fuzz_consumer;
 pub use hush::Hush;
+pub use invoice::invoice;
 pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};
 pub use person::{PASSWORD, Person};

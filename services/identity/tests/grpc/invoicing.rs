@@ -1,10 +1,9 @@
 //! What billing issues to a person is mailed once: to the address that the billing profile had, or to the person, and to nobody
 //! else.
 
-use bursar_proto::billing::v1::{BillingProfile, Invoice, InvoiceKind};
 use bursar_proto::event::v1::InvoiceIssued;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::google::r#type::Money;
+use bursar_testkit::invoice;
 
 use crate::world::{World, becomes};
 
@@ -12,15 +11,7 @@ const BOOKS: &str = "books@example.com";
 
 /// Billing issues a document, and tells so; without an address where that is empty.
 async fn issued(world: &World, owner: &str, id: &str, number: &str, invoice_mail: &str) {
-    world.billing.issues(Invoice {
-        id: id.to_owned(),
-        owner: owner.to_owned(),
-        number: number.to_owned(),
-        kind: InvoiceKind::Invoice.into(),
-        total: Some(Money { currency_code: "USD".to_owned(), units: 119, nanos: 0 }),
-        billing_profile: Some(BillingProfile { invoice_mail: invoice_mail.to_owned(), ..BillingProfile::default() }),
-        ..Invoice::default()
-    });
+    world.billing.issues(invoice(owner, id, number, invoice_mail));
     told(world, owner, id).await;
 }
 

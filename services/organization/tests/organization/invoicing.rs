@@ -2,11 +2,9 @@
 
 use bursar_db::{DbError, on};
 use bursar_id::Role;
-use bursar_proto::billing::v1::{BillingProfile, Invoice, InvoiceKind};
 use bursar_proto::event::v1::InvoiceIssued;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::google::r#type::Money;
-use bursar_testkit::organization;
+use bursar_testkit::{invoice, organization};
 use bursar_time::Span;
 
 use crate::purging::GRACE;
@@ -16,19 +14,6 @@ const BOOKS: &str = "books@example.com";
 
 fn issued(owner: &str, invoice: &str) -> Payload {
     Payload::InvoiceIssued(InvoiceIssued { owner: owner.to_owned(), invoice_id: invoice.to_owned() })
-}
-
-/// An invoice as billing answers it; without an address where that is empty.
-fn invoice(owner: &str, id: &str, number: &str, invoice_mail: &str) -> Invoice {
-    Invoice {
-        id: id.to_owned(),
-        owner: owner.to_owned(),
-        number: number.to_owned(),
-        kind: InvoiceKind::Invoice.into(),
-        total: Some(Money { currency_code: "USD".to_owned(), units: 119, nanos: 0 }),
-        billing_profile: Some(BillingProfile { invoice_mail: invoice_mail.to_owned(), ..BillingProfile::default() }),
-        ..Invoice::default()
-    }
 }
 
 /// How many mails to an address are about an invoice's number.
