@@ -56,3 +56,20 @@ impl Rules {
         self.former_rates = assortment.former_rates().clone();
     }
 }
+
+#[cfg(test)]
+impl Rules {
+    /// The rules of most tests: the first catalog's, with these rates, in a deployment that decides nothing.
+    pub(crate) fn for_test(rates: RateCard, key: OperationKey) -> Self {
+        Self {
+            rates,
+            catalog_version: CatalogVersion::new(1).unwrap(),
+            former_rates: FormerRates::none(),
+            spending: Spending::UsersAndServices,
+            personal_accounts: true,
+            max_hold: Self::MAX_HOLD,
+            max_open_holds: Self::MAX_OPEN_HOLDS,
+            key,
+        }
+    }
+}

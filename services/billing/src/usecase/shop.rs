@@ -36,8 +36,8 @@ use super::subscriptions::SubscriptionUseCases;
 use crate::catalog;
 use crate::domain::{
     Actor, Assortment, Attribution, BillingProfile, Card, Catalog, CatalogVersion, ChargeCommand, Command, Cost,
-    FormerRates, GrantCommand, KeptCatalog, Labels, Lot, LotSource, OperationKey, Request, Rules, SavedMethod,
-    SettingsChange, Spending, TaxProvider, TaxRate,
+    GrantCommand, KeptCatalog, Labels, Lot, LotSource, OperationKey, Request, Rules, SavedMethod, SettingsChange,
+    TaxProvider, TaxRate,
 };
 use crate::error::Error;
 use crate::lane::{Batcher, Job, RulesHandle, RulesSource};
@@ -100,16 +100,8 @@ impl Shop {
         let present = KeptCatalog { version, first_used_at: clock.now(), catalog };
         let sold = Assortment::new(Arc::new(present), clock.now());
         let access = Access::new(Members::new(db.clone(), feed("organization")), feed("identity"));
-        let source = Arc::new(RulesSource::new(Rules {
-            rates: sold.catalog().rates().clone(),
-            catalog_version: version,
-            former_rates: FormerRates::none(),
-            spending: Spending::UsersAndServices,
-            personal_accounts: true,
-            max_hold: Rules::MAX_HOLD,
-            max_open_holds: Rules::MAX_OPEN_HOLDS,
-            key: OperationKey::new([7; 32]),
-        }));
+        let rules = Rules::for_test(sold.catalog().rates().clone(), OperationKey::new([7; 32]));
+        let source = Arc::new(RulesSource::new(Rules { catalog_version: version, ..rules }));
         let rules = source.handle();
         let sealer = bursar_secret::Sealer::from_key(&bursar_secret::Secret::new([7; 32]));
         let jobs = bursar_jobs::Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone());

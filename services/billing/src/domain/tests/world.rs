@@ -72,19 +72,11 @@ pub(super) fn meter(name: &str, first: &str, changed: Option<(&str, u64)>) -> Me
 /// has two meters.
 pub(super) fn rules() -> Rules {
     let price = |name: &str, meters| ModelPrice { model: model(name), display_name: name.to_owned(), meters };
-    Rules {
-        rates: RateCard::new([
-            price("veo", vec![meter("seconds", "0.5", Some(("1", 1_000)))]),
-            price("claude", vec![meter("input", "0.1", None), meter("output", "0.000001", None)]),
-        ]),
-        catalog_version: CatalogVersion::new(3).unwrap(),
-        former_rates: FormerRates::none(),
-        spending: Spending::UsersAndServices,
-        personal_accounts: true,
-        max_hold: Rules::MAX_HOLD,
-        max_open_holds: Rules::MAX_OPEN_HOLDS,
-        key: KEY,
-    }
+    let rates = RateCard::new([
+        price("veo", vec![meter("seconds", "0.5", Some(("1", 1_000)))]),
+        price("claude", vec![meter("input", "0.1", None), meter("output", "0.000001", None)]),
+    ]);
+    Rules { catalog_version: CatalogVersion::new(3).unwrap(), ..Rules::for_test(rates, KEY) }
 }
 
 /// What a database would hold for one account.

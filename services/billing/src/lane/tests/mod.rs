@@ -19,9 +19,8 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{
-    Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, FormerRates, GrantCommand,
-    HoldCommand, Labels, LotSource, OperationKey, Outcome, RateCard, Refusal, Request, RequestName, Rules, Spender,
-    Spending,
+    Actor, Attribution, CaptureCommand, ChargeCommand, Command, Cost, GrantCommand, HoldCommand, Labels, LotSource,
+    OperationKey, Outcome, RateCard, Refusal, Request, RequestName, Rules, Spender,
 };
 use crate::lane::aside::Aside;
 use crate::lane::batch::Batcher;
@@ -47,16 +46,7 @@ struct Bench {
 type Reply = oneshot::Receiver<Vec<Answer>>;
 
 fn rules() -> Rules {
-    Rules {
-        rates: RateCard::default(),
-        catalog_version: CatalogVersion::new(1).unwrap(),
-        former_rates: FormerRates::none(),
-        spending: Spending::UsersAndServices,
-        personal_accounts: true,
-        max_hold: Rules::MAX_HOLD,
-        max_open_holds: Rules::MAX_OPEN_HOLDS,
-        key: KEY,
-    }
+    Rules::for_test(RateCard::default(), KEY)
 }
 
 fn charge(amount: &str) -> Command {

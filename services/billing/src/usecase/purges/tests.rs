@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{PAGES, Purger};
 use crate::domain::{
-    Actor, Attribution, CatalogVersion, ChargeCommand, Command, Cost, FormerRates, GrantCommand, Labels, LotSource,
-    Note, OperationKey, RateCard, Request, RequestName, Rules, Spending,
+    Actor, Attribution, ChargeCommand, Command, Cost, GrantCommand, Labels, LotSource, Note, OperationKey, RateCard,
+    Request, RequestName, Rules,
 };
 use crate::lane::{Batcher, Job, LaneSettings, Lanes, RulesSource};
 use crate::payment::Payments;
@@ -37,16 +37,7 @@ struct Bench {
 
 impl Bench {
     async fn over(db: &TestDb) -> Self {
-        let source = RulesSource::new(Rules {
-            rates: RateCard::default(),
-            catalog_version: CatalogVersion::new(1).unwrap(),
-            former_rates: FormerRates::none(),
-            spending: Spending::UsersAndServices,
-            personal_accounts: true,
-            max_hold: Rules::MAX_HOLD,
-            max_open_holds: Rules::MAX_OPEN_HOLDS,
-            key: KEY,
-        });
+        let source = RulesSource::new(Rules::for_test(RateCard::default(), KEY));
         Self { db: db.open(&MIGRATIONS).await, clock: Clock::test(at("2026-03-01T00:00:00Z")), source }
     }
 
