@@ -46,6 +46,8 @@ mod rollovers;
 pub(crate) mod rollups;
 pub(crate) mod settings;
 #[cfg(test)]
+mod shelf;
+#[cfg(test)]
 mod shop;
 pub(crate) mod standings;
 pub(crate) mod subjects;

@@ -57,18 +57,6 @@ pub(super) struct Shop {
     source: Arc<RulesSource>,
 }
 
-/// A plan whose months are granted before they are paid, to be sold besides.
-pub(super) const LENIENT: &str = r#"
-[[plans]]
-id = "lenient"
-name = "Lenient"
-price = "90.00 USD"
-credits = "1300"
-grant_in_grace = true
-seats = 10
-features = ["organizations"]
-"#;
-
 /// A feed of which nothing was heard.
 fn feed(source: &'static str) -> Feed {
     Feed::new(source, &Monotonic::test(), Duration::from_mins(5))

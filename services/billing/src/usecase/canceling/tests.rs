@@ -12,6 +12,7 @@ use super::CancelAt;
 use crate::domain::{News, Payment, PaymentState, Subscription, SubscriptionState};
 use crate::error::Error;
 use crate::usecase::renewals;
+use crate::usecase::shelf::now;
 use crate::usecase::shop::Shop;
 
 const NOON: &str = "2026-01-15T12:00:00Z";
@@ -48,10 +49,6 @@ pub(in crate::usecase) async fn resume(shop: &Shop, owner: OwnerId) -> Result<pb
 async fn round(shop: &Shop) -> (usize, usize, usize) {
     let round = renewals::round(&shop.subscriptions).await.unwrap();
     (round.done, round.failed, round.held)
-}
-
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
-    shop.subscriptions.get(owner).await.unwrap()
 }
 
 async fn payment(shop: &Shop, id: PaymentId) -> Payment {

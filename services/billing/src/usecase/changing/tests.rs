@@ -8,12 +8,13 @@ use bursar_testkit::{TestDb, at, credits, engines, id, organization, personal};
 use bursar_time::Span;
 
 use super::Change;
-use crate::domain::{ChangeError, News, Payment, PaymentState, Refusal, Subscription, SubscriptionState, Terms};
+use crate::domain::{ChangeError, News, Payment, PaymentState, Refusal, SubscriptionState, Terms};
 use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::{cancel, resume};
 use crate::usecase::cashier::Due;
 use crate::usecase::renewals;
+use crate::usecase::shelf::now;
 use crate::usecase::shop::Shop;
 
 /// A month of 31 days begins; half of it is over on the 16th at noon.
@@ -63,10 +64,6 @@ pub(in crate::usecase) async fn change(
     seats: u32,
 ) -> Result<pb::ChangePlanResponse, Error> {
     change_under(shop, owner, (plan, seats), "").await
-}
-
-pub(super) async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
-    shop.subscriptions.get(owner).await.unwrap()
 }
 
 /// Plan, seats and price, and the same of what waits.

@@ -9,8 +9,7 @@ use bursar_time::Span;
 
 use super::{Deal, Due, SetContract, begin};
 use crate::domain::{
-    ChangeError, Contract, ContractError, Features, News, Payment, PaymentState, Refusal, Subscription,
-    SubscriptionState,
+    ChangeError, Contract, ContractError, Features, News, Payment, PaymentState, Refusal, SubscriptionState,
 };
 use crate::error::Error;
 use crate::payment::Payments;
@@ -22,6 +21,7 @@ use crate::usecase::moving::Moved;
 use crate::usecase::payments::RefundOrder;
 use crate::usecase::refunds::Refund;
 use crate::usecase::renewals;
+use crate::usecase::shelf::now;
 use crate::usecase::shop::Shop;
 
 mod former;
@@ -95,10 +95,6 @@ async fn set_under(shop: &Shop, owner: OwnerId, wish: Wish, id: &str) -> Result<
 
 pub(in crate::usecase) async fn set(shop: &Shop, owner: OwnerId, wish: Wish) -> Result<pb::SetContractResponse, Error> {
     set_under(shop, owner, wish, "").await
-}
-
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
-    shop.subscriptions.get(owner).await.unwrap()
 }
 
 /// Plan, seats, price and credits of what there is, and of what comes next.

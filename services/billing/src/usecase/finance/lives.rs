@@ -22,7 +22,8 @@ use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::{cancel, resume};
 use crate::usecase::changing::tests::change;
 use crate::usecase::renewals;
-use crate::usecase::shop::{LENIENT, Shop};
+use crate::usecase::shelf::LENIENT;
+use crate::usecase::shop::Shop;
 
 /// The last day of a month, as its years' months begin.
 const START: &str = "2027-10-31T10:00:00Z";

@@ -5,12 +5,13 @@ use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_testkit::{TestDb, credits, engines, id, organization, personal};
 
-use crate::domain::{Lot, News, Payment, PaymentState, Rules, Subscription, SubscriptionState};
-use crate::store::{accounts, payments};
+use crate::domain::{Lot, News, Payment, PaymentState, Rules, SubscriptionState};
+use crate::store::payments;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
 use crate::usecase::dues::thing_after;
 use crate::usecase::renewals;
+use crate::usecase::shelf::{debt, now, told, usd};
 use crate::usecase::shop::Shop;
 
 const BEGIN: &str = "2026-01-01T00:00:00Z";
@@ -75,10 +76,6 @@ async fn pays(shop: &Shop, method: &str, time: &str) {
     becomes(shop, time).await;
 }
 
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
-    shop.subscriptions.get(owner).await.unwrap()
-}
-
 /// What an owner's subscription is, and how much can be spent.
 async fn stands(shop: &Shop, owner: OwnerId) -> (SubscriptionState, String) {
     (now(shop, owner).await.state, shop.available(owner).await.to_string())
@@ -98,18 +95,6 @@ async fn paid(shop: &Shop, owner: OwnerId) -> Payment {
 async fn open(shop: &Shop, owner: OwnerId) -> PaymentId {
     let from = now(shop, owner).await;
     payments::last_attempt(&mut shop.db.read().await.unwrap(), thing_after(&from)).await.unwrap().unwrap().id
-}
-
-async fn told(shop: &Shop, id: PaymentId, news: News) -> Payment {
-    shop.payments.told(id, news).await.unwrap()
-}
-
-async fn debt(shop: &Shop, owner: OwnerId) -> String {
-    accounts::find(&mut shop.db.read().await.unwrap(), owner).await.unwrap().unwrap().debt.to_string()
-}
-
-fn usd(text: &str) -> Price {
-    format!("{text} USD").parse().unwrap()
 }
 
 engines! {

@@ -8,7 +8,7 @@ use bursar_rpc::{Answer, Asked, Call};
 use bursar_testkit::{at, credits, engines, id, personal};
 use bursar_time::{Clock, Span};
 
-use crate::domain::{News, Refusal, Subscription, SubscriptionState};
+use crate::domain::{News, Refusal, SubscriptionState};
 use crate::error::Error;
 use crate::store::payments;
 use crate::usecase::canceling::CancelAt;
@@ -19,6 +19,7 @@ use crate::usecase::contracts::tests::{costing, set};
 use crate::usecase::dues::thing_after;
 use crate::usecase::moving::{Move, Moved};
 use crate::usecase::renewals;
+use crate::usecase::shelf::now;
 use crate::usecase::shop::{Shop, manager};
 
 const BEGIN: &str = "2026-01-01T00:00:00Z";
@@ -28,10 +29,6 @@ const BEFORE: &str = "2026-01-31T23:30:00Z";
 
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people: Pro, for 300 dollars, 5,500 credits and 20 people.
 const PLANS: &str = include_str!("../../../tests/billing/plans.toml");
-
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
-    shop.subscriptions.get(owner).await.unwrap()
-}
 
 /// What one more person would take.
 async fn preview(shop: &Shop, owner: OwnerId) -> Result<Preview, Error> {

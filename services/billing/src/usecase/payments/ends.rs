@@ -6,12 +6,13 @@ use bursar_members::Standing;
 use bursar_money::Credits;
 use bursar_testkit::{at, credits, engines, id, organization, personal};
 
-use super::tests::{bought, debt, open_renewal, payment_of, told, usd};
+use super::tests::{bought, open_renewal, payment_of, usd};
 use crate::domain::{Dispute, News, Payment, PaymentState, SubscriptionState};
 use crate::error::Error;
 use crate::usecase::cashier::Due;
 use crate::usecase::refunds::Refund;
 use crate::usecase::renewals;
+use crate::usecase::shelf::{debt, told};
 use crate::usecase::shop::Shop;
 
 const NOON: &str = "2026-01-15T12:00:00Z";

@@ -9,16 +9,13 @@ use bursar_testkit::{credits, engines, personal, rounds};
 use crate::domain::{News, Payment, PaymentState};
 use crate::error::Error;
 use crate::usecase::cashier::Due;
+use crate::usecase::shelf::{debt, told};
 use crate::usecase::shop::Shop;
 
 const NOON: &str = "2026-01-15T12:00:00Z";
 
 pub(super) fn usd(dollars: i64) -> Price {
     Price::from_units_nanos("USD".parse().unwrap(), dollars, 0).unwrap()
-}
-
-pub(super) async fn told(shop: &Shop, id: PaymentId, news: News) -> Payment {
-    shop.payments.told(id, news).await.unwrap()
 }
 
 pub(super) fn payment_of(purchase: &pb::Purchase) -> PaymentId {
@@ -28,11 +25,6 @@ pub(super) fn payment_of(purchase: &pb::Purchase) -> PaymentId {
 /// A starter pack (20 dollars, 300 credits) that is paid.
 pub(super) async fn bought(shop: &Shop, owner: OwnerId) -> PaymentId {
     payment_of(&shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap())
-}
-
-pub(super) async fn debt(shop: &Shop, owner: OwnerId) -> String {
-    let mut tx = shop.db.read().await.unwrap();
-    crate::store::accounts::find(&mut tx, owner).await.unwrap().unwrap().debt.to_string()
 }
 
 engines! {

@@ -2,20 +2,18 @@
 //! subscription changes, ends or moves and where its money goes back. On both engines.
 
 use bursar_id::{OwnerId, PaymentId};
-use bursar_money::Price;
 use bursar_testkit::{TestDb, at, credits, engines, id, personal};
 use bursar_time::Span;
 
-use crate::domain::{
-    Actor, Attribution, Command, HoldCommand, Labels, Lot, News, Request, Rules, Subscription, SubscriptionState,
-};
+use crate::domain::{Actor, Attribution, Command, HoldCommand, Labels, Lot, News, Request, Rules, SubscriptionState};
 use crate::lane::Job;
-use crate::store::{accounts, payments};
+use crate::store::payments;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
 use crate::usecase::changing::tests::change;
 use crate::usecase::dues::thing_after;
 use crate::usecase::renewals;
+use crate::usecase::shelf::{debt, now, told, usd};
 use crate::usecase::shop::Shop;
 
 mod money;
@@ -92,10 +90,6 @@ async fn becomes(shop: &Shop, time: &str, due: usize) {
     assert_eq!(round(shop).await, due, "at {time}");
 }
 
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
-    shop.subscriptions.get(owner).await.unwrap()
-}
-
 /// How many credits were rolled over to an owner, and how many of them are left, lot by lot.
 async fn rolled(shop: &Shop, owner: OwnerId) -> Vec<(String, String)> {
     let of = |lot: &Lot| (lot.granted.to_string(), lot.remaining.to_string());
@@ -126,18 +120,6 @@ async fn sweeps(shop: &Shop, owner: OwnerId) {
     let job = Job { owner, actor: Actor::Job, request: Request::unnamed(Command::Sweep) };
     shop.subscriptions.till.book(&mut tx, &job).await.unwrap();
     tx.commit().await.unwrap();
-}
-
-async fn told(shop: &Shop, id: PaymentId, news: News) {
-    shop.payments.told(id, news).await.unwrap();
-}
-
-async fn debt(shop: &Shop, owner: OwnerId) -> String {
-    accounts::find(&mut shop.db.read().await.unwrap(), owner).await.unwrap().unwrap().debt.to_string()
-}
-
-fn usd(text: &str) -> Price {
-    format!("{text} USD").parse().unwrap()
 }
 
 engines! {

@@ -1,7 +1,7 @@
 //! Top-ups: when a pack is bought, how often, and when no more is; on both engines. Nobody does the jobs here but the tests.
 
 use bursar_db::{DbError, on};
-use bursar_id::{OwnerId, PaymentId};
+use bursar_id::OwnerId;
 use bursar_members::Standing;
 use bursar_money::Price;
 use bursar_proto::event::v1::event::Payload;
@@ -13,6 +13,7 @@ use prost::Message as _;
 use super::*;
 use crate::domain::{News, ProductId};
 use crate::usecase::cashier::Due;
+use crate::usecase::shelf::told;
 use crate::usecase::shop::Shop;
 
 mod again;
@@ -136,10 +137,6 @@ async fn topped_up(db: &TestDb, amount: &str, top_up: AutoTopUp) -> (Shop, Owner
     shop.tops_up(owner, top_up).await;
     shop.sql("DELETE FROM jobs").await;
     (shop, owner)
-}
-
-async fn told(shop: &Shop, id: PaymentId, news: News) {
-    shop.payments.told(id, news).await.unwrap();
 }
 
 engines! {

@@ -3,15 +3,15 @@
 
 use bursar_id::{OwnerId, PaymentId};
 use bursar_members::Standing;
-use bursar_money::Price;
 use bursar_testkit::{at, credits, engines, id, organization, personal};
 
-use crate::domain::{Interval, News, Payment, Subscription, SubscriptionState};
+use crate::domain::{Interval, News, SubscriptionState};
 use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::{cancel, resume};
 use crate::usecase::changing::tests::change;
 use crate::usecase::renewals;
+use crate::usecase::shelf::{debt, now, told, usd};
 use crate::usecase::shop::Shop;
 
 /// A leap day comes after it.
@@ -60,10 +60,6 @@ pub(super) async fn shop(db: &bursar_testkit::TestDb) -> Shop {
     Shop::selling(db, BEGIN, PLANS).await
 }
 
-pub(super) async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
-    shop.subscriptions.get(owner).await.unwrap()
-}
-
 pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
     let round = renewals::round(&shop.subscriptions).await.unwrap();
     (round.done, round.failed, round.held)
@@ -84,23 +80,10 @@ pub(super) async fn upgraded(shop: &Shop, owner: OwnerId) -> PaymentId {
     change(shop, owner, "yearly-pro", 0).await.unwrap().payment.unwrap().id.parse().unwrap()
 }
 
-pub(super) async fn told(shop: &Shop, id: PaymentId, news: News) -> Payment {
-    shop.payments.told(id, news).await.unwrap()
-}
-
-pub(super) fn usd(text: &str) -> Price {
-    format!("{text} USD").parse().unwrap()
-}
-
 /// What was paid for each of the owner's lots, in cents.
 async fn parts(shop: &Shop, owner: OwnerId) -> Vec<i64> {
     let lots = shop.lots(owner).await;
     lots.iter().map(|lot| lot.terms.origin.paid.unwrap().minor_units().expect("whole cents")).collect()
-}
-
-async fn debt(shop: &Shop, owner: OwnerId) -> String {
-    let mut tx = shop.db.read().await.unwrap();
-    crate::store::accounts::find(&mut tx, owner).await.unwrap().unwrap().debt.to_string()
 }
 
 engines! {

@@ -6,11 +6,12 @@ use bursar_money::Credits;
 use bursar_testkit::{credits, engines, id, organization, personal};
 
 use super::go_on_in;
-use super::tests::{MONTHS, becomes, by_the_year, now, shop, told, upgraded, usd};
+use super::tests::{MONTHS, becomes, by_the_year, shop, upgraded};
 use crate::domain::{News, PaymentState, Rules};
 use crate::store::payments;
 use crate::usecase::changing::tests::change;
 use crate::usecase::moving::Moved;
+use crate::usecase::shelf::{now, told, usd};
 use crate::usecase::shop::Shop;
 
 /// What was paid for the lots of a payment, in cents: of what has moved, as it was granted at first.

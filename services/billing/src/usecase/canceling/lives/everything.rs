@@ -25,7 +25,8 @@ use crate::usecase::changing::tests::change;
 use crate::usecase::contracts::tests::{costing, set};
 use crate::usecase::moving::Moved;
 use crate::usecase::renewals;
-use crate::usecase::shop::{LENIENT, Shop};
+use crate::usecase::shelf::LENIENT;
+use crate::usecase::shop::Shop;
 use crate::usecase::years::tests::PLANS;
 
 const SOLD: [&str; 5] = ["business", "yearly", "rolling", "yearly-pro", "lenient"];

@@ -3,10 +3,11 @@
 
 use bursar_testkit::{at, credits, engines, id, organization, personal};
 
-use super::{NEXT, PLANS, THIRD, becomes, debt, on, pair, rolled, shop, told, usd};
+use super::{NEXT, PLANS, THIRD, becomes, on, pair, rolled, shop};
 use crate::domain::News;
 use crate::usecase::changing::tests::change;
 use crate::usecase::finance;
+use crate::usecase::shelf::{debt, told, usd};
 use crate::usecase::shop::Shop;
 
 engines! {

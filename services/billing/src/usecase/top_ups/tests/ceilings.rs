@@ -3,9 +3,10 @@
 use bursar_testkit::{at, credits, engines};
 use bursar_time::Span;
 
-use super::{NOON, hour, starter, told, topped_up, usd};
+use super::{NOON, hour, starter, topped_up, usd};
 use crate::domain::{AutoTopUp, News, PaymentState};
 use crate::store::settings;
+use crate::usecase::shelf::told;
 
 engines! {
     async fn no_month_costs_more_than_its_ceiling(db: TestDb) {
