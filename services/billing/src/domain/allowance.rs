@@ -170,19 +170,18 @@ impl Allowance {
     }
 
     fn read(bytes: &[u8]) -> Result<(u64, Self), Unreadable> {
-        let mut input = Reader::new(bytes);
-        input.format(Self::FORMAT)?;
-        let after = input.uint("after")?;
-        let period = input.option("period", |it| {
-            let subscription = it.id("subscription")?;
-            let number = u32::try_from(it.uint("number")?).map_err(|_| Malformed("number"))?;
-            Ok(AllowancePeriod { subscription, number, ends_at: it.time("ends_at")? })
-        })?;
-        let (granted, used) = (input.int("granted")?, input.int("used")?);
-        let peak = input.byte("peak")?;
-        let retold = u32::try_from(input.uint("retold")?).map_err(|_| Malformed("retold"))?;
-        input.finish()?;
-        Ok((after, Self { period, granted, used, peak, retold }))
+        Reader::whole(bytes, Self::FORMAT, |input| {
+            let after = input.uint("after")?;
+            let period = input.option("period", |it| {
+                let subscription = it.id("subscription")?;
+                let number = u32::try_from(it.uint("number")?).map_err(|_| Malformed("number"))?;
+                Ok(AllowancePeriod { subscription, number, ends_at: it.time("ends_at")? })
+            })?;
+            let (granted, used) = (input.int("granted")?, input.int("used")?);
+            let peak = input.byte("peak")?;
+            let retold = u32::try_from(input.uint("retold")?).map_err(|_| Malformed("retold"))?;
+            Ok((after, Self { period, granted, used, peak, retold }))
+        })
     }
 }
 

@@ -126,6 +126,19 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
+    /// Reads a stored form of this format from its first byte to its last.
+    pub(super) fn whole<T>(
+        bytes: &'a [u8],
+        format: u8,
+        read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<T, Unreadable> {
+        let mut input = Self::new(bytes);
+        input.format(format)?;
+        let value = read(&mut input)?;
+        input.finish()?;
+        Ok(value)
+    }
+
     /// Nothing may be left over.
     pub(super) fn finish(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed("end")) }
@@ -133,7 +146,7 @@ impl<'a> Reader<'a> {
 
     /// The first byte of every stored form. `known` is the format that this program reads and writes; a greater one is a
     /// later program's, and none is smaller.
-    pub(super) fn format(&mut self, known: u8) -> Result<(), Unreadable> {
+    fn format(&mut self, known: u8) -> Result<(), Unreadable> {
         match self.byte("format")? {
             format if format == known => Ok(()),
             newer if newer > known => Err(Unreadable::NewerFormat),

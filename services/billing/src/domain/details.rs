@@ -149,16 +149,15 @@ impl DetailsPage {
     /// # Errors
     /// A later program wrote it, or none did.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let mut input = Reader::new(bytes);
-        input.format(FORMAT)?;
-        let mut page = Vec::new();
-        for _ in 0..input.count("entries")? {
-            page.push((input.uint("entry")?, Arc::new(Details::read(&mut input)?)));
-        }
-        if !page.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-            return Err(Unreadable::Malformed("entries"));
-        }
-        input.finish()?;
-        Ok(Self(page))
+        Reader::whole(bytes, FORMAT, |input| {
+            let mut page = Vec::new();
+            for _ in 0..input.count("entries")? {
+                page.push((input.uint("entry")?, Arc::new(Details::read(input)?)));
+            }
+            if !page.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+                return Err(Malformed("entries"));
+            }
+            Ok(Self(page))
+        })
     }
 }

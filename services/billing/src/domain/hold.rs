@@ -104,11 +104,7 @@ impl HoldTerms {
     /// # Errors
     /// A later program wrote it, or none did.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let mut input = Reader::new(bytes);
-        input.format(Self::FORMAT)?;
-        let terms = Self::read(&mut input)?;
-        input.finish()?;
-        Ok(terms)
+        Reader::whole(bytes, Self::FORMAT, Self::read)
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
