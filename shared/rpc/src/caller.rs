@@ -171,6 +171,13 @@ impl fmt::Display for ServiceRole {
 }
 
 impl Caller {
+    /// Whoever operates the deployment, for themselves, where that is proven by no token: a command of a program does what an RPC
+    /// that demands `permission` does.
+    pub fn operator(permission: Permission) -> Self {
+        let (account, role) = (ServiceAccountId::OPERATOR, ServiceRole::Operator);
+        Self::Service(ServiceCaller { account, role, on_behalf_of: None, permission })
+    }
+
     /// Who makes this request. An error only if the handler is served without the stack.
     pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
         request

@@ -139,12 +139,7 @@ async fn set(m: &mut Mutation, asked: &Asked<i64>) -> Result<Done<At, ()>, Error
 }
 
 fn operator() -> Caller {
-    Caller::Service(ServiceCaller {
-        account: ServiceAccountId::OPERATOR,
-        role: ServiceRole::Operator,
-        on_behalf_of: None,
-        permission: Permission::Operate,
-    })
+    Caller::operator(Permission::Operate)
 }
 
 /// A member for whom a service calls, with the member's token.

@@ -2,9 +2,9 @@
 //! (`departures.rs`). What an older program, a backup or a hand in the database makes of that is found here, shown, and
 //! mended by an operator, because no rule says who should follow.
 
-use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Asked, Call, Caller, Done, Mutation, Permission, Problem, ServiceCaller, ServiceRole};
+use bursar_rpc::{Asked, Call, Caller, Done, Mutation, Permission, Problem};
 
 use super::access::demand_active;
 use super::departures::{DEPARTURE, Departure};
@@ -39,13 +39,8 @@ impl Organization {
     /// event, and by mail to the new owner. Refused for an organization with a living owner, and for somebody who is no member, is suspended, is
     /// leaving, or may be: something that identity told of that could not be read here.
     pub async fn mend(&self, mending: Mending) -> Result<(), Error> {
-        let operator = ServiceCaller {
-            account: ServiceAccountId::OPERATOR,
-            role: ServiceRole::Operator,
-            on_behalf_of: None,
-            permission: Permission::Operate,
-        };
-        let asked = Asked::read(Call::new(Caller::Service(operator), MEND), "", &(), |(), _| Some(mending));
+        let call = Call::new(Caller::operator(Permission::Operate), MEND);
+        let asked = Asked::read(call, "", &(), |(), _| Some(mending));
         let mut m = self.0.mutations.begin(&asked).await?;
         let done = self.name_owner(&mut m, mending).await;
         self.0.mutations.end(m, done).await?;

@@ -1,10 +1,10 @@
 //! Cancelling beside the turn of the month: on time, late, while it is renewed, suspended, deleted or moved, and by programs
 //! that do not know of it. On both engines.
 
-use bursar_id::{OwnerId, PaymentId, ServiceAccountId};
+use bursar_id::{OwnerId, PaymentId};
 use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Asked, Call, Caller, Permission, ServiceCaller, ServiceRole};
+use bursar_rpc::{Asked, Call, Caller, Permission};
 use bursar_testkit::{at, credits, engines, id, organization, personal};
 use bursar_time::{Clock, Span};
 
@@ -18,30 +18,20 @@ use crate::usecase::shop::Shop;
 const NOON: &str = "2026-01-15T12:00:00Z";
 const NEXT: &str = "2026-02-15T12:00:00Z";
 
-/// Who may cancel everybody's.
-fn operator() -> Caller {
-    Caller::Service(ServiceCaller {
-        account: ServiceAccountId::OPERATOR,
-        role: ServiceRole::Operator,
-        on_behalf_of: None,
-        permission: Permission::ManageBilling,
-    })
-}
-
 pub(in crate::usecase) async fn cancel(shop: &Shop, owner: OwnerId, at: CancelAt) -> Result<pb::Subscription, Error> {
     let code = match at {
         CancelAt::PeriodEnd => pb::CancelAt::PeriodEnd,
         CancelAt::Now => pb::CancelAt::Now,
     };
     let body = pb::CancelRequest { owner: owner.to_string(), at: code.into(), request_id: String::new() };
-    let call = Call::new(operator(), "bursar.billing.v1.SubscriptionService/Cancel");
+    let call = Call::new(Caller::operator(Permission::ManageBilling), "bursar.billing.v1.SubscriptionService/Cancel");
     let asked = Asked::read(call, "", &body, |_, _| Some(at));
     Ok(shop.subscriptions.cancel(owner, &asked).await?.message()?)
 }
 
 pub(in crate::usecase) async fn resume(shop: &Shop, owner: OwnerId) -> Result<pb::Subscription, Error> {
     let body = pb::ResumeRequest { owner: owner.to_string(), request_id: String::new() };
-    let call = Call::new(operator(), "bursar.billing.v1.SubscriptionService/Resume");
+    let call = Call::new(Caller::operator(Permission::ManageBilling), "bursar.billing.v1.SubscriptionService/Resume");
     let asked = Asked::read(call, "", &body, |_, _| Some(()));
     Ok(shop.subscriptions.resume(owner, &asked).await?.message()?)
 }

@@ -1,9 +1,9 @@
 //! Changing subscriptions: what is due and when, what waits, what overtakes it, and what becomes of its money. On both engines.
 
-use bursar_id::{OwnerId, PaymentId, ServiceAccountId};
+use bursar_id::{OwnerId, PaymentId};
 use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Asked, Call, Caller, Permission, ServiceCaller, ServiceRole};
+use bursar_rpc::{Asked, Call, Caller, Permission};
 use bursar_testkit::{TestDb, at, credits, engines, id, organization, personal};
 use bursar_time::Span;
 
@@ -28,16 +28,6 @@ const BUT_INVOICES: &str = "outbox WHERE type <> 'invoice.issued'";
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people, and 10 dollars for 150 credits and one more.
 pub(super) const PLANS: &str = include_str!("../../../tests/billing/plans.toml");
 
-/// Who may change everybody's.
-fn operator() -> Caller {
-    Caller::Service(ServiceCaller {
-        account: ServiceAccountId::OPERATOR,
-        role: ServiceRole::Operator,
-        on_behalf_of: None,
-        permission: Permission::ManageBilling,
-    })
-}
-
 pub(super) fn wanted(plan: &str, seats: u32) -> Change {
     let plan = (!plan.is_empty()).then(|| plan.to_owned());
     Change { plan, seats: (seats > 0).then_some(seats), expected: None }
@@ -52,7 +42,8 @@ pub(super) async fn change_under(
 ) -> Result<pb::ChangePlanResponse, Error> {
     let body =
         pb::ChangePlanRequest { owner: owner.to_string(), plan_id: plan.to_owned(), seats, ..Default::default() };
-    let call = Call::new(operator(), "bursar.billing.v1.SubscriptionService/ChangePlan");
+    let call =
+        Call::new(Caller::operator(Permission::ManageBilling), "bursar.billing.v1.SubscriptionService/ChangePlan");
     let asked = Asked::read(call, request_id, &body, |_, _| Some(wanted(plan, seats)));
     Ok(shop.subscriptions.change(owner, &asked).await?.message()?)
 }
@@ -273,7 +264,7 @@ engines! {
         let cashier = &shop.subscriptions.cashier;
         let ask = |plan: &'static str, request: &'static str| {
             let body = pb::ChangePlanRequest { plan_id: plan.to_owned(), ..Default::default() };
-            let call = Call::new(operator(), "bursar.billing.v1.SubscriptionService/ChangePlan");
+            let call = Call::new(Caller::operator(Permission::ManageBilling), "bursar.billing.v1.SubscriptionService/ChangePlan");
             Asked::read(call, request, &body, |_, _| Some(wanted(plan, if plan.is_empty() { 12 } else { 0 })))
         };
         let mut begun = Vec::new();
@@ -294,7 +285,7 @@ engines! {
     async fn what_nobody_waited_for_is_finished_by_the_job(db: TestDb) {
         let owner = personal(1);
         let shop = subscribed(&db, owner).await;
-        let call = Call::new(operator(), "bursar.billing.v1.SubscriptionService/ChangePlan");
+        let call = Call::new(Caller::operator(Permission::ManageBilling), "bursar.billing.v1.SubscriptionService/ChangePlan");
         let body = pb::ChangePlanRequest { owner: owner.to_string(), plan_id: "pro".to_owned(), ..Default::default() };
         let asked = Asked::read(call, "r1", &body, |_, _| Some(wanted("pro", 0)));
         let begun = shop.subscriptions.begin_change(owner, &asked).await.unwrap();

@@ -1,9 +1,9 @@
 //! Contracts: what begins, changes or waits by them, at which time, how it is paid and what stays theirs. On both engines.
 
-use bursar_id::{OwnerId, PaymentId, ServiceAccountId};
+use bursar_id::{OwnerId, PaymentId};
 use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Asked, Call, Caller, Permission, ServiceCaller, ServiceRole};
+use bursar_rpc::{Asked, Call, Caller, Permission};
 use bursar_testkit::{TestDb, at, credits, engines, id, organization, personal};
 use bursar_time::Span;
 
@@ -61,15 +61,6 @@ impl Wish {
     }
 }
 
-fn operator() -> Caller {
-    Caller::Service(ServiceCaller {
-        account: ServiceAccountId::OPERATOR,
-        role: ServiceRole::Operator,
-        on_behalf_of: None,
-        permission: Permission::Operate,
-    })
-}
-
 /// Sets it under a request id.
 async fn set_under(shop: &Shop, owner: OwnerId, wish: Wish, id: &str) -> Result<pb::SetContractResponse, Error> {
     let Wish { plan, price, features, method, starts_at } = wish;
@@ -88,7 +79,7 @@ async fn set_under(shop: &Shop, owner: OwnerId, wish: Wish, id: &str) -> Result<
     };
     let method = Payments::Sandbox.method_of_contract(method).unwrap();
     let set = SetContract { deal: Deal::New(contract), method, starts_at: starts_at.map(at) };
-    let call = Call::new(operator(), "bursar.billing.v1.SubscriptionService/SetContract");
+    let call = Call::new(Caller::operator(Permission::Operate), "bursar.billing.v1.SubscriptionService/SetContract");
     let asked = Asked::read(call, id, &body, |_, _| Some(set));
     Ok(Box::pin(shop.subscriptions.set_contract(owner, &asked)).await?.message()?)
 }
@@ -189,7 +180,7 @@ engines! {
         let answer = set(&shop, owner, costing("900.00 USD")).await.unwrap();
         let paid = payment(&shop, &paid_by(&answer)).await;
         let order = RefundOrder { payment: paid.id, amount: None };
-        let call = Call::new(operator(), "bursar.billing.v1.PaymentService/RefundPayment");
+        let call = Call::new(Caller::operator(Permission::Operate), "bursar.billing.v1.PaymentService/RefundPayment");
         let asked = Asked::read(call, "", &(), |(), _| Some(order));
         shop.payments.refund(owner, &asked).await.unwrap();
         assert_eq!((last(&shop, owner).await.refunded, shop.available(owner).await), (paid.amount, credits("0")));
