@@ -6,8 +6,8 @@
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
 //! - [`Hush`] lets a service's events fall silent.
-//! - [`audited`] reads a store's audit log, [`auditing`] what a call adds to it, [`answers_with`] what the store keeps for
-//!   repetitions, [`columns_with`] everything.
+//! - [`audited`] reads a store's audit log, [`auditing`] what a call adds to it, [`happened`] how often a call is there,
+//!   [`answers_with`] what the store keeps for repetitions, [`columns_with`] everything.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
 //! - [`SmallDisk`] can be full, and so can a SQLite store ([`sqlite::limit_pages`]): [`fills_up`] has it be so under a service,
@@ -69,7 +69,7 @@ mod values;
 mod vanishing;
 
 pub use answers::answers_with;
-pub use audit::{audited, auditing};
+pub use audit::{audited, auditing, happened};
 pub use bursar_db::Engine;
 pub use certificates::{Authority, Certificate};
 pub use client::{Channel, Client, Credentials, client};

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use bursar_db::{Db, DbError, on};
 use bursar_proto::identity::v1::UpdateMeRequest;
 use bursar_runtime::Service;
-use bursar_testkit::{Asking, Person, Proxy, TestDb, at_every_step, postgres};
+use bursar_testkit::{Asking, Person, Proxy, TestDb, at_every_step, happened, postgres};
 use prost_types::FieldMask;
 
 use crate::world::World;
@@ -17,17 +16,6 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const BUSY: Duration = Duration::from_secs(5);
 /// As many people in turn that nobody waits for what is locked of an earlier step.
 const PEOPLE: usize = 10;
-
-/// How often it happened under this request id.
-async fn happened(store: &Db, request_id: &str) -> i64 {
-    let counted: Result<(i64,), DbError> = async {
-        let count = "SELECT count(*) FROM audit WHERE request_id = $1 AND outcome = 'DONE'";
-        let mut tx = store.read().await?;
-        Ok(on!(&mut tx, c => sqlx::query_as(count).bind(request_id).fetch_one(c).await?))
-    }
-    .await;
-    counted.unwrap().0
-}
 
 #[test]
 fn a_host_that_vanishes_at_any_step_of_a_change_of_an_account_loses_and_doubles_nothing() {

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use bursar_db::{Db, DbError, on};
 use bursar_proto::organization::v1 as proto;
 use bursar_runtime::{Service, Settings};
-use bursar_testkit::{Asking, Client, Proxy, TestDb, at_every_step, postgres};
+use bursar_testkit::{Asking, Client, Proxy, TestDb, at_every_step, happened, postgres};
 use prost_types::FieldMask;
 use tonic::Status;
 
@@ -53,17 +52,6 @@ impl Host {
         const BUSY: Duration = Duration::from_secs(5);
         at_every_step(&self.proxy, self.deadline + BUSY, ask).await
     }
-}
-
-/// How often it happened under this request id.
-async fn happened(store: &Db, request_id: &str) -> i64 {
-    let counted: Result<(i64,), DbError> = async {
-        let count = "SELECT count(*) FROM audit WHERE request_id = $1 AND outcome = 'DONE'";
-        let mut tx = store.read().await?;
-        Ok(on!(&mut tx, c => sqlx::query_as(count).bind(request_id).fetch_one(c).await?))
-    }
-    .await;
-    counted.expect("counted").0
 }
 
 #[test]
