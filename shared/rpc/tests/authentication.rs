@@ -318,11 +318,7 @@ async fn only_a_service_names_a_user_and_only_by_a_token_that_proves_one() {
 #[tokio::test]
 async fn a_caller_is_what_the_token_says() {
     let ours = Issuer::ours();
-    let (sender, mut callers) = tokio::sync::mpsc::unbounded_channel();
-    let probe = Probe::new(move |caller| {
-        sender.send(caller).expect("received");
-        async { Ok(String::new()) }
-    });
+    let (probe, mut callers) = Probe::reporting();
     let transport = Transport::routes(probe.routes(&ours));
     as_user(&transport, &vec![bearer(&ours.user())]).await.expect("admitted");
     let Some(Caller::User(user)) = callers.recv().await else { panic!("no user") };
@@ -346,11 +342,7 @@ async fn a_caller_is_what_the_token_says() {
 #[tokio::test]
 async fn an_operator_and_a_key_are_told_and_keep_to_what_they_may() {
     let ours = Issuer::ours();
-    let (sender, mut callers) = tokio::sync::mpsc::unbounded_channel();
-    let probe = Probe::new(move |caller| {
-        sender.send(caller).expect("received");
-        async { Ok(String::new()) }
-    });
+    let (probe, mut callers) = Probe::reporting();
     let transport = Transport::routes(probe.routes(&ours));
     let key = KeyGrant { id: ApiKeyId::from_parts(1, [5; 10]), permissions: [Permission::ViewUsage].into() };
     let acted = AccessClaims { act: Some(Acting { sub: account() }), bid: None, auth_time: None, ..user_claims() };

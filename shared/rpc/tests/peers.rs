@@ -18,25 +18,14 @@ use bursar_proto::testing::v1::GetRequest;
 use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_rpc::problem::reason_of;
 use bursar_rpc::token::{ServiceClaims, StandardClaims};
-use bursar_rpc::{Caller, KeySet, Limits, Problem, ServiceRole, ServiceTokens, Transport, on_behalf, retry, stack};
+use bursar_rpc::{KeySet, Limits, Problem, ServiceRole, ServiceTokens, Transport, on_behalf, retry, stack};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span};
 use common::{Issuer, Probe, account, bearer, deps, start, user_claims, with};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
-
-/// A probe that reports who called it.
-fn reporting() -> (Probe, UnboundedReceiver<Caller>) {
-    let (sender, callers) = tokio::sync::mpsc::unbounded_channel();
-    let probe = Probe::new(move |caller| {
-        sender.send(caller).expect("received");
-        async { Ok(String::new()) }
-    });
-    (probe, callers)
-}
 
 #[tokio::test]
 async fn a_late_transport_works_from_the_moment_it_is_set() {
@@ -191,7 +180,7 @@ fn tokens(issuer: Issuer, clock: Clock) -> (ServiceTokens, Arc<AtomicU32>) {
 async fn a_services_token_is_used_again_until_it_is_about_to_expire() {
     let clock = Clock::test(start());
     let (tokens, signed) = tokens(Issuer::ours(), clock.clone());
-    let (probe, mut callers) = reporting();
+    let (probe, mut callers) = Probe::reporting();
     let mut deps = deps(Issuer::ours().keys(), Limits::default());
     deps.clock = clock.clone();
     let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens.clone());
@@ -220,7 +209,7 @@ async fn a_refused_token_is_not_used_again() {
     let clock = Clock::test(start());
     // Signed with keys that the peer does not know.
     let (tokens, signed) = tokens(Issuer::new("elsewhere", 9), clock.clone());
-    let (probe, _callers) = reporting();
+    let (probe, _callers) = Probe::reporting();
     let mut deps = deps(Issuer::ours().keys(), Limits::default());
     deps.clock = clock.clone();
     let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens);
@@ -244,7 +233,7 @@ async fn a_refused_token_is_not_used_again() {
 async fn a_users_bad_token_does_not_use_up_the_services_own() {
     let clock = Clock::test(start());
     let (tokens, signed) = tokens(Issuer::ours(), clock.clone());
-    let (probe, mut callers) = reporting();
+    let (probe, mut callers) = Probe::reporting();
     let mut deps = deps(Issuer::ours().keys(), Limits::default());
     deps.clock = clock.clone();
     let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens);
@@ -263,7 +252,7 @@ async fn a_users_bad_token_does_not_use_up_the_services_own() {
 #[tokio::test]
 async fn a_service_acts_for_the_user_who_called_it() {
     let clock = Clock::test(start());
-    let (behind, mut callers) = reporting();
+    let (behind, mut callers) = Probe::reporting();
     let (tokens, _) = tokens(Issuer::ours(), clock);
     let back = Transport::routes(behind.routes(&Issuer::ours())).with_tokens(tokens);
     let front = Probe::new(move |_| {

@@ -30,6 +30,7 @@ use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use futures::Stream;
 use futures::future::BoxFuture;
 use jsonwebtoken::EncodingKey;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -146,6 +147,16 @@ impl Probe {
         Fut: Future<Output = Result<String, Status>> + Send + 'static,
     {
         Self(Arc::new(move |caller| Box::pin(answer(caller))))
+    }
+
+    /// Reports who called.
+    pub fn reporting() -> (Self, UnboundedReceiver<Caller>) {
+        let (sender, callers) = tokio::sync::mpsc::unbounded_channel();
+        let probe = Self::new(move |caller| {
+            sender.send(caller).expect("received");
+            async { Ok(String::new()) }
+        });
+        (probe, callers)
     }
 
     /// Answers who called.
