@@ -1,7 +1,6 @@
 //! What billing tells of the limits and the allowance of a person's own account is mailed once: to the person's proven address,
 //! and to nobody else.
 
-use bursar_members::{CreditUnit, Policy, policies};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert};
 use bursar_rpc::convert::to_timestamp;
@@ -165,10 +164,7 @@ bursar_testkit::engines! {
     async fn alerts_call_credits_what_the_policy_calls_them(db: TestDb) {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;
-        let policy = Policy { credit_unit: CreditUnit::WORDS, ..Policy::default() };
-        world.organization.decides_for_all(policy, 1).await;
-        let known = async || policies::of_now(&world.db, &[]).await.unwrap().deployment();
-        becomes(Some(policy), known).await;
+        world.calls_credits_words().await;
         tells_limit(&world, limit(&world, &ada.user, "8")).await;
         tells_allowance(&world, allowance(&world, &ada.user, "8")).await;
         let in_words = async || {

@@ -1,6 +1,5 @@
 //! A person whose own top-up was switched off is told so by mail; of organizations' and strangers' nobody is here.
 
-use bursar_members::{CreditUnit, Policy, policies};
 use bursar_proto::event::v1::TopUpStopped;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::convert::to_timestamp;
@@ -72,10 +71,7 @@ bursar_testkit::engines! {
     async fn credits_are_called_what_the_policy_calls_them(db: TestDb) {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;
-        let policy = Policy { credit_unit: CreditUnit::WORDS, ..Policy::default() };
-        world.organization.decides_for_all(policy, 1).await;
-        let known = async || policies::of_now(&world.db, &[]).await.unwrap().deployment();
-        becomes(Some(policy), known).await;
+        world.calls_credits_words().await;
         told(&world, &ada.user, "PAYMENT_DECLINED").await;
         becomes(1, async || mailed(&world, &ada.email).len()).await;
         let mails = world.mailbox.to(&ada.email);

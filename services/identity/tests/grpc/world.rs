@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_db::Db;
 use bursar_id::UserId;
 use bursar_identity::Config;
+use bursar_members::{CreditUnit, Policy, policies};
 use bursar_proto::identity::v1::{
     CreateServiceAccountRequest, RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, SwitchContextRequest,
     TokenSet,
@@ -200,6 +201,14 @@ impl World {
         let request = CreateServiceAccountRequest { display_name, role, ..Default::default() };
         let made = operator.service_accounts().create_service_account(request).await.unwrap().into_inner();
         self.anybody.as_operator(&Operator { client_id: made.client_id, client_secret: made.client_secret }).await
+    }
+
+    /// Organization tells that credits are called words here, and identity knows.
+    pub(crate) async fn calls_credits_words(&self) {
+        let policy = Policy { credit_unit: CreditUnit::WORDS, ..Policy::default() };
+        self.organization.decides_for_all(policy, 1).await;
+        let known = async || policies::of_now(&self.db, &[]).await.unwrap().deployment();
+        becomes(Some(policy), known).await;
     }
 }
 
