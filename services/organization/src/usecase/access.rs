@@ -111,10 +111,7 @@ impl Organization {
         organization: OrganizationId,
     ) -> Result<Role, Error> {
         let role = self.authorize(m.tx(), caller, organization).await;
-        admitted(m, OwnerId::Organization(organization), &role);
-        let role = role?;
-        self.demand_staying(m.tx(), caller).await?;
-        Ok(role)
+        self.admitted(m, caller, OwnerId::Organization(organization), role).await
     }
 
     /// The owner's standing for a move of an organization's life; see [`Self::authorize_move`].
@@ -125,9 +122,7 @@ impl Organization {
         organization: OrganizationId,
     ) -> Result<(), Error> {
         let role = self.authorize_move(m.tx(), caller, organization).await;
-        admitted(m, OwnerId::Organization(organization), &role);
-        role?;
-        self.demand_staying(m.tx(), caller).await
+        self.admitted(m, caller, OwnerId::Organization(organization), role).await.map(drop)
     }
 
     /// The owner's standing for taking an organization home; see [`Self::authorize_export`].
@@ -138,9 +133,7 @@ impl Organization {
         organization: OrganizationId,
     ) -> Result<(), Error> {
         let role = self.authorize_export(m.tx(), caller, organization).await;
-        admitted(m, OwnerId::Organization(organization), &role);
-        role?;
-        self.demand_staying(m.tx(), caller).await
+        self.admitted(m, caller, OwnerId::Organization(organization), role).await.map(drop)
     }
 
     /// Locks an organization until the transaction ends, and authorizes the caller in it.
@@ -165,10 +158,7 @@ impl Organization {
         organization: OrganizationId,
     ) -> Result<Role, Error> {
         let role = role_in(m.tx(), caller, organization).await;
-        admitted(m, OwnerId::Organization(organization), &role);
-        let role = role?;
-        self.demand_staying(m.tx(), caller).await?;
-        Ok(role)
+        self.admitted(m, caller, OwnerId::Organization(organization), role).await
     }
 
     /// The caller's standing in the context `owner`; see [`Self::authorize_context`].
@@ -179,10 +169,7 @@ impl Organization {
         owner: OwnerId,
     ) -> Result<Option<Role>, Error> {
         let role = self.authorize_context(m.tx(), caller, owner).await;
-        admitted(m, owner, &role);
-        let role = role?;
-        self.demand_staying(m.tx(), caller).await?;
-        Ok(role)
+        self.admitted(m, caller, owner, role).await
     }
 
     /// Demands that the token acts in the context `owner` and that the caller has a place there now. `None`
@@ -205,6 +192,23 @@ impl Organization {
             may(&self.policy(tx, organization).await?, caller, role)?;
         }
         Ok(role)
+    }
+
+    /// What a caller's standing in a context means for a mutation: whoever is refused for another reason than being a stranger
+    /// belongs there, and whoever is leaving is refused.
+    async fn admitted<R>(
+        &self,
+        m: &mut Mutation,
+        caller: &UserCaller,
+        owner: OwnerId,
+        standing: Result<R, Error>,
+    ) -> Result<R, Error> {
+        if !matches!(standing, Err(Error::Refused(Refusal::NotAMember))) {
+            m.admit(owner);
+        }
+        let standing = standing?;
+        self.demand_staying(m.tx(), caller).await?;
+        Ok(standing)
     }
 
     /// Whoever is leaving Bursar, or has left, changes nothing any more: a token outlives its account by minutes. Nor does
@@ -351,11 +355,4 @@ pub(super) async fn is_suspended(tx: &mut Tx, user: UserId) -> Result<bool, Erro
 /// Whoever reaches others does so from an address that is proven to be theirs: who makes organizations, who invites.
 pub(super) fn demand_verified(caller: &UserCaller) -> Result<(), Refusal> {
     if caller.email_verified { Ok(()) } else { Err(Refusal::EmailNotVerified) }
-}
-
-/// Whoever is refused for another reason than being a stranger belongs there.
-fn admitted<R>(m: &mut Mutation, owner: OwnerId, standing: &Result<R, Error>) {
-    if !matches!(standing, Err(Error::Refused(Refusal::NotAMember))) {
-        m.admit(owner);
-    }
 }
