@@ -285,10 +285,7 @@ impl SubscriptionUseCases {
         m.about(&subscription.id);
         takes_effect(aim.contract().map(|it| it.0), Some(&payment), m.tx(), owner).await?;
         let made = T::from(Changed { subscription, payment: Some(payment.id) });
-        if let Some(kept) = asked.keep(&made) {
-            payments::keep(m.tx(), payment.id, &kept).await?;
-        }
-        Ok(Done::New(made, events))
+        orders::made(m, payment.id, asked, (made, events)).await
     }
 
     /// One transaction: what costs nothing now. The change, or what waits for the next month instead of what waited before.

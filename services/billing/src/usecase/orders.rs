@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use bursar_db::{Db, DbError, Tx};
-use bursar_id::OwnerId;
+use bursar_id::{OwnerId, PaymentId};
 use bursar_members::words::{self, Words};
-use bursar_rpc::{Asked, IdempotencyKey, Kept, Mutation};
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Asked, Done, IdempotencyKey, Kept, Mutation, Stored};
 use bursar_time::Clock;
 
 use super::access::Allowed;
@@ -85,6 +86,19 @@ pub(super) async fn open<'a, C>(
     }
     up_to_date(&allowed)?;
     Ok(Some(order))
+}
+
+/// What a payment has made for a request, and what is told of that. The answer is kept with the payment, where [`open`] finds it.
+pub(super) async fn made<C, T: Stored>(
+    m: &mut Mutation,
+    payment: PaymentId,
+    asked: &Asked<C>,
+    (made, events): (T, Vec<Payload>),
+) -> Result<Done<T, Payload>, Error> {
+    if let Some(kept) = asked.keep(&made) {
+        payments::keep(m.tx(), payment, &kept).await?;
+    }
+    Ok(Done::New(made, events))
 }
 
 /// Takes money and books what it bought.

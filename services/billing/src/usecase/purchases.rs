@@ -11,7 +11,7 @@ use super::orders::{self, Order, enter};
 use crate::domain::{Bought, Pack, Payment, Receipt};
 use crate::error::Error;
 use crate::payment::{Settlement, thing_of_request};
-use crate::store::{payments, purchases};
+use crate::store::purchases;
 
 /// Purchases.
 #[derive(Clone)]
@@ -94,11 +94,8 @@ impl PurchaseUseCases {
         let purchase = payment.bought.purchase().ok_or(Error::Failed)?;
         let purchase = purchases::find(m.tx(), owner, purchase).await?.ok_or(Error::Failed)?;
         let receipt = Receipt::of(purchase, &payment);
-        if let Some(kept) = asked.keep(&receipt) {
-            payments::keep(m.tx(), payment.id, &kept).await?;
-        }
         m.about(&receipt.purchase.id);
-        Ok(Done::New(receipt, events))
+        orders::made(m, payment.id, asked, (receipt, events)).await
     }
 
     fn pack(&self, id: &str) -> Result<Pack, Error> {

@@ -157,10 +157,7 @@ impl SubscriptionUseCases {
         agreements::takes_effect(order.contract(), Some(&payment), m.tx(), owner).await?;
         m.about(&new.id);
         let made = T::from(new);
-        if let Some(kept) = asked.keep(&made) {
-            payments::keep(m.tx(), payment.id, &kept).await?;
-        }
-        Ok(Done::New(made, events))
+        orders::made(m, payment.id, asked, (made, events)).await
     }
 
     /// A plan that can be subscribed to, and what an interval of it costs.
