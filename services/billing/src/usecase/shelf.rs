@@ -3,6 +3,7 @@
 use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 
+use super::renewals;
 use super::shop::Shop;
 use crate::domain::{News, Payment, Subscription};
 use crate::store::accounts;
@@ -22,6 +23,17 @@ features = ["organizations"]
 /// The owner's subscription.
 pub(super) async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
     shop.subscriptions.get(owner).await.unwrap()
+}
+
+/// One of its payments.
+pub(super) async fn payment(shop: &Shop, id: PaymentId) -> Payment {
+    shop.payments.known(id).await.unwrap()
+}
+
+/// Renews what is due: how many months and ends that were, how many of them failed, and how many are held.
+pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
+    let round = renewals::round(&shop.subscriptions).await.unwrap();
+    (round.done, round.failed, round.held)
 }
 
 /// The provider has news of a payment, which is as this then.

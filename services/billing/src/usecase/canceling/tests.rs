@@ -12,7 +12,7 @@ use super::CancelAt;
 use crate::domain::{News, Payment, PaymentState, Subscription, SubscriptionState};
 use crate::error::Error;
 use crate::usecase::renewals;
-use crate::usecase::shelf::now;
+use crate::usecase::shelf::{now, payment, round};
 use crate::usecase::shop::Shop;
 
 const NOON: &str = "2026-01-15T12:00:00Z";
@@ -34,15 +34,6 @@ pub(in crate::usecase) async fn resume(shop: &Shop, owner: OwnerId) -> Result<pb
     let call = Call::new(Caller::operator(Permission::ManageBilling), "bursar.billing.v1.SubscriptionService/Resume");
     let asked = Asked::read(call, "", &body, |_, _| Some(()));
     Ok(shop.subscriptions.resume(owner, &asked).await?.message()?)
-}
-
-async fn round(shop: &Shop) -> (usize, usize, usize) {
-    let round = renewals::round(&shop.subscriptions).await.unwrap();
-    (round.done, round.failed, round.held)
-}
-
-async fn payment(shop: &Shop, id: PaymentId) -> Payment {
-    shop.payments.known(id).await.unwrap()
 }
 
 /// All of it went back.

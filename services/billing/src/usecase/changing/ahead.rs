@@ -3,10 +3,10 @@
 use bursar_id::{OwnerId, PaymentId};
 use bursar_testkit::{TestDb, credits, engines, id, organization, personal};
 
-use super::tests::{NEXT, assert_returned, change, round, stands, subscribed};
+use super::tests::{NEXT, assert_returned, change, stands, subscribed};
 use crate::domain::{PaymentState, SubscriptionState};
 use crate::usecase::renewals;
-use crate::usecase::shelf::now;
+use crate::usecase::shelf::{now, round};
 use crate::usecase::shop::Shop;
 
 /// Half an hour before the next month it is paid, and has not begun.

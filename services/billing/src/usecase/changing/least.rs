@@ -5,9 +5,9 @@ use bursar_id::OwnerId;
 use bursar_testkit::stripe::FakeStripe;
 use bursar_testkit::{TestDb, credits, engines, personal};
 
-use super::tests::{BEGIN, NEXT, change, round, stands, subscribed, wanted};
+use super::tests::{BEGIN, NEXT, change, stands, subscribed, wanted};
 use crate::usecase::contracts::tests::{costing, set};
-use crate::usecase::shelf::now;
+use crate::usecase::shelf::{now, round};
 use crate::usecase::shop::Shop;
 
 /// When one more seat, at 10 dollars a month, costs 50 cents; and a second later.

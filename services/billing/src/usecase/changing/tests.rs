@@ -8,13 +8,12 @@ use bursar_testkit::{TestDb, at, credits, engines, id, organization, personal};
 use bursar_time::Span;
 
 use super::Change;
-use crate::domain::{ChangeError, News, Payment, PaymentState, Refusal, SubscriptionState, Terms};
+use crate::domain::{ChangeError, News, PaymentState, Refusal, SubscriptionState, Terms};
 use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::{cancel, resume};
 use crate::usecase::cashier::Due;
-use crate::usecase::renewals;
-use crate::usecase::shelf::now;
+use crate::usecase::shelf::{now, payment, round};
 use crate::usecase::shop::Shop;
 
 /// A month of 31 days begins; half of it is over on the 16th at noon.
@@ -64,10 +63,6 @@ pub(super) async fn stands(shop: &Shop, owner: OwnerId) -> (String, Option<Strin
     (line(&it.terms()), it.pending.as_ref().map(line))
 }
 
-async fn payment(shop: &Shop, id: PaymentId) -> Payment {
-    shop.payments.known(id).await.unwrap()
-}
-
 fn paid_by(answer: &pb::ChangePlanResponse) -> PaymentId {
     answer.payment.as_ref().unwrap().id.parse().unwrap()
 }
@@ -77,11 +72,6 @@ pub(super) async fn assert_returned(shop: &Shop, id: PaymentId) {
     let it = payment(shop, id).await;
     assert_eq!((it.state, it.returned, it.refunded), (PaymentState::Paid, true, it.amount));
     assert_eq!((it.fulfilled_at, it.lot, it.invoice), (None, None, None));
-}
-
-pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
-    let round = renewals::round(&shop.subscriptions).await.unwrap();
-    (round.done, round.failed, round.held)
 }
 
 /// A person with a pack, on Business since the month began.

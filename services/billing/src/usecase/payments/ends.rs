@@ -7,12 +7,12 @@ use bursar_money::Credits;
 use bursar_testkit::{at, credits, engines, id, organization, personal};
 
 use super::tests::{bought, open_renewal, payment_of, usd};
-use crate::domain::{Dispute, News, Payment, PaymentState, SubscriptionState};
+use crate::domain::{Dispute, News, PaymentState, SubscriptionState};
 use crate::error::Error;
 use crate::usecase::cashier::Due;
 use crate::usecase::refunds::Refund;
 use crate::usecase::renewals;
-use crate::usecase::shelf::{debt, told};
+use crate::usecase::shelf::{debt, payment, told};
 use crate::usecase::shop::Shop;
 
 const NOON: &str = "2026-01-15T12:00:00Z";
@@ -21,10 +21,6 @@ const NEXT: &str = "2026-02-15T12:00:00Z";
 /// The person whose own account `personal(1)` is.
 fn ana() -> UserId {
     id(1)
-}
-
-async fn payment(shop: &Shop, id: PaymentId) -> Payment {
-    shop.payments.known(id).await.unwrap()
 }
 
 /// A pack that is not paid yet, and as it stands when nobody has asked for it, or nobody has the answer.

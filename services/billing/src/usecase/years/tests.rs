@@ -10,8 +10,7 @@ use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::{cancel, resume};
 use crate::usecase::changing::tests::change;
-use crate::usecase::renewals;
-use crate::usecase::shelf::{debt, now, told, usd};
+use crate::usecase::shelf::{debt, now, round, told, usd};
 use crate::usecase::shop::Shop;
 
 /// A leap day comes after it.
@@ -58,11 +57,6 @@ features = ["organizations"]
 
 pub(super) async fn shop(db: &bursar_testkit::TestDb) -> Shop {
     Shop::selling(db, BEGIN, PLANS).await
-}
-
-pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
-    let round = renewals::round(&shop.subscriptions).await.unwrap();
-    (round.done, round.failed, round.held)
 }
 
 /// It is this time, and so many months or ends are due.
