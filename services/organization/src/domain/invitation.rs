@@ -187,6 +187,13 @@ pub struct Caps {
 }
 
 impl Caps {
+    /// Invitations that one address may get within 24 hours from one organization, and from one person: three of five, so that
+    /// nobody keeps the others from inviting it.
+    pub const fn to_address_by_one_per_day(&self) -> u32 {
+        // All but two fifths, which are rounded down, so that of few there is one; divided first, so that it fits.
+        self.to_address_per_day - self.to_address_per_day / 5 * 2 - self.to_address_per_day % 5 * 2 / 5
+    }
+
     /// The same from all addresses of a network of which one holder may have many: ten of them fill it.
     pub const fn by_network_per_day(&self) -> u32 {
         self.by_origin_per_day.saturating_mul(10)

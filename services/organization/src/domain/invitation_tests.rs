@@ -120,6 +120,21 @@ fn lives_have_bounds() {
 }
 
 #[test]
+fn of_what_an_address_may_get_one_sends_three_fifths() {
+    let caps = |to_address_per_day| Caps {
+        pending: 1,
+        per_day: 1,
+        per_day_at_first: 1,
+        by_sender_per_day: 1,
+        to_address_per_day,
+        by_origin_per_day: 1,
+    };
+    for (all, by_one) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (10, 6), (u32::MAX, 2_576_980_377)] {
+        assert_eq!(caps(all).to_address_by_one_per_day(), by_one, "of {all}");
+    }
+}
+
+#[test]
 fn seats_and_caps_are_never_exceeded() {
     let caps = Caps {
         pending: 3,

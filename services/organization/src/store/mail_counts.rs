@@ -1,5 +1,5 @@
 //! Rows of `mail_counts`: when what is rationed by the day was done, by a subject. Invitations that a sender mailed, that an
-//! address got, and that came from a network address or a network (of addresses a print is kept alone); nominations in an organization, and
+//! address got (of all, of one organization and of one sender), and that came from a network address or a network (of addresses a print is kept alone); nominations in an organization, and
 //! mails of another owner; alerts of its limits and of its allowance; top-ups of it that stopped, each and all; organizations
 //! that somebody created; invoices, each and all of an organization.
 

@@ -130,7 +130,7 @@ impl Organization {
         let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
         let place = counts.is_new.then_some(new.origin);
-        self.count_mail(m.tx(), (caller, place), new.email.key(), now).await?;
+        self.count_mail(m.tx(), (caller, id, place), new.email.key(), now).await?;
         self.0.config.caps.reserve(counts, seats)?;
         let token = Token::generate(&self.0.entropy);
         let invitation = InvitationRow {
@@ -222,7 +222,7 @@ impl Organization {
         let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
         let place = counts.is_new.then_some(origin);
-        self.count_mail(m.tx(), (caller, place), &invitation.email_key, now).await?;
+        self.count_mail(m.tx(), (caller, organization.id, place), &invitation.email_key, now).await?;
         let email_key = &invitation.email_key;
         if memberships::has_address(m.tx(), organization.id, email_key).await? {
             return Err(Refusal::AlreadyAMember.into());
@@ -295,15 +295,16 @@ impl Organization {
         Ok(invitation)
     }
 
-    /// Counts one more mail by its sender, to its address and, of a new organization, from where the call comes and from the network
-    /// of that, whatever the organization, unless it is one too many. The rows stay locked until the transaction ends, always in this order.
+    /// Counts one more mail by its sender, to its address (from everybody, from the organization and from the sender) and, of a new
+    /// organization, from where the call comes and from the network of that, unless it is one too many. The rows stay locked
+    /// until the transaction ends, always in this order.
     ///
     /// A place is shared with strangers: nobody whose organization has stood for a week is refused for what they send from there.
     /// Who stands behind a service that does not say so, or in this process, cannot be told apart: that is no place to count by.
     async fn count_mail(
         &self,
         tx: &mut Tx,
-        (caller, origin): (&UserCaller, Option<Origin>),
+        (caller, organization, origin): (&UserCaller, OrganizationId, Option<Origin>),
         email_key: &str,
         now: Timestamp,
     ) -> Result<(), Error> {
@@ -311,9 +312,15 @@ impl Organization {
         let place = origin.filter(|origin| matches!(origin, Origin::Address(_)));
         // One holder may have many places in one network.
         let network = place.filter(|place| place.within_site().is_some());
+        let to = |key: &str| format!("to:{}", bursar_email::digest(key));
+        // What an address may get is everybody's: nobody may use up all of it. No address has a space in it.
+        let (of, by_one) = (format!("{email_key} {organization}"), caps.to_address_by_one_per_day());
+        let by = format!("{email_key} {}", caller.user);
         let mut subjects = vec![
             (format!("by:{}", caller.user), caps.by_sender_per_day),
-            (format!("to:{}", bursar_email::digest(email_key)), caps.to_address_per_day),
+            (to(email_key), caps.to_address_per_day),
+            (to(&of), by_one),
+            (to(&by), by_one),
         ];
         let from = |text: &str| format!("from:{}", bursar_email::digest(text));
         subjects.extend(place.map(|place| (from(&place.to_string()), caps.by_origin_per_day)));

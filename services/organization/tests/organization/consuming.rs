@@ -36,7 +36,8 @@ bursar_testkit::engines! {
     }
 
     async fn a_deleted_account_is_seen_off_and_cannot_come_back(db: TestDb) {
-        let world = World::start(db).await;
+        // One person invites the same address four times.
+        let world = World::start_with(db, |settings| settings.invitations.max_per_day_to_address = 10).await;
         let ada = world.who(1);
         let mut owned = Vec::new();
         for name in ["Acme", "Umbra", "Zenith"] {

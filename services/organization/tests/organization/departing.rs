@@ -262,7 +262,8 @@ bursar_testkit::engines! {
 
     async fn the_address_of_the_dead_leaves_every_invitation(db: TestDb) {
         use proto::InvitationState::{Accepted, Pending, Revoked};
-        let world = World::start(db).await;
+        // One person invites the same address five times.
+        let world = World::start_with(db, |settings| settings.invitations.max_per_day_to_address = 10).await;
         let ada = world.who(1);
         let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
         let ben = world.join(&ada, &acme, 2, Role::Member).await;

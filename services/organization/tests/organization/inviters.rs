@@ -133,4 +133,30 @@ bursar_testkit::engines! {
         // It has expired, and there are seats enough.
         refused(resend(&ada, &first).await, Code::AlreadyExists, "ALREADY_A_MEMBER");
     }
+
+    /// Kind G: whoever invites an address all day keeps nobody else from inviting it.
+    async fn of_what_one_address_may_get_neither_an_organization_nor_a_sender_uses_up_all(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let globex = world.create(&ben, "Globex").await.id;
+        let cem = world.join(&ada, &acme, 3, Role::Admin).await;
+        let refuse = |answer: Result<(), Status>| {
+            let refusal = refused(answer, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+            assert!(refusal.metadata.is_empty() && refusal.retryable, "which cap it was is not told: {refusal:?}");
+        };
+        let hers = invite(&ada, &acme, "x@x.org", Role::Member).await.expect("one");
+        for _ in 0..2 {
+            resend(&ada, &hers.id).await.expect("three of five");
+        }
+        refuse(resend(&ada, &hers.id).await);
+        refuse(resend(&cem, &hers.id).await);
+        refuse(invite(&ada, &umbra, "x@x.org", Role::Member).await.map(drop));
+        let his = invite(&ben, &globex, "x@x.org", Role::Member).await.expect("another organization's and sender's");
+        resend(&ben, &his.id).await.expect("the last of five");
+        refuse(resend(&ben, &his.id).await);
+        invite(&ada, &umbra, "y@x.org", Role::Member).await.expect("another address");
+        world.advance(Span::DAY);
+        resend(&world.who(1), &hers.id).await.expect("another day");
+    }
 }

@@ -48,7 +48,6 @@ bursar_testkit::engines! {
     async fn caps_hold_for_a_network_address_whoever_invites_from_there(db: TestDb) {
         let world = World::start_with(db, |settings| {
             settings.invitations.max_per_day_by_origin = 3;
-            settings.invitations.max_per_day_to_address = 3;
         }).await;
         let (ada, ben) = (world.who(1), world.who(2));
         let (acme, globex) = (world.create(&ada, "Acme").await.id, world.create(&ben, "Globex").await.id);
@@ -58,7 +57,9 @@ bursar_testkit::engines! {
         for _ in 0..2 {
             resend_from(&ada.client, "198.51.100.1", &one.id).await.expect("from another address");
         }
-        let to_address = too_many(invite_from(&ben.client, there, &globex, "a@x.org").await);
+        let his = invite_from(&ben.client, "198.51.100.2", &globex, "a@x.org").await.expect("the fourth to the address");
+        resend_from(&ben.client, "198.51.100.2", &his.id).await.expect("the fifth to it");
+        let to_address = too_many(resend_from(&ben.client, there, &his.id).await);
         world.advance(Span::HOUR);
         let (ada, ben) = (world.who(1), world.who(2));
         resend_from(&ben.client, here, &two.id).await.expect("the third, which is sent again");
