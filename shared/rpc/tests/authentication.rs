@@ -239,6 +239,25 @@ async fn bad_credentials_are_unauthenticated_and_say_why() {
     }
 }
 
+/// Where a public RPC takes a bad token for none, what the service says of its caller would be lost.
+#[tokio::test]
+async fn a_service_that_says_where_its_caller_is_is_not_taken_for_nobody() {
+    let ours = Issuer::ours();
+    let stated = ("bursar-client-address", "203.0.113.5".to_owned());
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        for (case, mut headers, reason) in bad_credentials(&ours) {
+            headers.push(stated.clone());
+            let expected = match reason {
+                "TOKEN_MISSING" => (Code::Ok, String::new()),
+                _ => (Code::Unauthenticated, reason.to_owned()),
+            };
+            assert_eq!(refusal(as_anybody(&transport, &headers).await), expected, "{way}: {case}");
+        }
+        let good = vec![bearer(&ours.service(ServiceRole::Product)), stated.clone()];
+        as_anybody(&transport, &good).await.expect("admitted");
+    }
+}
+
 #[tokio::test]
 async fn good_credentials_get_in_as_whom_they_prove() {
     type Outcome<'a> = (Code, &'a str);

@@ -11,7 +11,7 @@ use bursar_rpc::problem::reason_of;
 use bursar_testkit::{Client, PASSWORD, refused};
 use bursar_time::Span;
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::world::{World, becomes, credentials, from_address, sign_up};
 
@@ -49,6 +49,13 @@ impl Flood {
 /// One of the places of a network that one holder may have.
 fn inside(n: u32) -> String {
     format!("2001:db8:7:{n:x}::1")
+}
+
+/// A request of a service that says where its caller is.
+fn stated<T>(message: T) -> Request<T> {
+    let mut request = from_address("10.0.0.1", message);
+    request.metadata_mut().insert("bursar-client-address", "203.0.113.5".parse().unwrap());
+    request
 }
 
 /// A bucket of this network's drains in this time.
@@ -135,5 +142,25 @@ bursar_testkit::engines! {
         users.sign_up(from_address(&inside(0), sign_up(EMAIL))).await.expect("one a second");
         let one_more = users.sign_up(from_address(&inside(1), sign_up("bob@example.com"))).await;
         refused(one_more, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+    }
+
+    /// All people behind it would share one place, its own, and that would be known as a good one.
+    async fn a_service_whose_token_is_bad_brings_nobody_in_from_its_own_place(db: TestDb) {
+        let world = World::start(&db).await;
+        world.join("Ada").await;
+        let service = world.operator().await;
+        service.sessions().sign_in(stated(credentials(EMAIL, PASSWORD))).await.expect("its token is good");
+        world.pass(600);
+        for (by, reason) in [(service, "TOKEN_EXPIRED"), (world.anybody.with_token("garbage"), "TOKEN_INVALID")] {
+            let signed_in = by.sessions().sign_in(stated(credentials(EMAIL, PASSWORD))).await;
+            refused(signed_in, Code::Unauthenticated, reason);
+            let signed_up = by.users().sign_up(stated(sign_up("bob@example.com"))).await;
+            refused(signed_up, Code::Unauthenticated, reason);
+            sign_in(&by, "192.0.2.1").await.expect("without the header it is as good as none");
+        }
+        let nobody = world.anybody.sessions().sign_in(stated(credentials(EMAIL, PASSWORD))).await;
+        nobody.expect("whoever has no token says nothing by it");
+        let again = world.operator().await;
+        again.users().sign_up(stated(sign_up("bob@example.com"))).await.expect("with a new token");
     }
 }

@@ -129,10 +129,14 @@ impl Proven {
 }
 
 /// Whom the tokens prove. On a public RPC a token that proves nothing is ignored, but nobody gets in who claims to act for
-/// somebody and proves neither.
+/// somebody and proves neither. Nor is a service taken for nobody that says where its caller is, and whose token has expired: what
+/// it says would go unheard, and all people behind it would be counted, and known, as one place. Whoever sends no token says
+/// nothing by that header.
 async fn authenticate(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> Result<Proven, Problem> {
+    let states_origin = headers.contains_key(origin::CLIENT_ADDRESS) && headers.contains_key(AUTHORIZATION);
+    let claims = states_origin || headers.contains_key(USER_AUTHORIZATION);
     match prove(shared, headers).await {
-        Err(_) if admits(rule, CallerKind::Public) && !headers.contains_key(USER_AUTHORIZATION) => Ok(Proven::NOBODY),
+        Err(_) if admits(rule, CallerKind::Public) && !claims => Ok(Proven::NOBODY),
         proven => proven,
     }
 }
