@@ -11,7 +11,7 @@ use bursar_testkit::{Person, Refusal, rounds};
 use tokio::sync::Barrier;
 use tonic::{Code, Status};
 
-use crate::matrix::count;
+use crate::matrix::{Checker, count};
 use crate::waiting::settles;
 use crate::world::World;
 
@@ -117,6 +117,8 @@ bursar_testkit::engines! {
             settings.policies.organization_creation = OrganizationCreation::PaidPlan;
         };
         let world = Box::pin(World::start_with(db, paid)).await;
+        // Those that wait for their plan, and those that come to nothing, too.
+        let checker = Checker::begins(&world, "creations from one plan".to_owned(), String::new(), Vec::new());
         let mut all = 0;
         for round in 1..=rounds() {
             let whose = format!("ada{round}");
@@ -138,5 +140,6 @@ bursar_testkit::engines! {
             assert_eq!(left(&world, &ada, &whose).await, [2, 0, 2, 0, 2], "round {round}");
             all += 1;
         }
+        checker.ends().await;
     }
 }

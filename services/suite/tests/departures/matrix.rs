@@ -13,6 +13,7 @@ use bursar_proto::organization::v1::{
 };
 use bursar_testkit::{Person, Refusal, rounds};
 use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
 use tonic::Status;
 
 use crate::waiting::settles;
@@ -239,6 +240,39 @@ async fn owns_something(world: &World, who: &Person) -> bool {
     count(&world.organization, OWNED, &who.user).await > 0
 }
 
+/// Somebody who looks all the time whether organizations have one living owner.
+pub(crate) struct Checker {
+    looking: JoinHandle<()>,
+    /// What goes on meanwhile.
+    what: String,
+}
+
+impl Checker {
+    /// Looks at one organization, or at all where its id is empty, and whether any of these people is gone and owns something.
+    pub(crate) fn begins(world: &World, what: String, organization: String, people: Vec<String>) -> Self {
+        let (identity, db, meanwhile) = (world.identity.clone(), world.organization.clone(), what.clone());
+        let looking = tokio::spawn(async move {
+            loop {
+                let orphans = count(&db, ORPHANS, &organization).await;
+                assert_eq!(orphans, 0, "{meanwhile}: an instant without one living owner");
+                for who in &people {
+                    let rules = rules_from_the_grave(&identity, &db, who).await;
+                    assert!(!rules, "{meanwhile}: {who} is gone and owns something");
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Self { looking, what }
+    }
+
+    /// Demands that nothing was seen.
+    pub(crate) async fn ends(self) {
+        self.looking.abort();
+        let Self { looking, what } = self;
+        assert!(looking.await.is_err_and(|ended| ended.is_cancelled()), "{what}: the checker saw something");
+    }
+}
+
 /// Runs a pair, so many of each, while somebody looks all the time whether the organization has one living owner; a person who
 /// is still there is given back.
 async fn play(world: &World, pair: [Racer; 2], each: usize, cast: [&Person; 3]) -> bool {
@@ -246,24 +280,14 @@ async fn play(world: &World, pair: [Racer; 2], each: usize, cast: [&Person; 3]) 
     let token = invitation.map(|token| token.to_text().expose().clone()).unwrap_or_default();
     let [owner, admin, who] = cast.map(Clone::clone);
     let cast = Cast { organization, owner, admin, who, token };
-    let (identity, db, id) = (world.identity.clone(), world.organization.clone(), organization.to_string());
     let people = [&cast.owner, &cast.admin, &cast.who].map(|person| person.user.clone());
-    let checker = tokio::spawn(async move {
-        loop {
-            assert_eq!(count(&db, ORPHANS, &id).await, 0, "{pair:?}: an instant without one living owner");
-            for who in &people {
-                assert!(!rules_from_the_grave(&identity, &db, who).await, "{pair:?}: {who} is gone and owns something");
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
+    let checker = Checker::begins(world, format!("{pair:?}"), organization.to_string(), people.into());
     let outcomes = race(pair, &cast, each).await;
     let is_gone = count(&world.identity, GONE, &cast.who.user).await == 1;
     check_answers(pair, &outcomes, is_gone);
     let look = async || complaint(world, &cast.who, is_gone).await.map_or(Ok(()), Err);
     settles(&format!("{pair:?} {outcomes:?}"), SETTLED, look).await;
-    checker.abort();
-    assert!(checker.await.is_err_and(|ended| ended.is_cancelled()), "{pair:?}: the checker saw something");
+    checker.ends().await;
     is_gone
 }
 
