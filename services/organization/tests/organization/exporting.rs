@@ -316,9 +316,16 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await;
         let admin = world.join(&ada, &acme.id, 2, Role::Admin).await;
+        let bytes = noise(12_345);
+        let asset = create(&world.acting(&admin, &acme.id).client, item(&acme.id, "brand_asset", "Logo")).await.expect("made").id;
+        upload(&world.acting(&admin, &acme.id).client, start(&asset, &bytes), &bytes).await.expect("uploaded");
         delete(&ada, &acme).await.expect("deleted");
-        let archive = export(&ada.client, &acme.id, &[Members, Audit]).await.expect("exported");
+        let archive = export(&ada.client, &acme.id, &[Members, Library, Content, Usage, Audit]).await.expect("exported");
         assert_eq!(archive.one("manifest.json")["counts"]["members"], 2);
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        assert_eq!(archive.files[&format!("library/content/{asset}")], (bytes.len() as u64, sha256));
+        assert_eq!(archive.each("library/items.ndjson", "id"), [asset.as_str()]);
+        assert_eq!(archive.each("usage.ndjson", "member"), ["usr_1", "usr_1"]);
         for nobody in [&world.acting(&ada, &acme.id).client, &admin.client] {
             refused(begin(nobody, &acme.id, &[]).await.map(drop), Code::PermissionDenied, "ORGANIZATION_DELETED");
         }

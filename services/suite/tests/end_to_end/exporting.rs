@@ -15,8 +15,9 @@ use crate::support::{
 /// Prints a file of an archive.
 const PRINT: &str = "import sys, zipfile; print(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]).decode(), end='')";
 
-async fn export(who: &bursar_testkit::Person, organization: &str, file: &str) -> String {
-    let kinds = vec![ExportKind::Usage.into(), ExportKind::Audit.into()];
+/// A file of what somebody takes home of usage, the audit log and the library's content.
+pub(crate) async fn export(who: &bursar_testkit::Person, organization: &str, file: &str) -> String {
+    let kinds = vec![ExportKind::Usage.into(), ExportKind::Audit.into(), ExportKind::Content.into()];
     let request = ExportOrganizationRequest { organization_id: organization.to_owned(), kinds };
     let mut parts = given(who.client().organizations().export_organization(request).await);
     let mut bytes = Vec::new();

@@ -11,13 +11,17 @@ use bursar_proto::identity::v1::{
 };
 use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::{
-    AuditEvent, DeleteOrganizationRequest, GetOrganizationRequest, GetPreferencesRequest, ListAuditEventsRequest,
-    UndeleteOrganizationRequest, UpdateOrganizationRequest, UpdatePreferencesRequest,
+    AuditEvent, CreateItemRequest, DeleteOrganizationRequest, GetOrganizationRequest, GetPreferencesRequest,
+    ListAuditEventsRequest, UndeleteOrganizationRequest, UpdateOrganizationRequest, UpdatePreferencesRequest,
+    UploadContentRequest,
 };
 use bursar_testkit::{Client, PASSWORD, Person, Refusal, refused};
+use sha2::{Digest as _, Sha256};
+use tokio_stream as stream;
 use tonic::{Code, Status};
 
 use crate::acting::everywhere;
+use crate::exporting::export;
 use crate::support::{
     books::Books,
     given, spend,
@@ -162,6 +166,17 @@ pub(crate) async fn an_operator_acts_for_a_user_in_every_service_under_both_name
     .await;
 }
 
+/// An item of an organization's library whose content is `x`.
+async fn with_content(who: &Person, organization: &str) -> String {
+    let (owner, kind, name) = (organization.to_owned(), "brand_asset".to_owned(), "Logo".to_owned());
+    let new = CreateItemRequest { owner, kind, name, ..Default::default() };
+    let item_id = given(who.client().libraries().create_item(new).await).item.expect("an item").id;
+    let (sha256, chunk, size) = (hex::encode(Sha256::digest(b"x")), b"x".to_vec(), 1);
+    let content = UploadContentRequest { item_id: item_id.clone(), size, sha256, chunk, ..Default::default() };
+    given(who.client().libraries().upload_content(stream::iter([content])).await);
+    item_id
+}
+
 pub(crate) async fn a_deleted_organization_spends_nothing_within_two_seconds_until_it_is_back(world: World) {
     let team = world.team().with_credits("10").on_business().assemble().await;
     let (ada, operator) = (&team.owner, world.operator().await);
@@ -172,6 +187,7 @@ pub(crate) async fn a_deleted_organization_spends_nothing_within_two_seconds_unt
         ..Default::default()
     };
     let hold = given(operator.credits().hold(reserve("5")).await).hold.expect("a hold");
+    let asset = with_content(ada, &team.id).await;
     let key = Some(Key::OrganizationId(team.id.clone()));
     let found = given(ada.client().organizations().get_organization(GetOrganizationRequest { key }).await);
     let delete = DeleteOrganizationRequest {
@@ -205,7 +221,11 @@ pub(crate) async fn a_deleted_organization_spends_nothing_within_two_seconds_unt
     let settle = CaptureRequest { owner: team.id.clone(), hold_id: hold.id, ..Default::default() };
     given(operator.credits().capture(settle).await);
 
+    // Meanwhile its owner takes it home, with what billing counted and what the library has.
     let home = ada.in_context(&ada.user).await;
+    let usage = export(&home, &team.id, "usage.ndjson").await;
+    assert!(usage.contains(&ada.user) && usage.contains("\"charged\":\"5\""), "{usage}");
+    assert_eq!(export(&home, &team.id, &format!("library/content/{asset}")).await, "x");
     let undelete = UndeleteOrganizationRequest { organization_id: team.id.clone(), ..Default::default() };
     given(home.client().organizations().undelete_organization(undelete).await);
     eventually("the team spends again", PATIENCE, async || token.credits().charge(spend(&team.id, "1")).await.ok())
