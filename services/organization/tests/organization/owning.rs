@@ -250,6 +250,24 @@ bursar_testkit::engines! {
         refused(accept(&cem, &acme).await, Code::FailedPrecondition, "NOT_NOMINATED");
     }
 
+    async fn a_nominee_accepts_with_a_sign_in_of_the_last_ten_minutes(db: TestDb) {
+        let world = start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        transfer(&ada, &acme, ben.user).await.expect("nominated");
+        let signed_in = |ago| {
+            let now = world.clock.now();
+            let token = world.issuer.user(ben.user).email(&ben.email).authenticated_at(now.saturating_sub(ago)).at(now);
+            Who { client: world.anybody.with_token(&token), ..ben.clone() }
+        };
+        let old = signed_in(Span::from_mins(11));
+        refused(accept(&old, &acme).await, Code::FailedPrecondition, "REAUTHENTICATION_REQUIRED");
+        assert_eq!(get(&ben, &acme).await.expect("found").owner_user_id, ada.user.to_string(), "it is still hers");
+        let recent = signed_in(Span::from_mins(9));
+        assert_eq!(accept(&recent, &acme).await.expect("accepted").role(), proto::Role::Owner);
+    }
+
     async fn who_was_nominated_by_an_owner_whom_an_operator_suspended_since_does_not_follow(db: TestDb) {
         let world = start(db).await;
         let ada = world.who(1);
