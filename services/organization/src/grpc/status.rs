@@ -134,6 +134,7 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::NotDeleted
         | Refusal::PurgeBegun
         | Refusal::SlugNotConfirmed
+        | Refusal::SlugTaken
         | Refusal::AlreadyOwner
         | Refusal::AlreadyOwned
         | Refusal::NotNominated
@@ -182,10 +183,6 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::MemberNotFound => Problem::not_found("member"),
         Refusal::ProjectNotFound => Problem::not_found("project"),
         Refusal::NoAvatar => Problem::not_found("avatar"),
-        Refusal::SlugTaken => Problem::already_exists(
-            reason::SLUG_TAKEN,
-            "another organization has this slug, or had it; choose another one",
-        ),
         Refusal::AlreadyAMember => Problem::already_exists(reason::ALREADY_A_MEMBER, "this person is a member already"),
         Refusal::EtagMismatch => Problem::aborted(
             reason::ETAG_MISMATCH,
@@ -283,6 +280,10 @@ fn organization(refusal: Refusal) -> Problem {
             failed(reason::NOMINATION_EXPIRED, "the nomination's seven days are over; the owner can make it again")
         }
         Refusal::SlugNotConfirmed => Problem::invalid_field("confirm_slug", "is not the organization's slug"),
+        Refusal::SlugTaken => Problem::already_exists(
+            reason::SLUG_TAKEN,
+            "another organization has this slug, or had it; choose another one",
+        ),
         _ => Problem::not_found("organization"),
     }
 }
