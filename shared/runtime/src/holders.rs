@@ -381,10 +381,12 @@ mod tests {
         (holders, entered)
     }
 
+    /// Who has how many of eight, who comes, whether one gives way.
+    type Case = (&'static [(u8, usize)], u8, bool);
+
     #[test]
     fn one_gives_way_to_whoever_has_clearly_fewer() {
-        let table: [(&[(u8, usize)], u8, bool); 6] = [
-            // Who has how many of eight, who comes, whether one gives way.
+        let table: [Case; 6] = [
             (&[(1, 4), (2, 2), (3, 1), (4, 1)], 5, true),
             (&[(1, 4), (2, 2), (3, 1), (4, 1)], 3, true),
             (&[(1, 4), (2, 2), (3, 1), (4, 1)], 2, false),

@@ -130,13 +130,11 @@ struct List {
 impl List {
     /// When the billing period began that is open.
     fn period(&self, now: Timestamp) -> Timestamp {
-        match self.anchor {
-            Some(anchor) => month_of(anchor, now).1,
-            None => {
-                let first = utc(now).date().first_of_month().to_zoned(TimeZone::UTC).unwrap();
-                Timestamp::from_micros(first.timestamp().as_microsecond()).unwrap()
-            }
+        if let Some(anchor) = self.anchor {
+            return month_of(anchor, now).1;
         }
+        let first = utc(now).date().first_of_month().to_zoned(TimeZone::UTC).unwrap();
+        Timestamp::from_micros(first.timestamp().as_microsecond()).unwrap()
     }
 
     /// What is used in the window that `of` is in, of whatever `limit` says of the work of `of`; `None` if that is none of it.

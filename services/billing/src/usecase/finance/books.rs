@@ -347,7 +347,7 @@ fn of_payment(
             }
         }
         None if payment.invoice.is_none() && payment.bill.is_none() => {
-            (books.not_invoiced, books.not_noted) = (amount, back)
+            (books.not_invoiced, books.not_noted) = (amount, back);
         }
         None => flaws.push("its invoice is missing"),
     }
