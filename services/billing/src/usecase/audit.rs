@@ -281,23 +281,29 @@ pub async fn verify_all(db: &Db, key: OperationKey, now: Timestamp) -> Result<Su
         }
         last = Some(newest);
     }
-    let mut seen = HashSet::new();
+    for owner in all_without_account(db).await? {
+        let verdict = verify(db, key, owner, now).await?;
+        summary.entries += verdict.entries;
+        summary.bad.extend(verdict.result.err());
+    }
+    Ok(summary)
+}
+
+/// Everybody of whom something is stored beside the account's row, and who has none: what walks accounts passes these over.
+pub(super) async fn all_without_account(db: &Db) -> Result<Vec<OwnerId>, Error> {
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
     for what in Beside::ALL {
         let mut last = None;
         loop {
             let (found, next) = without_account(&mut db.read().await?, what, last).await?;
-            for owner in found.into_iter().filter(|owner| seen.insert(*owner)) {
-                let verdict = verify(db, key, owner, now).await?;
-                summary.entries += verdict.entries;
-                summary.bad.extend(verdict.result.err());
-            }
+            all.extend(found.into_iter().filter(|owner| seen.insert(*owner)));
             if next.is_none() {
                 break;
             }
             last = next;
         }
     }
-    Ok(summary)
+    Ok(all)
 }
 
 /// Those of the next owners with something of a kind who have no account (nothing is wrong with a payment that came to nothing),

@@ -37,6 +37,7 @@ use bursar_money::Currency;
 use bursar_time::Timestamp;
 
 use super::accounts::first_at;
+use super::audit::all_without_account;
 use super::entries::readable;
 use crate::domain::{Event, Lot, Parts, Total};
 use crate::error::Error;
@@ -203,6 +204,9 @@ pub async fn report(
             }
             last = Some(newest);
         }
+        for owner in all_without_account(db).await? {
+            account(db, owner, (month, now), &mut report, &mut csv).await?;
+        }
     }
     csv.flush()?;
     Ok(report)
@@ -240,8 +244,12 @@ async fn account<W: Write>(
     csv: &mut csv::Writer<W>,
 ) -> Result<(), FinanceError> {
     let mut tx = db.read().await?;
-    let Some(head) = accounts::find(&mut tx, owner).await?.map(|account| account.head.seq) else { return Ok(()) };
-    let moved = moved(&mut tx, owner, head, (from, to)).await?;
+    let head = accounts::find(&mut tx, owner).await?.map(|account| account.head.seq);
+    let moved = match head {
+        Some(head) => moved(&mut tx, owner, head, (from, to)).await?,
+        // There is a payment at most, which was not delivered.
+        None => Moved { end: 1, ..Moved::default() },
+    };
     let (mut last, mut sold) = (0, Sold::default());
     loop {
         let page = lots::after(&mut tx, owner, last, PAGE).await?;
@@ -255,6 +263,9 @@ async fn account<W: Write>(
                 line((owner, basis), &lot, &moved, ((from, to), now), report, csv)?;
             }
         }
+    }
+    if head.is_none() && (last > 0 || !ledger::after(&mut tx, owner, 0, 1).await?.is_empty()) {
+        report.differences.push(format!("{owner}: its account is missing, and no line has what is left of it"));
     }
     let (rests, begun) = Box::pin(reconcile(&mut tx, owner, sold, report)).await?;
     Box::pin(ahead::tell((&mut tx, owner, &moved), (rests, begun), ((from, to), now), report, csv)).await

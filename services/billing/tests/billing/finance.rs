@@ -4,11 +4,12 @@ use bursar_billing::finance::{MonthReport, report};
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{at, engines};
+use bursar_testkit::{at, engines, refused};
 use bursar_time::{Span, Timestamp};
+use tonic::Code;
 
 use crate::moving::moving;
-use crate::tampering::disarm_invoices;
+use crate::tampering::{disarm, disarm_invoices, sql};
 use crate::words::{buy, give_back, grant, lots_of, reserve, spend, subscribe, void};
 use crate::world::{Person, World};
 
@@ -134,6 +135,35 @@ engines! {
         world.by_hand("DELETE FROM purchases").await.unwrap();
         let differences = lines(&world, None, "2026-01").await.1.differences;
         assert!(differences[0].contains("no payment bought it"), "{differences:?}");
+    }
+
+    async fn what_is_left_where_an_account_is_gone_shows(db: TestDb) {
+        let world = World::on(db).await;
+        let (ana, ben, cem, dan) = (world.person(1), world.person(2), world.person(3), world.person(4));
+        for person in [&ana, &ben, &cem] {
+            buys(person, "starter").await;
+        }
+        // Whose every payment came to nothing has no account, and needs none.
+        let declined = pb::PurchasePackRequest { payment_method: "sandbox_declined".into(), ..buy(dan.owner, "starter") };
+        refused(dan.purchase_pack(declined).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
+        let whole = lines(&world, None, "2026-01").await.1;
+        assert_eq!((whole.differences.len(), whole.books["USD"].difference()), (0, 0));
+        disarm(&world).await;
+        world.by_hand("DELETE FROM accounts").await.unwrap();
+        world.by_hand(&sql(&world, ben.owner, "DELETE FROM ledger_entries WHERE owner = OWNER")).await.unwrap();
+        for table in ["ledger_entries", "lots"] {
+            world.by_hand(&sql(&world, cem.owner, &format!("DELETE FROM {table} WHERE owner = OWNER"))).await.unwrap();
+        }
+        let left = lines(&world, None, "2026-01").await.1;
+        for (who, what) in [(&ana, "its account is missing"), (&ben, "its account is missing"), (&cem, "a lot of it is not what it says")] {
+            let told = |line: &String| line.contains(&who.owner.to_string()) && line.contains(what);
+            assert_eq!(left.differences.iter().filter(|line| told(line)).count(), 1, "{what}: {:?}", left.differences);
+            let alone = lines(&world, Some(who.owner), "2026-01").await.1.differences;
+            assert!(alone.iter().any(told), "{what}: {alone:?}");
+        }
+        assert!(!left.differences.iter().any(|line| line.contains(&dan.owner.to_string())), "{:?}", left.differences);
+        // Their money is in the books, with or without them.
+        assert_eq!(left.books["USD"].payments, whole.books["USD"].payments);
     }
 
     async fn every_payment_has_its_invoice_its_credit_notes_and_its_lots_or_there_is_a_line(db: TestDb) {

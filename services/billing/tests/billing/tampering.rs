@@ -76,7 +76,7 @@ async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
 }
 
 /// Takes the guard away, as somebody with every right could.
-async fn disarm(world: &World) {
+pub(crate) async fn disarm(world: &World) {
     world
         .by_hand(match world.engine() {
             Engine::Postgres => "DROP TRIGGER ledger_append_only ON ledger_entries",
@@ -91,7 +91,7 @@ const CHANGES: [&str; 6] =
     ["at = at + 1", "at = at - 1", "request_key = NULL", "hash = ZEROS", "body = ZEROS", "request_key = KEY"];
 
 /// SQL for this engine: `OWNER`, 32 bytes of `ZEROS` and a `KEY` or id that nothing has.
-fn sql(world: &World, owner: OwnerId, text: &str) -> String {
+pub(crate) fn sql(world: &World, owner: OwnerId, text: &str) -> String {
     let (zeros, key) = match world.engine() {
         Engine::Postgres => ("decode(repeat('00', 32), 'hex')", "CAST(repeat('01', 16) AS uuid)"),
         Engine::Sqlite => ("zeroblob(32)", "X'01010101010101010101010101010101'"),
