@@ -356,7 +356,9 @@ mod tests {
         let failure = |trouble: Trouble| Failure::from(Error::from(trouble));
         assert!(matches!(failure(Trouble::Never("another amount was paid")), Failure::Never(_)));
         // A key may be put right, and a provider comes back.
-        for passes in [Trouble::Refused("401 Unauthorized".to_owned()), Trouble::Silent("not in time")] {
+        for passes in
+            [Trouble::Refused("401 Unauthorized".to_owned()), Trouble::Busy(429), Trouble::Silent("not in time")]
+        {
             assert!(matches!(failure(passes), Failure::Later(_)));
         }
     }

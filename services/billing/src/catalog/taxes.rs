@@ -27,7 +27,11 @@ struct Entry {
 }
 
 /// What stands in the file for what cannot be read of it.
-struct StandIns;
+#[derive(Default)]
+struct StandIns {
+    /// Whether something in the list could not be read at all: the numbers of what stands behind it are not those in the file.
+    left_out: bool,
+}
 
 impl Form for StandIns {
     type File = File;
@@ -41,7 +45,9 @@ impl Form for StandIns {
         false
     }
 
-    fn left_out(&mut self, _place: &mut Place<'_, '_>) {}
+    fn left_out(&mut self, _place: &mut Place<'_, '_>) {
+        self.left_out = true;
+    }
 
     fn lost_section(&mut self) {}
 }
@@ -76,10 +82,11 @@ pub(crate) fn load(path: Option<&Path>) -> Result<TaxProvider, TaxError> {
 }
 
 fn parse(text: &str) -> Result<TaxProvider, Vec<String>> {
-    let mut flaws = Vec::new();
-    let Some(file) = bursar_form::read(text, &mut StandIns, &mut flaws) else { return Err(flaws) };
+    let (mut flaws, mut stand_ins) = (Vec::new(), StandIns::default());
+    let Some(file) = bursar_form::read(text, &mut stand_ins, &mut flaws) else { return Err(flaws) };
     let has_stand_ins = !flaws.is_empty();
-    let read = |(number, entry)| read((number, entry), has_stand_ins, &mut flaws);
+    let called = |number: u32| if stand_ins.left_out { "a tax".to_owned() } else { format!("tax {number}") };
+    let read = |(number, entry)| read((&called(number), entry), has_stand_ins, &mut flaws);
     let rates: Vec<TaxRate> = (1..).zip(&file.taxes).filter_map(read).collect();
     match TaxProvider::table(rates) {
         Ok(taxes) if flaws.is_empty() => Ok(taxes),
@@ -88,12 +95,12 @@ fn parse(text: &str) -> Result<TaxProvider, Vec<String>> {
     }
 }
 
-fn read((number, entry): (u32, &Entry), has_stand_ins: bool, flaws: &mut Vec<String>) -> Option<TaxRate> {
+fn read((called, entry): (&str, &Entry), has_stand_ins: bool, flaws: &mut Vec<String>) -> Option<TaxRate> {
     let Entry { country, name, percent } = entry;
     let mut flaw = |field: &str, said: &str, error: &dyn fmt::Display| {
         // What something stands for was told as a flaw of the form.
         if !has_stand_ins || said != UNREAD {
-            flaws.push(format!("tax {number}: {field} {error}"));
+            flaws.push(format!("{called}: {field} {error}"));
         }
     };
     let country = country.parse().map_err(|error| flaw("country", country, &error)).ok();

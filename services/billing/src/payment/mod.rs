@@ -66,6 +66,9 @@ pub(crate) enum Trouble {
     /// No answer, or none in time.
     #[error("the payment provider does not answer: {0}")]
     Silent(&'static str),
+    /// An answer that says not now, by this status: too much is asked of it at once, by everybody together.
+    #[error("the payment provider has no time now: status {0}")]
+    Busy(u16),
     /// An answer that cannot be read, or is too long.
     #[error("the payment provider answers what cannot be read")]
     Unreadable,

@@ -22,7 +22,9 @@ const ASIDE: &str = "SELECT id, kind, problem, received_at, deliveries FROM webh
      AND received_at >= $1 ORDER BY received_at, id LIMIT $2";
 const DROP: &str =
     "UPDATE webhooks SET state = 'IGNORED', body = NULL, settled_at = $2 WHERE id = $1 AND state = 'ASIDE'";
-const TAKE: &str = "UPDATE payments SET dispute_id = $2 WHERE id = $1 AND (dispute_id IS NULL OR dispute_id = $2)";
+/// One that an earlier program has heard decided has no name, and what is heard of later may be another one.
+const TAKE: &str = "UPDATE payments SET dispute_id = $2 WHERE id = $1 \
+     AND (dispute_id = $2 OR (dispute_id IS NULL AND dispute NOT IN ('WON', 'LOST')))";
 /// Up to the age of the last of so many: more only of one age.
 const FORGET: &str = "DELETE FROM webhooks WHERE settled_at <= (SELECT MAX(oldest.settled_at) FROM \
      (SELECT settled_at FROM webhooks WHERE settled_at < $1 ORDER BY settled_at LIMIT $2) AS oldest)";

@@ -336,6 +336,22 @@ engines! {
         assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("300", 0));
     }
 
+    async fn of_a_payment_whose_dispute_an_earlier_program_has_heard_decided_another_one_is_shown(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        let first = desk.fake.disputes(&desk.intent(), 500);
+        desk.fake.decides(&first, "won");
+        desk.delivers().await;
+        assert_eq!(desk.world.by_hand("UPDATE payments SET dispute_id = NULL").await.unwrap(), 1);
+        let second = desk.fake.disputes(&desk.intent(), 500);
+        desk.fake.decides(&second, "lost");
+        desk.delivers().await;
+        assert_eq!(desk.count("ASIDE").await, 3, "that it began, that it took the money and that it is over");
+        assert_eq!(desk.world.available(ana.owner).await, "300", "the first one was won");
+        desk.world.audit(ana.owner).await;
+    }
+
     async fn a_month_later_what_was_settled_is_forgotten(db: TestDb) {
         let desk = Desk::open(db).await;
         desk.person_with(1, Card::Good).await;

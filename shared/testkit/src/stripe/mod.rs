@@ -205,6 +205,11 @@ impl FakeStripe {
         self.state().remove(method);
     }
 
+    /// The card is taken from its customer in the dashboard, who stays.
+    pub fn detaches(&self, method: &str) {
+        self.state().detach(method);
+    }
+
     /// The bank of a customer sends back what was given back last.
     pub fn refund_fails(&self, intent: &str) {
         self.state().fail_refund(intent);

@@ -27,6 +27,14 @@ fn text<'a>(fields: &'a Fields, name: &str) -> &'a str {
     fields.get(name).map(String::as_str).unwrap_or_default()
 }
 
+/// What is said of a card that was taken from its customer: no more than that, without a code.
+fn was_detached() -> Answer {
+    let (status, mut answer) =
+        invalid("", "The provided PaymentMethod was detached from a Customer. It may not be used again.");
+    answer["error"]["code"].take();
+    (status, answer)
+}
+
 impl State {
     pub(super) fn create_customer(&mut self, fields: &Fields) -> Answer {
         if let Some(no) = unknown(fields, &["metadata", "name", "email"]) {
@@ -155,6 +163,9 @@ impl State {
         if text(fields, "currency").len() != 3 || text(fields, "currency").bytes().any(|it| !it.is_ascii_lowercase()) {
             return invalid("", "Invalid currency");
         }
+        if self.has_customer(customer) && self.objects.get(method).is_some_and(|it| it["customer"].is_null()) {
+            return was_detached();
+        }
         if !self.has_customer(customer) || self.objects.get(method).is_none_or(|it| it["customer"] != *customer) {
             return invalid("resource_missing", "No such customer, or the payment method does not belong to it");
         }
@@ -191,8 +202,11 @@ impl State {
             );
         }
         let method = intent["payment_method"].as_str().unwrap_or_default().to_owned();
-        if self.objects.get(&method).is_none_or(|it| it["customer"].is_null()) {
-            return invalid("resource_missing", "No such PaymentMethod");
+        let customer = intent["customer"].as_str().unwrap_or_default();
+        match self.objects.get(&method) {
+            Some(it) if it["customer"].is_null() && self.has_customer(customer) => return was_detached(),
+            Some(it) if !it["customer"].is_null() => {}
+            _ => return invalid("resource_missing", "No such PaymentMethod"),
         }
         let off_session = text(fields, "off_session") == "true";
         match self.cards.get(&method).copied().unwrap_or(Card::Good) {

@@ -43,6 +43,9 @@ const REFUND: &str = "bursar_refund";
 /// Why an amount is declined that Stripe cannot count.
 const NOT_WHOLE: &str = "amount_not_whole";
 
+/// Why a card is declined that was taken from its customer.
+const DETACHED: &str = "payment_method_missing";
+
 /// How many pages of refunds of one payment are looked through, of a hundred each.
 const PAGES: u32 = 10;
 
@@ -97,7 +100,7 @@ impl Stripe {
         let made: Said<Made> = self.wire.post("/v1/payment_intents", form, None).await?;
         Ok(match made {
             Ok(made) => Prepared::Reference(segment(&made.id)?.to_owned()),
-            Err(refusal) => Prepared::Ended(self.unpaid(customer, None, refusal).await?),
+            Err(refusal) => Prepared::Ended(self.unpaid(to_pay.token, None, refusal).await?),
         })
     }
 
@@ -125,20 +128,25 @@ impl Stripe {
                 let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
                 settled(&intent, to_pay.amount)
             }
-            Err(refusal) => self.unpaid(names(to_pay.token)?.0, Some(reference), refusal).await,
+            Err(refusal) => self.unpaid(to_pay.token, Some(reference), refusal).await,
         }
     }
 
     /// A decline, where what is refused is this payment with this card. What may be the deployment's fault is trouble: nobody's
-    /// plan ends by that.
-    async fn unpaid(&self, customer: &str, reference: Option<&str>, no: Refusal) -> Result<Settlement, Trouble> {
+    /// plan ends by that. Of a card that was taken from its customer Stripe may say no more than that the request is invalid, so
+    /// where it does not say what is wrong the card itself is looked at.
+    async fn unpaid(&self, token: &str, reference: Option<&str>, no: Refusal) -> Result<Settlement, Trouble> {
         if no.is_decline() {
             return Ok(declined(reference, &no));
         }
-        if !no.is_of_method() {
+        if no.is_of_method() {
+            self.demand_customer(names(token)?.0).await?;
+        } else if self.card(token).await?.is_some() {
             return Err(refused(no));
+        } else {
+            let news = News::Declined(DETACHED.to_owned());
+            return Ok(Settlement { reference: reference.map(str::to_owned), news });
         }
-        self.demand_customer(customer).await?;
         Ok(declined(reference, &no))
     }
 
@@ -272,8 +280,11 @@ impl Stripe {
         let path = format!("/v1/payment_methods/{method}/detach");
         let detached: Said<Made> = self.wire.post(&path, Form::default(), Some(&format!("{method}:detach"))).await?;
         let deleted: Said<Made> = self.wire.delete(&format!("/v1/customers/{customer}")).await?;
-        if deleted.is_err() {
-            self.demand_customer(customer).await?;
+        match &deleted {
+            Ok(_) => {}
+            Err(no) if no.is_missing() => self.demand_customer(customer).await?,
+            // The customer is there still, and so is the card for all that is known.
+            Err(_) => return Err(deleted.err().map_or(Trouble::Unreadable, refused)),
         }
         for refusal in [detached.err(), deleted.err()].into_iter().flatten() {
             tracing::debug!(why = refusal.word(), "a payment method was removed at the provider before");

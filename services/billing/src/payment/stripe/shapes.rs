@@ -98,7 +98,7 @@ pub(super) struct Refusal {
 
 /// What is wrong, beside an error of the card, with a payment's own amount or card: no other account, key or version would have
 /// it paid.
-const OF_THE_PAYMENT: [&str; 14] = [
+const OF_THE_PAYMENT: [&str; 15] = [
     "amount_too_large",
     "amount_too_small",
     "authentication_required",
@@ -107,6 +107,7 @@ const OF_THE_PAYMENT: [&str; 14] = [
     "expired_card",
     "payment_intent_authentication_failure",
     "payment_intent_incompatible_payment_method",
+    "payment_intent_mandate_invalid",
     "payment_intent_payment_attempt_failed",
     "payment_method_currency_mismatch",
     "payment_method_customer_decline",

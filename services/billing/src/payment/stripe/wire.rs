@@ -137,15 +137,15 @@ pub(super) fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Resu
     if status.is_success() {
         return serde_json::from_slice(body).map(Ok).map_err(|_| Trouble::Unreadable);
     }
-    // Somebody else asks the same at this moment, or too much was asked: that passes.
+    // It has failed, or somebody else asks the same at this moment: that passes.
     if status.is_server_error() || status == StatusCode::CONFLICT {
         return Err(Trouble::Silent("it has failed"));
     }
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
+        return Err(Trouble::Busy(status.as_u16()));
+    }
     let refused: Refused = serde_json::from_slice(body).map_err(|_| Trouble::Unreadable)?;
-    let of_deployment = matches!(
-        status,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-    );
+    let of_deployment = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     if of_deployment || refused.error.kind == "idempotency_error" {
         return Err(Trouble::Refused(format!("{status}, {}", refused.error.word())));
     }
@@ -176,8 +176,11 @@ mod tests {
             let refusal = said(status, declined).unwrap().unwrap_err();
             assert_eq!(refusal.word(), "card_declined");
         }
-        for status in [401, 403, 429] {
+        for status in [401, 403] {
             assert!(matches!(said(status, declined), Err(Trouble::Refused(_))), "{status}");
+        }
+        for (status, body) in [(429, declined), (408, declined), (429, "slow down")] {
+            assert_eq!(said(status, body), Err(Trouble::Busy(status)), "{body}");
         }
         for status in [409, 500, 502, 503] {
             assert!(matches!(said(status, declined), Err(Trouble::Silent(_))), "{status}");
