@@ -1,5 +1,6 @@
 //! Asking a provider for a payment's money. With what it is asked is written down before: whoever lost its answer asks the
-//! same again, whatever has become of the owner's cards meanwhile, unless it is certain that no money was asked for. Whoever may buy nothing any more is asked for nothing.
+//! same again, whatever has become of the owner's cards meanwhile, unless it is certain that no money was asked for. Whoever may buy
+//! nothing any more is asked for nothing.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, PaymentId, UserId};
