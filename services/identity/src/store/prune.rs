@@ -40,9 +40,10 @@ macro_rules! over {
 pub(super) const REFRESH_TOKENS: &str = over!("refresh_tokens", "expires_at", " <= $1");
 pub(super) const SESSIONS: &str = over!("sessions", "expires_at", " <= $1");
 /// No session that may be believed ends after one that may not be, unless that has its greatest age then: it is looked for among
-/// those that end last.
-pub(super) const SESSIONS_AHEAD: &str = "DELETE FROM sessions WHERE id IN (SELECT furthest.id FROM \
-    (SELECT id, last_used_at FROM sessions ORDER BY expires_at DESC LIMIT $2) AS furthest WHERE furthest.last_used_at > $1)";
+/// those that end last. Whoever is ahead also ends after that.
+pub(super) const SESSIONS_AHEAD: &str = "DELETE FROM sessions WHERE last_used_at > $1 AND expires_at >= \
+    (SELECT MIN(first.ends) FROM (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 \
+    ORDER BY expires_at DESC LIMIT $2) AS first)";
 pub(super) const ENDED_SESSIONS: &str = over!("sessions", "ended_at", " <= $1");
 pub(super) const VERIFICATIONS: &str = over!("email_verifications", "expires_at", " <= $1");
 pub(super) const VERIFICATIONS_AHEAD: &str = over!("email_verifications", "expires_at", " > $1");
