@@ -1,8 +1,9 @@
 //! [`Origin`]: where a call comes from, as far as it can be believed; what is throttled by place is counted by it.
 //!
-//! Believed are, in this order: a service that says where its user's call came from (`bursar-client-address`), the
-//! headers of proxies that the operator trusts ([`TrustedProxies`]), and the socket. A header of anybody else says
-//! nothing: whoever could choose the place that is counted could be in a new one for each attempt, or in the victim's.
+//! Believed are, in this order: a service that says where its user's call came from (`bursar-client-address`; what is not one
+//! address there is refused), the headers of proxies that the operator trusts ([`TrustedProxies`]), and the socket. A header of
+//! anybody else says nothing: whoever could choose the place that is counted could be in a new one for each attempt, or in the
+//! victim's.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,6 +14,8 @@ use bursar_id::ServiceAccountId;
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tonic::Request;
+
+use crate::Problem;
 
 /// The header in which a service says where its user's call came from.
 pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("bursar-client-address");
@@ -240,18 +243,32 @@ impl<'de> Deserialize<'de> for TrustedProxies {
     }
 }
 
-/// Where a call comes from: `service` is the service that makes it, if one does, `peer` the socket's other end.
+/// Where a call comes from: `service` is the service that makes it, if one does, `peer` the socket's other end. A service that
+/// says it unreadably is refused.
 pub(crate) fn find(
     service: Option<ServiceAccountId>,
     peer: Option<IpAddr>,
     headers: &HeaderMap,
     trusted: &TrustedProxies,
-) -> Origin {
+) -> Result<Origin, Problem> {
     if let Some(service) = service {
-        let stated = headers.get(CLIENT_ADDRESS).and_then(|value| address_of(value.to_str().ok()?.trim()));
-        return stated.map_or(Origin::Service(service), Origin::at);
+        return Ok(stated(headers)?.map_or(Origin::Service(service), Origin::at));
     }
-    peer.map_or(Origin::Local, |peer| Origin::at(trusted.client(peer, headers)))
+    Ok(peer.map_or(Origin::Local, |peer| Origin::at(trusted.client(peer, headers))))
+}
+
+/// Where a service says that its caller is; `None` where it says nothing. What cannot be read is not taken for nothing: all people
+/// behind the service would be one place, unnoticed.
+fn stated(headers: &HeaderMap) -> Result<Option<IpAddr>, Problem> {
+    let mut lines = headers.get_all(CLIENT_ADDRESS).iter();
+    let address = match (lines.next(), lines.next()) {
+        (None, _) => return Ok(None),
+        (Some(line), None) => line.to_str().ok().and_then(|text| address_of(text.trim())),
+        (Some(_), Some(_)) => None,
+    };
+    // What it says instead may be anybody's address, and is not repeated.
+    let unreadable = || Problem::invalid_field(CLIENT_ADDRESS.as_str(), "must be one IP address, in one line");
+    address.map(Some).ok_or_else(unreadable)
 }
 
 #[cfg(test)]
@@ -268,6 +285,15 @@ mod tests {
             headers.append(*name, value.parse().expect("a header"));
         }
         headers
+    }
+
+    fn found(
+        service: Option<ServiceAccountId>,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+        trusted: &TrustedProxies,
+    ) -> Origin {
+        find(service, peer, headers, trusted).expect("readable")
     }
 
     #[test]
@@ -297,11 +323,13 @@ mod tests {
         bursar_fuzz::fuzz("ways", &samples, |bytes| {
             let Ok(line) = http::HeaderValue::from_bytes(bytes) else { return };
             let headers = HeaderMap::from_iter([(FORWARDED_FOR, line.clone()), (CLIENT_ADDRESS, line)]);
-            let stranger = find(None, Some(ip("192.0.2.1")), &headers, &trusted);
+            let stranger = found(None, Some(ip("192.0.2.1")), &headers, &trusted);
             assert_eq!(stranger, Origin::at(ip("192.0.2.1")), "a stranger said where it is");
-            let behind = find(None, Some(ip("10.1.2.3")), &headers, &trusted);
+            let behind = found(None, Some(ip("10.1.2.3")), &headers, &trusted);
             assert!(matches!(behind, Origin::Address(_)), "{behind}");
-            find(Some(ServiceAccountId::BILLING), None, &headers, &trusted);
+            if let Ok(stated) = find(Some(ServiceAccountId::BILLING), None, &headers, &trusted) {
+                assert!(matches!(stated, Origin::Address(_)), "taken for nothing: {stated}");
+            }
             if let Ok(proxies) = String::from_utf8_lossy(bytes).parse::<TrustedProxies>() {
                 assert_eq!(proxies.to_string().parse(), Ok(proxies));
             }
@@ -358,7 +386,7 @@ mod tests {
         let trusted: TrustedProxies = "10.0.0.0/8, 2001:db8::1".parse().expect("proxies");
         let way = |peer: &str, forwarded: &[&str]| {
             let values: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect();
-            find(None, Some(ip(peer)), &headers(&values), &trusted)
+            found(None, Some(ip(peer)), &headers(&values), &trusted)
         };
         let at = |text: &str| Origin::at(ip(text));
         assert_eq!(way("192.0.2.1", &["198.51.100.9"]), at("192.0.2.1"), "a stranger's header");
@@ -377,10 +405,49 @@ mod tests {
         let stated = headers(&[("bursar-client-address", "198.51.100.9")]);
         let (none, service) = (TrustedProxies::default(), ServiceAccountId::BILLING);
         let peer = Some(ip("10.1.2.3"));
-        assert_eq!(find(Some(service), peer, &stated, &none), Origin::at(ip("198.51.100.9")));
-        assert_eq!(find(Some(service), peer, &HeaderMap::new(), &none), Origin::Service(service));
-        assert_eq!(find(None, peer, &stated, &none), Origin::at(ip("10.1.2.3")));
-        assert_eq!(find(None, None, &stated, &none), Origin::Local);
+        assert_eq!(found(Some(service), peer, &stated, &none), Origin::at(ip("198.51.100.9")));
+        assert_eq!(found(Some(service), peer, &HeaderMap::new(), &none), Origin::Service(service));
+        assert_eq!(found(None, peer, &stated, &none), Origin::at(ip("10.1.2.3")));
+        assert_eq!(found(None, None, &stated, &none), Origin::Local);
+    }
+
+    #[test]
+    fn what_a_service_states_is_one_address_in_one_line() {
+        const NAME: &str = "bursar-client-address";
+        let (none, service) = (TrustedProxies::default(), ServiceAccountId::BILLING);
+        let peer = Some(ip("10.1.2.3"));
+        let one = ["198.51.100.9", " 198.51.100.9 ", "198.51.100.9:4711", "[2001:db8::1]", "2001:db8::1"];
+        for text in one {
+            let origin = found(Some(service), peer, &headers(&[(NAME, text)]), &none);
+            assert!(matches!(origin, Origin::Address(_)), "{text}: {origin}");
+        }
+        let unreadable: [&[&str]; 7] = [
+            &["unknown"],
+            &[""],
+            &["203.0.113.5, 10.0.0.1"],
+            &["fe80::1%eth0"],
+            &["203.0.113.5", "198.51.100.9"],
+            &["203.0.113.5", "203.0.113.5"],
+            &["203.0.113.5", "unknown"],
+        ];
+        for lines in unreadable {
+            let headers = headers(&lines.iter().map(|line| (NAME, *line)).collect::<Vec<_>>());
+            let problem = find(Some(service), peer, &headers, &none).expect_err("refused");
+            assert_eq!(problem.code(), tonic::Code::InvalidArgument, "{lines:?}");
+            assert_eq!(problem.reason(), crate::problem::reason::INVALID_FIELDS, "{lines:?}");
+            let fields: Vec<_> = problem.fields().iter().map(|(field, _)| field.as_str()).collect();
+            assert_eq!(fields, [NAME], "{lines:?}");
+            let told = format!("{problem:?}");
+            assert!(
+                lines.iter().all(|line| line.is_empty() || !told.contains(line)),
+                "it repeats what was sent: {told}"
+            );
+            assert_eq!(
+                found(None, peer, &headers, &none),
+                Origin::at(ip("10.1.2.3")),
+                "nobody else says anything by it"
+            );
+        }
     }
 
     #[test]

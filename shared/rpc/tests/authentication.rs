@@ -258,6 +258,37 @@ async fn a_service_that_says_where_its_caller_is_is_not_taken_for_nobody() {
     }
 }
 
+/// All people behind it would be one place, its own, and nobody would notice.
+#[tokio::test]
+async fn a_service_that_says_unreadably_where_its_caller_is_is_refused() {
+    const NAME: &str = "bursar-client-address";
+    let ours = Issuer::ours();
+    let product = vec![bearer(&ours.service(ServiceRole::Product))];
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        for lines in [&["unknown"][..], &["203.0.113.5, 10.0.0.1"], &["203.0.113.5", "198.51.100.9"]] {
+            let stating = |headers: &Headers| {
+                let mut request = with(GetRequest::default(), headers);
+                for line in lines {
+                    request.metadata_mut().append(NAME, line.parse().expect("a header"));
+                }
+                request
+            };
+            let mut clocks = ClockServiceClient::new(transport.clone());
+            let refused = clocks.get(stating(&product)).await.expect_err("refused");
+            let reason = reason_of(&refused).unwrap_or_default();
+            assert_eq!(
+                (refused.code(), reason.as_str()),
+                (Code::InvalidArgument, "INVALID_FIELDS"),
+                "{way}: {lines:?}"
+            );
+            let bad = tonic_types::StatusExt::get_details_bad_request(&refused).expect("BadRequest");
+            let fields: Vec<_> = bad.field_violations.iter().map(|violation| violation.field.as_str()).collect();
+            assert_eq!(fields, [NAME], "{way}: {lines:?}");
+            clocks.get(stating(&Headers::new())).await.expect("whoever has no token says nothing by it");
+        }
+    }
+}
+
 #[tokio::test]
 async fn good_credentials_get_in_as_whom_they_prove() {
     type Outcome<'a> = (Code, &'a str);

@@ -46,7 +46,7 @@ where
             known_time(shared, rule)?;
             let proven = authenticate(shared, rule, request.headers()).await?;
             not_suspended(shared, &proven.caller)?;
-            let origin = origin(shared, &proven.caller, &request);
+            let origin = origin(shared, &proven.caller, &request)?;
             request.extensions_mut().insert(origin);
             let caller = decide(rule, proven.caller)?;
             restrict(rule, &caller, shared.clock.now())?;
@@ -103,7 +103,7 @@ fn not_suspended(shared: &Shared, caller: &Caller) -> Result<(), Problem> {
 }
 
 /// Where the call comes from; before the rule decides, to which a service may be no more than anybody.
-fn origin(shared: &Shared, proven: &Caller, request: &Request<Body>) -> Origin {
+fn origin(shared: &Shared, proven: &Caller, request: &Request<Body>) -> Result<Origin, Problem> {
     let peer = peer(request).map(|address| address.ip());
     let service = proven.service().map(|service| service.account);
     origin::find(service, peer, request.headers(), &shared.limits.trusted_proxies)
