@@ -56,13 +56,18 @@ impl Credentials {
             let has_neighbours = self.origin.within_site().is_some();
             buckets.extend(has_neighbours.then_some(Bucket::NetworkGuess(key, self.origin)));
             buckets.push(Bucket::Account(key));
-            // Whoever stands behind a service or in this process cannot be told from the others there.
-            if matches!(self.origin, Origin::Address(_)) {
+            if self.is_told_from_others() {
                 buckets.push(Bucket::Place(self.origin));
                 buckets.extend(has_neighbours.then_some(Bucket::Network(self.origin)));
             }
         }
         buckets
+    }
+
+    /// Whether somebody else who calls is in another place. Whoever stands behind a service that does not state where, or in this
+    /// process, cannot be told from the others there.
+    const fn is_told_from_others(&self) -> bool {
+        matches!(self.origin, Origin::Address(_))
     }
 }
 
@@ -79,10 +84,11 @@ impl Identity {
     }
 
     /// A place to have the password checked at. Where there is none for a stranger it costs one look into the store to find out
-    /// that somebody is none: no more than any other public call does, and within the bounds of those.
+    /// that somebody is none: no more than any other public call does, and within the bounds of those. Where nobody can be told
+    /// from others none is kept: who gets one there would tell strangers behind the same service whose account it is.
     async fn place_for(&self, credentials: &Credentials) -> Result<Place, Error> {
         match self.0.hasher.join(credentials.origin, Purpose::SignIn) {
-            Err(Error::Overloaded) => {}
+            Err(Error::Overloaded) if credentials.is_told_from_others() => {}
             joined => return joined,
         }
         let mut tx = self.0.db.read().await?;
@@ -100,7 +106,8 @@ impl Identity {
         let mut tx = self.0.db.begin().await?;
         let now = self.believed()?;
         let known = was_here(&mut tx, credentials, now).await?;
-        let place = if known { place.known() } else { place };
+        // Nor has anybody an earlier turn there, which would show by the time.
+        let place = if known && credentials.is_told_from_others() { place.known() } else { place };
         let buckets = credentials.buckets(known);
         for bucket in &buckets {
             bucket.take(&mut tx, now).await?;

@@ -8,7 +8,7 @@ use bursar_identity::store::throttles;
 use bursar_identity::usecase::attempts::Bucket;
 use bursar_rpc::Origin;
 use bursar_rpc::problem::reason_of;
-use bursar_testkit::{Client, PASSWORD, refused};
+use bursar_testkit::{Client, Operator, PASSWORD, refused};
 use bursar_time::Span;
 use tokio::task::JoinSet;
 use tonic::{Code, Request};
@@ -93,6 +93,18 @@ bursar_testkit::engines! {
         for _ in 0..8 {
             sign_in(&busy, "192.0.2.1").await.expect("places are kept");
         }
+    }
+
+    /// Who is refused there would tell strangers behind the same service who has an account.
+    async fn no_place_is_kept_behind_a_service_that_states_no_address(db: TestDb) {
+        let world = World::start(&db).await;
+        world.join("Ada").await;
+        let busy = world.replica_with(|config| config.waiting_hashes = 8).await;
+        let service = busy.as_operator(&Operator::of(&world.path(""))).await;
+        sign_in(&service, "10.0.0.1").await.expect("nobody else is there");
+        let _flood = Flood::of(&service, (0..32).map(|_| "10.0.0.1".to_owned())).await;
+        let refused_for = || async { sign_in(&service, "10.0.0.1").await.err().and_then(|status| reason_of(&status)) };
+        becomes(Some("OVERLOADED".to_owned()), refused_for).await;
     }
 
     async fn the_places_of_one_network_together_close_no_account(db: TestDb) {
