@@ -136,10 +136,11 @@ fn method_rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<Strin
         _ => "Unknown",
     };
     let recent = field(rule, "recent_authentication")?.as_bool().ok_or("recent_authentication is not a bool")?;
+    let by_secret = field(rule, "proven_by_secret")?.as_bool().ok_or("proven_by_secret is not a bool")?;
     let acting = enum_variant(rule, "acting", "Acting", field(rule, "acting")?.as_ref())?;
     Ok(format!(
         "Some(MethodRule {{ callers: &[{callers}], permission: {permission}, service_roles: &[{roles}], \
-         recent_authentication: {recent}, acting: {acting}, idempotency: Idempotency::{idempotency}, server_streaming: {}, client_streaming: {} }})",
+         recent_authentication: {recent}, acting: {acting}, proven_by_secret: {by_secret}, idempotency: Idempotency::{idempotency}, server_streaming: {}, client_streaming: {} }})",
         method.is_server_streaming(),
         method.is_client_streaming(),
     ))

@@ -29,6 +29,8 @@ pub struct MethodRule {
     pub recent_authentication: bool,
     /// What an operator may do who acts for a user.
     pub acting: Acting,
+    /// Whether a secret in the request proves which service calls, so that no token has to.
+    pub proven_by_secret: bool,
     /// What calling it twice does.
     pub idempotency: Idempotency,
     /// Whether the server answers with a stream.

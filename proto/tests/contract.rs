@@ -115,6 +115,9 @@ fn rules_make_sense() {
             assert_eq!(rule.callers.len(), 1, "{path}: PUBLIC admits everybody, nothing else is needed");
             assert_eq!(rule.permission, Permission::Unspecified, "{path}: anybody may call it");
         }
+        if rule.proven_by_secret {
+            assert!(rule.admits(CallerKind::Public), "{path}: whoever has no token is proven by the secret");
+        }
         if rule.permission == Permission::Operate {
             assert!(!rule.admits(CallerKind::User), "{path}: no user operates");
             assert_eq!(rule.service_roles, ["operator"], "{path}: only operators operate");
@@ -133,6 +136,7 @@ fn known_rules_read_as_declared() {
             service_roles: &["product", "operator"],
             recent_authentication: false,
             acting: Acting::Allowed,
+            proven_by_secret: false,
             idempotency: Idempotency::Idempotent,
             server_streaming: false,
             client_streaming: false,
@@ -143,6 +147,12 @@ fn known_rules_read_as_declared() {
     assert_eq!(watch.idempotency, Idempotency::NoSideEffects);
     let me = rule("/bursar.identity.v1.UserService/GetMe").expect("declared");
     assert_eq!(me.permission, Permission::Self_);
+    let by_secret: Vec<_> = METHODS
+        .iter()
+        .filter(|(_, rule)| rule.is_some_and(|rule| rule.proven_by_secret))
+        .map(|(path, _)| *path)
+        .collect();
+    assert_eq!(by_secret, ["/bursar.identity.v1.ServiceAccountService/IssueServiceToken"]);
 }
 
 #[test]

@@ -170,14 +170,7 @@ impl Verifier {
     /// Whom the token proves at `now`; else `UNAUTHENTICATED` with `TOKEN_INVALID` or `TOKEN_EXPIRED`, or
     /// `UNAVAILABLE` while the keys cannot be fetched.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Problem> {
-        let digest = TokenCache::digest(token);
-        let verified = if let Some(verified) = self.cache.get(&digest) {
-            verified
-        } else {
-            let verified = verify(token, &self.keys).await?;
-            self.cache.insert(digest, &verified);
-            verified
-        };
+        let verified = self.read(token).await?;
         if now >= verified.expires_at {
             return Err(Problem::unauthenticated(reason::TOKEN_EXPIRED, "the token has expired; get a new one"));
         }
@@ -188,6 +181,23 @@ impl Verifier {
             return Err(invalid("good for longer than any token lives"));
         }
         Ok(verified.caller)
+    }
+
+    /// Whether the token proved a user until it expired.
+    pub(crate) async fn was_a_users(&self, token: &str, now: Timestamp) -> bool {
+        let read = self.read(token).await;
+        read.is_ok_and(|read| matches!(read.caller, Caller::User(_)) && now >= read.expires_at)
+    }
+
+    /// What the token proves in its time.
+    async fn read(&self, token: &str) -> Result<Verified, Problem> {
+        let digest = TokenCache::digest(token);
+        if let Some(verified) = self.cache.get(&digest) {
+            return Ok(verified);
+        }
+        let verified = verify(token, &self.keys).await?;
+        self.cache.insert(digest, &verified);
+        Ok(verified)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bursar_identity::store::throttles;
 use bursar_identity::usecase::attempts::Bucket;
+use bursar_proto::identity::v1::IssueServiceTokenRequest;
 use bursar_rpc::Origin;
 use bursar_rpc::problem::reason_of;
 use bursar_testkit::{Client, Operator, PASSWORD, refused};
@@ -163,16 +164,20 @@ bursar_testkit::engines! {
         let service = world.operator().await;
         service.sessions().sign_in(stated(credentials(EMAIL, PASSWORD))).await.expect("its token is good");
         world.pass(600);
-        for (by, reason) in [(service, "TOKEN_EXPIRED"), (world.anybody.with_token("garbage"), "TOKEN_INVALID")] {
+        for (by, reason) in [(service.clone(), "TOKEN_EXPIRED"), (world.anybody.with_token("garbage"), "TOKEN_INVALID")] {
             let signed_in = by.sessions().sign_in(stated(credentials(EMAIL, PASSWORD))).await;
             refused(signed_in, Code::Unauthenticated, reason);
             let signed_up = by.users().sign_up(stated(sign_up("bob@example.com"))).await;
             refused(signed_up, Code::Unauthenticated, reason);
             sign_in(&by, "192.0.2.1").await.expect("without the header it is as good as none");
         }
+        let Operator { client_id, client_secret } = Operator::of(&world.path(""));
+        let renewal = IssueServiceTokenRequest { client_id, client_secret };
+        let renewed = service.service_accounts().issue_service_token(stated(renewal)).await;
+        let token = renewed.expect("the secret is the proof").into_inner().access_token;
         let nobody = world.anybody.sessions().sign_in(stated(credentials(EMAIL, PASSWORD))).await;
         nobody.expect("whoever has no token says nothing by it");
-        let again = world.operator().await;
+        let again = world.anybody.with_token(&token);
         again.users().sign_up(stated(sign_up("bob@example.com"))).await.expect("with a new token");
     }
 }

@@ -129,15 +129,27 @@ impl Proven {
 }
 
 /// Whom the tokens prove. On a public RPC a token that proves nothing is ignored, but nobody gets in who claims to act for
-/// somebody and proves neither. Nor is a service taken for nobody that says where its caller is, and whose token has expired: what
-/// it says would go unheard, and all people behind it would be counted, and known, as one place. Whoever sends no token says
-/// nothing by that header.
+/// somebody and proves neither, nor who says where its caller is as a service does, and proves to be none.
 async fn authenticate(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> Result<Proven, Problem> {
-    let states_origin = headers.contains_key(origin::CLIENT_ADDRESS) && headers.contains_key(AUTHORIZATION);
-    let claims = states_origin || headers.contains_key(USER_AUTHORIZATION);
-    match prove(shared, headers).await {
-        Err(_) if admits(rule, CallerKind::Public) && !claims => Ok(Proven::NOBODY),
-        proven => proven,
+    let refused = match prove(shared, headers).await {
+        Ok(proven) => return Ok(proven),
+        Err(refused) => refused,
+    };
+    let is_open = admits(rule, CallerKind::Public) && !headers.contains_key(USER_AUTHORIZATION);
+    if is_open && !states_origin(shared, rule, headers).await { Ok(Proven::NOBODY) } else { Err(refused) }
+}
+
+/// Whether a service, as it seems by its bad token, says where its caller is. It is not taken for nobody: what it says would go
+/// unheard, and all people behind it would be counted, and known, as one place. Whoever sends no token says nothing by that
+/// header, nor does whoever has a user's that has expired; and where a secret proves the service no token has to.
+async fn states_origin(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> bool {
+    if rule.proven_by_secret || !headers.contains_key(origin::CLIENT_ADDRESS) {
+        return false;
+    }
+    match bearer(headers, &AUTHORIZATION) {
+        Ok(Some(token)) => !shared.verifier.was_a_users(token, shared.clock.now()).await,
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 
@@ -292,6 +304,7 @@ mod tests {
             service_roles,
             recent_authentication: false,
             acting: Acting::Unspecified,
+            proven_by_secret: false,
             idempotency: Idempotency::Unknown,
             server_streaming: false,
             client_streaming: false,
