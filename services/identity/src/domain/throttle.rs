@@ -32,7 +32,7 @@ impl Throttle {
     /// Wrong passwords, or secrets, from one place: a hundred at once, then one in three seconds, so that an office behind
     /// one address is not locked out by one colleague.
     pub const PLACE: Self = Self { capacity: 100, leak: Span::from_secs(3) };
-    /// Wrong passwords from all places of one network: ten of them fill it.
+    /// Wrong passwords, or secrets, from all places of one network: ten of them fill it.
     pub const NETWORK: Self = Self { capacity: 1_000, leak: Span::from_millis(300) };
     /// Sign-ups from one place: a class that begins together, then one in ten seconds.
     pub const SIGN_UPS: Self = Self { capacity: 200, leak: Span::from_secs(10) };

@@ -150,9 +150,9 @@ impl Identity {
         drop(tx);
         let presented = secret_digest(client_secret.expose());
         let Some(account) = account.filter(|account| accepts(account, &presented, now)) else {
-            let mut tx = self.0.db.begin().await?;
-            Bucket::Secrets(origin).take(&mut tx, now).await?;
-            tx.commit().await?;
+            let network = origin.within_site().map(Bucket::NetworkSecrets);
+            let buckets: Vec<_> = std::iter::once(Bucket::Secrets(origin)).chain(network).collect();
+            self.take(&buckets).await?;
             return Err(Error::ClientCredentialsInvalid);
         };
         let role: ServiceRole = account.role.parse().map_err(Error::internal)?;

@@ -38,6 +38,8 @@ pub enum Bucket<'a> {
     Network(Origin),
     /// Wrong secrets of services from one place.
     Secrets(Origin),
+    /// The same from one network.
+    NetworkSecrets(Origin),
     /// Sign-ups from one place, or through one service that does not say where its callers are.
     SignUps(Origin),
     /// Sign-ups from one network.
@@ -74,6 +76,7 @@ impl fmt::Display for Bucket<'_> {
             Self::Place(origin) => write!(f, "place:{origin}"),
             Self::Network(origin) => write!(f, "network:{}", origin.site()),
             Self::Secrets(origin) => write!(f, "secret:{origin}"),
+            Self::NetworkSecrets(origin) => write!(f, "network_secret:{}", origin.site()),
             Self::SignUps(origin) => write!(f, "sign_up:{origin}"),
             Self::NetworkSignUps(origin) => write!(f, "network_sign_up:{}", origin.site()),
             Self::SignUpMail(key, origin) => write!(f, "sign_up:{}:{}", digest(key), origin.site()),
@@ -97,7 +100,7 @@ impl Bucket<'_> {
             Self::NetworkGuess(..) => Throttle::NETWORK_GUESS,
             Self::Account(_) => Throttle::ACCOUNT,
             Self::Place(_) | Self::Secrets(_) => Throttle::PLACE,
-            Self::Network(_) => Throttle::NETWORK,
+            Self::Network(_) | Self::NetworkSecrets(_) => Throttle::NETWORK,
             Self::SignUps(Origin::Service(_)) => Throttle::SERVICE_SIGN_UPS,
             Self::SignUps(_) => Throttle::SIGN_UPS,
             Self::NetworkSignUps(_) => Throttle::NETWORK_SIGN_UPS,
@@ -199,6 +202,7 @@ mod tests {
             Bucket::Place(here),
             Bucket::Network(here),
             Bucket::Secrets(here),
+            Bucket::NetworkSecrets(here),
             Bucket::SignUps(here),
             Bucket::NetworkSignUps(here),
             Bucket::SignUpMail(key, here),
@@ -221,11 +225,12 @@ mod tests {
         assert_eq!(Bucket::Account(key).to_string(), stored);
         let [first, second] =
             ["2001:db8:7:1::1", "2001:db8:7:2::1"].map(|text| Origin::at(text.parse().expect("an address")));
-        let by_network: [fn(Origin) -> Bucket<'static>; 5] = [
+        let by_network: [fn(Origin) -> Bucket<'static>; 6] = [
             |at| Bucket::SignUpMail("a@b", at),
             |at| Bucket::Verification("a@b", at),
             |at| Bucket::NetworkGuess("a@b", at),
             Bucket::Network,
+            Bucket::NetworkSecrets,
             Bucket::NetworkSignUps,
         ];
         for bucket in by_network {

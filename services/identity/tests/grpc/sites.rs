@@ -141,6 +141,27 @@ bursar_testkit::engines! {
         sign_in(&world.anybody, &inside(1)).await.expect("one in a third of a second");
     }
 
+    async fn wrong_secrets_of_services_are_counted_by_network_too(db: TestDb) {
+        let world = World::start(&db).await;
+        let operator = Operator::of(&world.path(""));
+        let with = |from: &str, secret: &str| {
+            let (client_id, client_secret) = (operator.client_id.clone(), secret.to_owned());
+            from_address(from, IssueServiceTokenRequest { client_id, client_secret })
+        };
+        let mut accounts = world.anybody.service_accounts();
+        drains_in(&world, Bucket::NetworkSecrets, Span::from_secs(300)).await;
+        let wrong = accounts.issue_service_token(with(&inside(1), "wrong")).await;
+        refused(wrong, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        accounts.issue_service_token(with(&inside(1), &operator.client_secret)).await.expect("the right one");
+        for elsewhere in ["192.0.2.1", "2001:db8:8::1"] {
+            let wrong = accounts.issue_service_token(with(elsewhere, "wrong")).await;
+            refused(wrong, Code::Unauthenticated, "CREDENTIALS_INVALID");
+        }
+        world.pass(1);
+        let wrong = accounts.issue_service_token(with(&inside(1), "wrong")).await;
+        refused(wrong, Code::Unauthenticated, "CREDENTIALS_INVALID");
+    }
+
     async fn sign_ups_are_throttled_by_network_too(db: TestDb) {
         let world = World::start(&db).await;
         drains_in(&world, Bucket::NetworkSignUps, Span::from_secs(2_000)).await;
