@@ -27,7 +27,8 @@ impl Throttle {
     /// that one holder's many places do no more.
     pub const NETWORK_GUESS: Self = Self::GUESS;
     /// Wrong passwords for one account from all places where it never succeeded: it takes ten networks at work together to fill
-    /// it, and then it is closed to newcomers only.
+    /// it, and then it is closed to newcomers only. It drains six a minute, and a network may add one a minute: six of them keep
+    /// it full.
     pub const ACCOUNT: Self = Self { capacity: 100, leak: Span::from_secs(10) };
     /// Wrong passwords, or secrets, from one place: a hundred at once, then one in three seconds, so that an office behind
     /// one address is not locked out by one colleague.
@@ -87,6 +88,13 @@ mod tests {
         assert_eq!(Throttle::GUESS.admit(drained, now), Verdict::Wait(Span::from_secs(60)));
         assert_eq!(Throttle::GUESS.admit(drained, at(1_059)), Verdict::Wait(Span::from_secs(1)));
         assert!(matches!(Throttle::GUESS.admit(drained, at(1_060)), Verdict::Admit(_)));
+    }
+
+    #[test]
+    fn ten_networks_fill_an_accounts_bucket_and_six_keep_it_full() {
+        let (account, network) = (Throttle::ACCOUNT, Throttle::NETWORK_GUESS);
+        assert_eq!(account.capacity, 10 * network.capacity);
+        assert_eq!(account.leak.saturating_mul(6), network.leak);
     }
 
     /// A day's alerts are as many as an organization's.
