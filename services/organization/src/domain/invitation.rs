@@ -188,7 +188,7 @@ pub struct Caps {
 
 impl Caps {
     /// Invitations that one address may get within 24 hours from one organization, and from one person: three of five, so that
-    /// nobody keeps the others from inviting it.
+    /// nobody keeps the others from inviting it. Of one or two that is all of them, so this holds from three on only.
     pub const fn to_address_by_one_per_day(&self) -> u32 {
         // All but two fifths, which are rounded down, so that of few there is one; divided first, so that it fits.
         self.to_address_per_day - self.to_address_per_day / 5 * 2 - self.to_address_per_day % 5 * 2 / 5

@@ -131,6 +131,7 @@ fn of_what_an_address_may_get_one_sends_three_fifths() {
     };
     for (all, by_one) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (10, 6), (u32::MAX, 2_576_980_377)] {
         assert_eq!(caps(all).to_address_by_one_per_day(), by_one, "of {all}");
+        assert_eq!(by_one < all, all >= 3, "of {all} something is left for others, from three on");
     }
 }
 

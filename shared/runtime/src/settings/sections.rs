@@ -201,7 +201,8 @@ pub struct InvitationSettings {
     /// Invitations that one person may send within 24 hours, for whatever organizations.
     pub max_per_day_by_sender: u32,
     /// Invitations that one address may get within 24 hours, from whatever organizations; from one organization, and from one
-    /// person, three fifths of them (rounded up).
+    /// person, three fifths of them (rounded up). Of one or two that is all of them: only from three on nobody keeps the others
+    /// from inviting an address.
     pub max_per_day_to_address: u32,
     /// Invitations of organizations in their first week that may be sent within 24 hours from one network address (an IPv6
     /// address by its /64), by whomever: the caller's, or the one that a service states for the person it acts for. From one IPv6
