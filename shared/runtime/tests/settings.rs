@@ -298,6 +298,14 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_ORGANIZATIONS__MAX_CREATED_PER_DAY=0", &["organizations.max_created_per_day", "at least 1"]),
     ("BURSAR_INVITATIONS__TTL=31d", &["invitations.ttl", "30d"]),
     ("BURSAR_INVITATIONS__MAX_PER_DAY_BY_ORIGIN=0", &["invitations.max_per_day_by_origin", "at least 1"]),
+    (
+        "[invitations]\nmax_per_day_by_sender = 10001\nmax_per_day_to_address = 10001\nmax_per_day_by_origin = 1001",
+        &[
+            "invitations.max_per_day_by_sender: 10001 is out of range, use 1 to 10000",
+            "invitations.max_per_day_to_address: 10001 is out of range, use 1 to 10000",
+            "invitations.max_per_day_by_origin: 1001 is out of range, use 1 to 1000",
+        ],
+    ),
     ("[billing]\ntop_up_cooldown = '59s'", &["billing.top_up_cooldown: 59s is out of range, use 1m to 30d"]),
     ("BURSAR_AUDIT__RETENTION=23h", &["audit.retention", "1d"]),
     ("BURSAR_LIBRARY__EXPORT_CONTENTS=0", &["library.export_contents", "1 to 1000000"]),

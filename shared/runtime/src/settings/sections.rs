@@ -198,15 +198,15 @@ pub struct InvitationSettings {
     pub max_per_day: u32,
     /// The same in an organization's first week.
     pub max_per_day_at_first: u32,
-    /// Invitations that one person may send within 24 hours, for whatever organizations.
+    /// Invitations that one person may send within 24 hours, for whatever organizations; 10,000 at most.
     pub max_per_day_by_sender: u32,
     /// Invitations that one address may get within 24 hours, from whatever organizations; from one organization, and from one
     /// person, three fifths of them (rounded up). Of one or two that is all of them: only from three on nobody keeps the others
-    /// from inviting an address.
+    /// from inviting an address. 10,000 at most.
     pub max_per_day_to_address: u32,
     /// Invitations of organizations in their first week that may be sent within 24 hours from one network address (an IPv6
     /// address by its /64), by whomever: the caller's, or the one that a service states for the person it acts for. From one IPv6
-    /// /48 ten times as many.
+    /// /48 ten times as many. 1,000 at most: when each was sent is kept in one row, which is written anew for each.
     pub max_per_day_by_origin: u32,
 }
 

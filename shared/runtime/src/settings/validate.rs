@@ -17,6 +17,10 @@ const PRODUCT_MAX: usize = 100;
 /// How many lines may say who sells, and how many characters one of them has at most.
 const ISSUER_LINES_MAX: usize = 8;
 const ISSUER_LINE_MAX: usize = 120;
+/// Of what is rationed by the day when each was is kept, in one row that is written anew for each: so many take 80 kB.
+const RATION_MAX: u32 = 10_000;
+/// A network has ten times as many as an address of it.
+const RATION_OF_ADDRESS_MAX: u32 = RATION_MAX / 10;
 /// So many contents of an export take half a gigabyte of memory.
 const EXPORT_CONTENTS_MAX: u32 = 1_000_000;
 /// Whoever is alone may have half of them, and has room for any message that is not refused for its size: one for which there is
@@ -139,7 +143,16 @@ impl Settings {
                 problems.push(format!("{key}: must be at least 1"));
             }
         }
-        let library = &self.library;
+        let (invitations, library) = (&self.invitations, &self.library);
+        for (key, count, most) in [
+            ("invitations.max_per_day_by_sender", invitations.max_per_day_by_sender, RATION_MAX),
+            ("invitations.max_per_day_to_address", invitations.max_per_day_to_address, RATION_MAX),
+            ("invitations.max_per_day_by_origin", invitations.max_per_day_by_origin, RATION_OF_ADDRESS_MAX),
+        ] {
+            if count > most {
+                problems.push(format!("{key}: {count} is out of range, use 1 to {most}"));
+            }
+        }
         for (key, bytes) in
             [("library.quota_bytes", library.quota_bytes), ("library.upload_bytes", library.upload_bytes)]
         {
