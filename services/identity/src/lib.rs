@@ -52,7 +52,7 @@ pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> any
 
 /// Opens identity's store as it is.
 pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
-    let options = settings.pool_options(Service::Identity);
+    let options = store::options(settings.pool_options(Service::Identity));
     Ok(Db::open(settings.store(Service::Identity), &MIGRATIONS, &options).await?)
 }
 

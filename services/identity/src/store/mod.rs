@@ -23,8 +23,14 @@ mod plan_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use bursar_db::Migrations;
+use bursar_db::{Migrations, PoolOptions};
 
 /// The schema of both engines.
 pub static MIGRATIONS: Migrations =
     Migrations::new(&sqlx::migrate!("migrations/sqlite"), &sqlx::migrate!("migrations/postgres"));
+
+/// How the store is opened. Whoever signs in or refreshes a token waits for it, and no plan of that may be left of the time when
+/// there were a few users.
+pub fn options(base: PoolOptions) -> PoolOptions {
+    PoolOptions { index_plans: true, ..base }
+}

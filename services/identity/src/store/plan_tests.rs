@@ -6,7 +6,7 @@ use bursar_testkit::plans::{analyze, fill, none_is_forgotten, numbers, plan, sca
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{
-    MIGRATIONS, branches, keys, listing, places, preferences, prune, service_accounts, sessions, suspensions,
+    MIGRATIONS, branches, keys, listing, options, places, preferences, prune, service_accounts, sessions, suspensions,
     throttles, users, verifications,
 };
 
@@ -141,12 +141,11 @@ const TABLES: [(&str, &str); 11] = [
     ("preferences (user_id, document, changed_at)", "'usr_' || n, '{}', n"),
 ];
 
-/// A store with thousands of rows in every table, whose plans go by indexes as far as there are any: a table of this size would
-/// be read whole rather than searched.
+/// A store as the service opens it, with thousands of rows in every table, so that its plans go by indexes as far as there are
+/// any: a table of this size would be read whole rather than searched.
 async fn filled(db: &TestDb) -> Db {
     db.open(&MIGRATIONS).await.close().await;
-    let options = PoolOptions { index_plans: true, ..PoolOptions::default() };
-    let db = Db::open(&db.store_url(), &MIGRATIONS, &options).await.expect("opened");
+    let db = Db::open(&db.store_url(), &MIGRATIONS, &options(PoolOptions::default())).await.expect("opened");
     let bytes = |length: u32| match db.engine() {
         Engine::Sqlite => format!("CAST(printf('%0{length}d', n) AS BLOB)"),
         Engine::Postgres => format!("convert_to(lpad(CAST(n AS TEXT), {length}, '0'), 'UTF8')"),
