@@ -66,9 +66,9 @@ const FORGET: &str = "DELETE FROM jobs WHERE id IN \
 /// Those that are not dead, by the index on their keys.
 const FORGET_LIVE_OF: &str = "DELETE FROM jobs WHERE kind = $1 AND unique_key >= $2 AND unique_key < $3 \
      AND unique_key IS NOT NULL AND dead_at IS NULL";
-/// No index has the keys of dead letters: all of them are gone through, which are those of thirty days.
-const FORGET_DEAD_OF: &str =
-    "DELETE FROM jobs WHERE dead_at IS NOT NULL AND kind = $1 AND unique_key >= $2 AND unique_key < $3";
+/// Dead letters have an index of their own, since many may have one key.
+const FORGET_DEAD_OF: &str = "DELETE FROM jobs WHERE kind = $1 AND unique_key >= $2 AND unique_key < $3 \
+     AND unique_key IS NOT NULL AND dead_at IS NOT NULL";
 /// What is asked twice holds also for rows that somebody has changed between the two.
 const BURY_STRANGERS_SQLITE: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 \
      WHERE dead_at IS NULL AND due_at < $2 AND id IN (SELECT id FROM jobs WHERE dead_at IS NULL AND due_at < $2 \
@@ -361,7 +361,8 @@ pub(crate) async fn bury_strangers(
 
 #[cfg(test)]
 mod tests {
-    use bursar_db::{Engine, Migrations};
+    use bursar_db::{Db, Engine, Migrations, PoolOptions};
+    use bursar_testkit::plans::{analyze, fill, numbers, plan, scans};
     use sqlx::{Executor as _, SqlSafeStr as _};
 
     use super::*;
@@ -394,6 +395,27 @@ mod tests {
             };
             for statement in BOTH.into_iter().chain(own) {
                 on!(&mut tx, c => { c.prepare(statement.into_sql_str()).await.unwrap(); });
+            }
+        }
+
+        /// In the transaction in which somebody is forgotten, whoever's mails are given up or wait.
+        async fn what_is_somebodys_is_found_by_its_key_however_many_dead_letters_there_are(db: TestDb) {
+            db.open(&Migrations::SHARED).await.close().await;
+            let options = PoolOptions { index_plans: true, ..PoolOptions::default() };
+            let db = Db::open(&db.store_url(), &Migrations::SHARED, &options).await.unwrap();
+            let sealed = if db.engine() == Engine::Sqlite { "CAST('x' AS BLOB)" } else { "convert_to('x', 'UTF8')" };
+            let rows = format!(
+                "INSERT INTO jobs (id, kind, unique_key, sealed, attempts, lease, leased, asked, due_at, enqueued_at, dead_at) {} \
+                 SELECT 'job_' || n, CASE WHEN n % 10 < 5 THEN 'mail' ELSE 'mail.bulk' END, \
+                 CASE WHEN n % 7 < 5 THEN n || '/job' END, {sealed}, 0, 0, 0, 1, n, n, CASE WHEN n % 4 < 3 THEN n END FROM c",
+                numbers(1, 4_000)
+            );
+            fill(&db, &[rows]).await;
+            analyze(&db, "").await;
+            for (statement, index) in [(FORGET_LIVE_OF, "jobs_unique"), (FORGET_DEAD_OF, "jobs_dead_key")] {
+                let plan = plan(&db, statement).await;
+                assert!(plan.contains(index) && scans(&db, &plan, &[]).await.is_empty(), "{statement}:\n{plan}");
+                assert!(plan.contains("unique_key"), "the key is not compared in the index: {statement}:\n{plan}");
             }
         }
     }
