@@ -265,9 +265,14 @@ impl Subscription {
         self.prepaid.map_or(from_beginning, |it| (it.anchor, self.month.number.saturating_sub(it.first)))
     }
 
+    /// Whether the month that it is in is paid for, and has not ended at `now`.
+    pub fn is_paid_for(&self, now: Timestamp) -> bool {
+        self.state == SubscriptionState::Active && !self.is_due(now)
+    }
+
     /// Whether it can be changed at `now`: it is paid for, and goes on after that.
     pub fn is_changeable(&self, now: Timestamp) -> bool {
-        self.state == SubscriptionState::Active && !self.is_due(now) && !self.cancel_at_period_end
+        self.is_paid_for(now) && !self.cancel_at_period_end
     }
 
     /// The same subscription on other terms from now on.

@@ -16,7 +16,10 @@
 //!
 //! Where the organization has a subscription already, by an operator's hand, nothing moves either (`ALREADY_SUBSCRIBED`): it is
 //! paid for, and an owner has one plan. That is asked first, whatever plan the person is on, and is answered for good: the
-//! organization begins with what it has, and the person's plan is not taken once the other one has ended.
+//! organization begins with what it has, and the person's plan is not taken once the other one has ended. Which plan it is does not
+//! matter, and neither does what it includes: an operator has chosen it. That it is paid for does. Where its month is over and its
+//! end or its renewal is not written, or its payment was declined, nothing is answered for good (`RENEWAL_DUE`): it is paid for soon
+//! and stands, or it ends and the person's plan moves. Only a renewal that is held lasts, until an operator decides.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too, and so is that it waits, is not paid or is not needed:
@@ -71,7 +74,8 @@ pub(crate) enum Moved {
     RenewalHeld,
     /// The next period of the person's plan could not be begun ([`Error::RenewalUnpaid`]), and none moves there any more.
     PastDue,
-    /// The organization has a subscription of its own to this plan ([`Error::AlreadySubscribed`]), and none moves there any more.
+    /// The organization has a subscription of its own to this plan, which is paid for ([`Error::AlreadySubscribed`]), and none moves
+    /// there any more.
     AlreadySubscribed(ProductId),
 }
 
@@ -80,7 +84,7 @@ impl SubscriptionUseCases {
     pub(crate) async fn move_subscription(&self, asked: &Asked<Move>) -> Result<Answer<Moved>, Error> {
         let Move { from, to } = *asked.command()?;
         self.bring_up_to_date(OwnerId::User(from)).await;
-        // What was canceled there and is over has ended, and is not in the way.
+        // What was canceled there and is over ends, and is not in the way. Where that fails, it is found due.
         self.bring_up_to_date(OwnerId::Organization(to)).await;
         let mut m = self.mutations.begin(asked).await?;
         let done = self.carry_over(&mut m, asked).await;
@@ -100,14 +104,17 @@ impl SubscriptionUseCases {
             m.recall(asked, kept)?;
             return Ok(Done::Replay);
         }
+        let now = m.now();
         if let Some(own) = subscriptions::live(m.tx(), to).await? {
+            if !own.is_paid_for(now) {
+                return Err(Refusal::RenewalDue.into());
+            }
             return refuse(m, asked, to, Moved::AlreadySubscribed(own.plan)).await;
         }
         let live = subscriptions::live(m.tx(), from).await?;
         let Some(live) = live.filter(|it| self.includes_organizations(it)) else {
             return refuse(m, asked, to, Moved::PlanRequired).await;
         };
-        let now = m.now();
         let why = self.overdue(m.tx(), &live, now).await?;
         if why.is_none() && live.state != SubscriptionState::Active {
             return refuse(m, asked, to, Moved::PlanRequired).await;
@@ -136,7 +143,7 @@ impl SubscriptionUseCases {
         }
         let kept = asked.keep(&Moved::To(Box::new(moved.clone())));
         if !subscriptions::insert(m.tx(), &moved, kept.as_ref()).await? {
-            // It was subscribed at this very moment: who asks again is answered for good, and what was written here is not kept.
+            // It was subscribed at this very moment: who asks again is answered by that, and what was written here is not kept.
             return Err(Error::Unavailable);
         }
         self.carry_credits(m, (&moved, from), paid_with, access::actor(asked.caller())?).await?;

@@ -26,7 +26,8 @@
 //! `ALREADY_SUBSCRIBED` means that an operator has given the pending organization a plan by hand, say a contract. It is no word
 //! that there is no plan: product.md has a creation take a plan so that what is created is paid for, and this one is. To remove
 //! it would leave a subscription that is paid and renewed for an organization that nobody can ever use, and to wait would be to
-//! wait for that subscription's end. So nothing is taken from its creator, who is on a personal plan as before.
+//! wait for that subscription's end. So nothing is taken from its creator, who is on a personal plan as before. While that plan
+//! is not paid for, billing says `RENEWAL_DUE` instead: it may end, and then the creator's moves.
 
 use std::time::Duration;
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Answer, Asked, Call};
+use bursar_rpc::{Answer, Asked, Call, Caller, Permission};
 use bursar_testkit::{at, credits, engines, id, personal};
 use bursar_time::{Clock, Span};
 
-use crate::domain::{News, Refusal, SubscriptionState};
+use crate::domain::{News, ProductId, Refusal, SubscriptionState};
 use crate::error::Error;
-use crate::store::payments;
+use crate::payment::Payments;
+use crate::store::{MIGRATIONS, payments};
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
 use crate::usecase::changing::tests::change;
@@ -18,6 +19,7 @@ use crate::usecase::changing::{Change, Preview};
 use crate::usecase::contracts::tests::{costing, set};
 use crate::usecase::dues::thing_after;
 use crate::usecase::moving::{Move, Moved};
+use crate::usecase::orders::Order;
 use crate::usecase::renewals;
 use crate::usecase::shelf::now;
 use crate::usecase::shop::{Shop, manager};
@@ -34,6 +36,21 @@ const PLANS: &str = include_str!("../../../tests/billing/plans.toml");
 async fn preview(shop: &Shop, owner: OwnerId) -> Result<Preview, Error> {
     let change = Change { plan: None, seats: Some(11), expected: None };
     shop.subscriptions.preview(owner, &change).await
+}
+
+/// Has an operator subscribe an organization to Business by hand.
+async fn gives(shop: &Shop, owner: OwnerId) {
+    let body = pb::SubscribeRequest {
+        owner: owner.to_string(),
+        plan_id: "business".to_owned(),
+        payment_method: "sandbox_ok".to_owned(),
+        request_id: String::new(),
+    };
+    let call =
+        Call::new(Caller::operator(Permission::ManageBilling), "bursar.billing.v1.SubscriptionService/Subscribe");
+    let order = Order { product: "business".to_owned(), method: Payments::Sandbox.method("sandbox_ok").unwrap() };
+    let asked = Asked::read(call, "", &body, |_, _| Some(order));
+    Box::pin(shop.subscriptions.subscribe(owner, &asked)).await.unwrap();
 }
 
 /// Asks to move a person's subscription.
@@ -259,5 +276,37 @@ engines! {
             shop.sql("DELETE FROM requests").await;
         }
         assert!(moves(&shop, id(1), id(2)).await.unwrap(), "it moves elsewhere");
+    }
+
+    /// Else the organization would be on no plan a moment later, and its creator's could never move there.
+    async fn what_an_organization_has_of_its_own_is_an_answer_only_while_it_is_paid_for(db: TestDb) {
+        let mut shop = Shop::selling(&db, BEGIN, PLANS).await;
+        let [over, declined] = [1, 2].map(|n| OwnerId::Organization(id(n)));
+        for owner in [over, declined] {
+            gives(&shop, owner).await;
+        }
+        cancel(&shop, over, CancelAt::PeriodEnd).await.unwrap();
+        shop.set("2026-01-15T00:00:00Z");
+        shop.subscribe(personal(1), "business", "sandbox_ok", "").await.unwrap();
+        shop.pays_with("sandbox_declined").await;
+        shop.set(NEXT);
+        let waits = ask_to_move(&shop, id(2), id(2)).await;
+        assert!(waits.as_ref().is_err_and(is_due), "it may lapse: {waits:?}");
+        assert_eq!(now(&shop, declined).await.state, SubscriptionState::PastDue);
+        shop.pays_with("sandbox_ok").await;
+        // As where looking after it fails: nobody has written its end.
+        let another = db.another().await;
+        let here = std::mem::replace(&mut shop.subscriptions.till.db, another.open(&MIGRATIONS).await);
+        let waits = ask_to_move(&shop, id(1), id(1)).await;
+        assert!(waits.as_ref().is_err_and(is_due), "it has ended: {waits:?}");
+        shop.subscriptions.till.db = here;
+        assert_eq!(shop.count("refused_moves").await, 0, "nothing is answered for good");
+        assert!(moves(&shop, id(1), id(1)).await.unwrap(), "its creator's plan is not lost to it");
+        shop.set("2026-02-02T00:00:00Z");
+        let has_its_own = Answer::New(Moved::AlreadySubscribed(ProductId::parse("business").unwrap()));
+        assert_eq!(ask_to_move(&shop, id(2), id(2)).await.unwrap(), has_its_own, "it was paid in the end");
+        for owner in [over, declined, personal(1)] {
+            shop.assert_sound(owner).await;
+        }
     }
 }
