@@ -6,7 +6,8 @@ use bursar_id::{OrganizationId, OwnerId};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Asked, Call, Stored, Violations};
+use bursar_rpc::{Asked, Call, Problem, Stored, Violations};
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::order::order;
@@ -192,8 +193,9 @@ fn moving(call: Call, message: &pb::MoveSubscriptionRequest) -> Asked<Move> {
 /// and read nothing else of it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct KeptMove {
-    #[prost(message, optional, tag = "1")]
-    subscription: Option<pb::Subscription>,
+    /// The subscription that has moved, as its bytes; beside `own_plan` [`UNREADABLE`].
+    #[prost(bytes = "vec", tag = "1")]
+    subscription: Vec<u8>,
     #[prost(bool, tag = "2")]
     renewal_held: bool,
     #[prost(bool, tag = "3")]
@@ -203,17 +205,23 @@ pub(crate) struct KeptMove {
     own_plan: String,
 }
 
+/// No message. Earlier programs know no `own_plan`: to them an answer without a subscription says that a plan is required, and
+/// organization would remove what has one. So they fail at it instead, and organization asks until one is asked that reads it.
+const UNREADABLE: &[u8] = &[0];
+
 impl KeptMove {
     /// What is told of it.
     pub(crate) fn told(self) -> Result<pb::MoveSubscriptionResponse, Error> {
         match self {
-            Self { subscription: None, renewal_held: true, .. } => Err(Error::RenewalHeld),
-            Self { subscription: None, past_due: true, .. } => Err(Error::RenewalUnpaid),
-            Self { subscription: None, own_plan, .. } if !own_plan.is_empty() => {
-                Err(Error::AlreadySubscribed { plan: own_plan })
+            Self { own_plan, .. } if !own_plan.is_empty() => Err(Error::AlreadySubscribed { plan: own_plan }),
+            Self { subscription, .. } if !subscription.is_empty() => {
+                let moved = pb::Subscription::decode(subscription.as_slice());
+                let moved = moved.map_err(|_| Problem::internal(&"a moved subscription is kept as no message"))?;
+                Ok(pb::MoveSubscriptionResponse { subscription: Some(moved) })
             }
-            Self { subscription: None, .. } => Err(Error::PlanRequired),
-            Self { subscription, .. } => Ok(pb::MoveSubscriptionResponse { subscription }),
+            Self { renewal_held: true, .. } => Err(Error::RenewalHeld),
+            Self { past_due: true, .. } => Err(Error::RenewalUnpaid),
+            Self { .. } => Err(Error::PlanRequired),
         }
     }
 }
@@ -222,11 +230,14 @@ impl Stored for Moved {
     type Message = KeptMove;
     fn to_message(&self) -> KeptMove {
         match self {
-            Self::To(moved) => KeptMove { subscription: Some(subscription(moved)), ..KeptMove::default() },
+            Self::To(moved) => KeptMove { subscription: subscription(moved).encode_to_vec(), ..KeptMove::default() },
             Self::PlanRequired => KeptMove::default(),
             Self::RenewalHeld => KeptMove { renewal_held: true, ..KeptMove::default() },
             Self::PastDue => KeptMove { past_due: true, ..KeptMove::default() },
-            Self::AlreadySubscribed(plan) => KeptMove { own_plan: plan.to_string(), ..KeptMove::default() },
+            Self::AlreadySubscribed(plan) => {
+                let (subscription, own_plan) = (UNREADABLE.to_vec(), plan.to_string());
+                KeptMove { subscription, own_plan, ..KeptMove::default() }
+            }
         }
     }
 }
@@ -296,7 +307,6 @@ fn entitlements(allowed: &Entitlements) -> pb::GetEntitlementsResponse {
 #[cfg(test)]
 mod tests {
     use bursar_rpc::Refusing as _;
-    use prost::Message as _;
 
     use super::*;
     use crate::domain::ProductId;
@@ -316,7 +326,6 @@ mod tests {
             (Moved::PlanRequired, "PLAN_REQUIRED"),
             (Moved::RenewalHeld, "RENEWAL_HELD"),
             (Moved::PastDue, "SUBSCRIPTION_PAST_DUE"),
-            (Moved::AlreadySubscribed(ProductId::parse("business").unwrap()), "ALREADY_SUBSCRIBED"),
         ];
         for (refusal, reason) in reasons {
             let ours = refusal.to_message().encode_to_vec();
@@ -324,5 +333,15 @@ mod tests {
             assert_eq!(read.subscription, None, "to them either is that none moves");
             assert_eq!(told(&ours).unwrap_err().reason(), Some(reason), "{refusal:?}");
         }
+    }
+
+    /// To an earlier program it would be that a plan is required, and the organization would be removed with its plan.
+    #[test]
+    fn that_an_organization_has_a_plan_is_read_by_no_program_that_does_not_know_it() {
+        let ours = Moved::AlreadySubscribed(ProductId::parse("business").unwrap()).to_message().encode_to_vec();
+        let read = pb::MoveSubscriptionResponse::decode(ours.as_slice());
+        assert!(read.is_err(), "whoever asks is answered for good: {read:?}");
+        let told = told(&ours);
+        assert!(matches!(&told, Err(Error::AlreadySubscribed { plan }) if plan == "business"), "{told:?}");
     }
 }
