@@ -245,10 +245,30 @@ pub(crate) enum Beside {
     Payments,
     Purchases,
     Invoices,
+    Subscriptions,
+    Details,
+    Holds,
+    Hours,
+    Days,
+    Meters,
+    Uses,
 }
 
 impl Beside {
-    pub(crate) const ALL: [Self; 5] = [Self::Entries, Self::Lots, Self::Payments, Self::Purchases, Self::Invoices];
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Entries,
+        Self::Lots,
+        Self::Payments,
+        Self::Purchases,
+        Self::Invoices,
+        Self::Subscriptions,
+        Self::Details,
+        Self::Holds,
+        Self::Hours,
+        Self::Days,
+        Self::Meters,
+        Self::Uses,
+    ];
 }
 
 /// The first owner after `after` of whom there is something of a kind, in the order in which its table has them.
@@ -259,6 +279,13 @@ pub(crate) async fn next_with(tx: &mut Tx, what: Beside, after: Option<OwnerId>)
         Beside::Payments => sql::NEXT_WITH_PAYMENTS,
         Beside::Purchases => sql::NEXT_WITH_PURCHASES,
         Beside::Invoices => sql::NEXT_WITH_INVOICES,
+        Beside::Subscriptions => sql::NEXT_WITH_SUBSCRIPTIONS,
+        Beside::Details => return next_in(tx, sql::NEXT_WITH_DETAILS, after).await,
+        Beside::Holds => return next_in(tx, sql::NEXT_WITH_HOLDS, after).await,
+        Beside::Hours => return next_in(tx, sql::NEXT_WITH_HOURS, after).await,
+        Beside::Days => return next_in(tx, sql::NEXT_WITH_DAYS, after).await,
+        Beside::Meters => return next_in(tx, sql::NEXT_WITH_METERS, after).await,
+        Beside::Uses => return next_in(tx, sql::NEXT_WITH_USES, after).await,
     };
     let after = after.map(|it| it.to_string()).unwrap_or_default();
     let row: Option<(OwnerId,)> = on!(tx, c => sqlx::query_as(text).bind(after).fetch_optional(c).await?);
@@ -270,6 +297,14 @@ async fn next_in(tx: &mut Tx, text: &'static str, after: Option<OwnerId>) -> Res
     let after = after.map(keys::owner).unwrap_or_default();
     let row: Option<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(text).bind(after).fetch_optional(c).await?);
     row.map(|(owner,)| keys::read_owner(&owner)).transpose()
+}
+
+/// Whether anything is stored of an owner in a table of the credit path, where nobody has anything without an account. What
+/// reports have rolled up says nothing by itself, and limits may be set before.
+pub(crate) async fn has_left(tx: &mut Tx, owner: OwnerId) -> Result<bool, DbError> {
+    let row: Option<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(sql::LEFT_OF_ACCOUNT)
+        .bind(keys::owner(owner)).fetch_optional(c).await?);
+    Ok(row.is_some())
 }
 
 /// Where the ledgers of the owners after `after` end, a page at a time, in the order of owners.

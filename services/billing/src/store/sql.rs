@@ -65,6 +65,24 @@ pub(crate) const NEXT_WITH_LOTS: &str = "SELECT owner FROM lots WHERE owner > $1
 pub(crate) const NEXT_WITH_PAYMENTS: &str = "SELECT owner FROM payments WHERE owner > $1 ORDER BY owner LIMIT 1";
 pub(crate) const NEXT_WITH_PURCHASES: &str = "SELECT owner FROM purchases WHERE owner > $1 ORDER BY owner LIMIT 1";
 pub(crate) const NEXT_WITH_INVOICES: &str = "SELECT owner FROM invoices WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_DETAILS: &str = "SELECT owner FROM entry_details WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_HOLDS: &str = "SELECT owner FROM holds WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_HOURS: &str = "SELECT owner FROM usage_hours WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_DAYS: &str = "SELECT owner FROM usage_days WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_METERS: &str = "SELECT owner FROM usage_meters WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_USES: &str = "SELECT owner FROM limit_uses WHERE owner > $1 ORDER BY owner LIMIT 1";
+pub(crate) const NEXT_WITH_SUBSCRIPTIONS: &str =
+    "SELECT owner FROM subscriptions WHERE owner > $1 ORDER BY owner LIMIT 1";
+
+/// A row where there is anything of an owner's that nobody has without an account (audit).
+pub(crate) const LEFT_OF_ACCOUNT: &str = "SELECT owner FROM ledger_entries WHERE owner = $1
+     UNION ALL SELECT owner FROM lots WHERE owner = $1
+     UNION ALL SELECT owner FROM entry_details WHERE owner = $1
+     UNION ALL SELECT owner FROM holds WHERE owner = $1
+     UNION ALL SELECT owner FROM usage_hours WHERE owner = $1
+     UNION ALL SELECT owner FROM usage_days WHERE owner = $1
+     UNION ALL SELECT owner FROM usage_meters WHERE owner = $1
+     UNION ALL SELECT owner FROM limit_uses WHERE owner = $1 LIMIT 1";
 
 /// Where the ledgers of a page of owners end, in the order of owners.
 pub(crate) const HEADS_AFTER: &str =

@@ -36,6 +36,7 @@ mod limit_races;
 mod limiting;
 mod members;
 mod metering;
+mod missing_accounts;
 mod moving;
 mod moving_lives;
 mod neighbours;

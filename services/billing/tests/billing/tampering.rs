@@ -17,7 +17,7 @@ use crate::words::{
 use crate::world::{Person, World};
 
 /// A person with eight entries: a grant, two charges, a hold and its capture, a refund, a charge, an open hold.
-async fn busy(world: &World, n: u64) -> Person {
+pub(crate) async fn busy(world: &World, n: u64) -> Person {
     let ana = world.person_with(n, "100").await;
     let owner = ana.owner;
     let charge = ana.charged(spend(owner, "3").for_project("film").labelled("scene", "7")).await;
@@ -71,7 +71,7 @@ pub(crate) async fn disarm_invoices(world: &World) {
         .unwrap();
 }
 
-async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
+pub(crate) async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
     world.operator().verify_ledger(audit_of(owner)).await.expect("an answer, not an error")
 }
 
