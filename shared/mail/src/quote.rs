@@ -69,10 +69,11 @@ fn begins_a_site(address: &str) -> bool {
 fn plain(letter: char) -> char {
     match alone(letter) {
         Some(
-            '"' | '“' | '”' | '„' | '‟' | '«' | '»' | '❝' | '❞' | '❠' | '〝' | '〞' | '〟' | '〃' | '⹂' | '״' | 'ˮ',
+            '"' | '“' | '”' | '„' | '‟' | '«' | '»' | '❝' | '❞' | '❠' | '〝' | '〞' | '〟' | '〃' | '⹂' | '״' | 'ˮ'
+            | 'ʺ' | '˵' | '˶',
         ) => '\'',
-        // These fold to two characters each.
-        _ if matches!(letter, '″' | '‶' | '˝') => '\'',
+        // These fold to several characters each.
+        _ if matches!(letter, '″' | '‶' | '‴' | '‷' | '⁗' | '˝') => '\'',
         _ if ('\u{1f676}'..='\u{1f678}').contains(&letter) => '\'',
         _ if letter.is_control() => ' ',
         _ => letter,
@@ -84,6 +85,8 @@ fn is_joint(letter: char) -> bool {
     let is_plain = |letter: char| matches!(letter, '.' | '/' | '\\' | ':' | '@');
     match alone(letter) {
         Some(letter) => is_plain(letter) || matches!(letter, '。' | '⁄' | '∕' | '⧸' | '∖' | '⧵' | '∶' | '꞉'),
+        // Dots in a row are a pause, and no address has them.
+        None if matches!(letter, '…' | '‥') => false,
         // `⒈` is a digit and a dot to whoever folds it.
         None => iter::once(letter).nfkc().any(is_plain),
     }
@@ -115,6 +118,11 @@ mod tests {
             ("Acme＂ – your account is closed 〝", "Acme' – your account is closed '"),
             ("Acme❞ – your account is closed ❝", "Acme' – your account is closed '"),
             ("Acme〞 – your account is closed ″", "Acme' – your account is closed '"),
+            ("Acmeʺ – your account is closed ˶", "Acme' – your account is closed '"),
+            ("Acme‴ – your account is closed ⁗", "Acme' – your account is closed '"),
+            ("Acme‷ – your account is closed ˵", "Acme' – your account is closed '"),
+            ("Wait…what‥no", "Wait…what‥no"),
+            ("evil․example", "evil example"),
             ("evil﹒example﹨win", "evil example win"),
             ("https﹕evil", "https evil"),
             ("eve﹫evil⒈example", "eve evil example"),
