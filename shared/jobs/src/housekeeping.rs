@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bursar_db::DbError;
-use bursar_time::{Clock, Span};
+use bursar_time::{Clock, Span, latest_beginning};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,8 @@ pub(crate) async fn keep_doing(
 pub(crate) const CATCH_EVERY: Span = Span::MINUTE;
 
 /// Makes due what is due later than its terms allow: a clock that was 400 days ahead stops no job for as long. Somebody who
-/// still works on such a job loses it, as when a lease lapses. `kinds`: each with the longest that it may wait.
+/// still works on such a job loses it, as when a lease lapses. `kinds`: each with the longest that it may wait. What it has given
+/// up died now: it is kept as long as any other, a batch at a time.
 pub(crate) async fn catch(jobs: Jobs, kinds: Arc<[(&'static str, Span)]>) -> Result<Next, Failure> {
     let now = jobs.clock().believed().map_err(DbError::from)?;
     let mut tx = jobs.db().begin().await?;
@@ -60,8 +61,12 @@ pub(crate) async fn catch(jobs: Jobs, kinds: Arc<[(&'static str, Span)]>) -> Res
             tracing::warn!(kind, caught, "jobs were put off by a clock that was ahead: they are due now");
         }
     }
+    let redated = store::redate(&mut tx, latest_beginning(now), now).await?;
     tx.commit().await?;
-    Ok(Next::Finished)
+    if redated > 0 {
+        tracing::warn!(redated, "dead letters were dated by a clock that was ahead: they are kept from now on");
+    }
+    Ok(if redated == store::BATCH.unsigned_abs() { Next::Again } else { Next::Finished })
 }
 
 /// Measures how much there is to do.
@@ -96,7 +101,7 @@ pub(crate) async fn forget(jobs: Jobs, kinds: Arc<[&'static str]>) -> Result<Nex
 mod tests {
     use bursar_db::Migrations;
     use bursar_secret::{Entropy, Sealer, Secret};
-    use bursar_time::Timestamp;
+    use bursar_time::{BELIEVED_AHEAD, Timestamp};
 
     use super::*;
     use crate::Kind;
@@ -129,6 +134,37 @@ mod tests {
             for (kind, at) in expected {
                 assert!(due.contains(&(kind.to_owned(), at)), "{kind}: {due:?}");
             }
+        }
+
+        /// Kind K: nor do they hide what dies later for 400 days, as long as the right clock comes there.
+        async fn dead_letters_of_a_clock_far_ahead_are_kept_as_long_as_any_other(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let now = Timestamp::from_micros(1_785_000_000_000_000).unwrap();
+            let by = |clock| Jobs::new(db.clone(), Sealer::from_key(&Secret::new([7; 32])), Entropy::seeded(1), clock);
+            let right = by(Clock::test(now));
+            let (near, ahead) = (now.saturating_add(BELIEVED_AHEAD), now.saturating_add(Span::from_days(400)));
+            let mut tx = db.begin().await.unwrap();
+            for (kind, died_at, count) in [("test.near", near, 1), ("test.far", ahead, store::BATCH + 1)] {
+                for _ in 0..count {
+                    right.enqueue(&mut tx, Kind::new(kind), &(), now, None).await.unwrap();
+                }
+                let wanted = store::Wanted { kind, now, until: ahead, limit: 1_000, but: &[] };
+                let taken = store::take(&mut tx, &wanted, right.clock()).await.unwrap();
+                for taken in taken {
+                    let buried = store::bury(&mut tx, &taken.lease, died_at, "no").await.unwrap();
+                    assert_eq!(buried, store::Settled::AsSaid);
+                }
+            }
+            tx.commit().await.unwrap();
+            let kinds: Arc<[(&'static str, Span)]> = Arc::new([]);
+            for expected in [Next::Again, Next::Finished] {
+                assert_eq!(catch(right.clone(), Arc::clone(&kinds)).await, Ok(expected));
+            }
+            let letters = store::dead(&mut db.read().await.unwrap(), 1_000).await.unwrap();
+            let died: Vec<Timestamp> = letters.iter().map(|letter| letter.dead_at).collect();
+            let (first, rest) = died.split_first().unwrap();
+            assert_eq!((*first, rest.len()), (near, 501), "what may be right keeps its own time");
+            assert!(rest.iter().all(|at| *at == now), "{rest:?}");
         }
 
         async fn strangers_are_buried_a_batch_at_a_time(db: TestDb) {

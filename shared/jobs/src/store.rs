@@ -63,6 +63,10 @@ const CATCH: &str = "UPDATE jobs SET due_at = $3, enqueued_at = CASE WHEN enqueu
      AND (leased = 1 OR attempts > 0 OR unique_key = $4 OR enqueued_at > $2)";
 const FORGET: &str = "DELETE FROM jobs WHERE id IN \
      (SELECT id FROM jobs WHERE dead_at < $1 ORDER BY dead_at LIMIT $2)";
+/// Dead letters that a clock dated which was far ahead. Kept until its time has come, they would stand before all others meanwhile.
+/// What is asked twice holds also for one that somebody has revived between the two.
+const REDATE_DEAD: &str = "UPDATE jobs SET dead_at = $2 WHERE dead_at > $1 AND id IN \
+     (SELECT id FROM jobs WHERE dead_at > $1 ORDER BY dead_at LIMIT $3)";
 /// Those that are not dead, by the index on their keys.
 const FORGET_LIVE_OF: &str = "DELETE FROM jobs WHERE kind = $1 AND unique_key >= $2 AND unique_key < $3 \
      AND unique_key IS NOT NULL AND dead_at IS NULL";
@@ -286,6 +290,11 @@ pub(crate) async fn catch(tx: &mut Tx, kind: &str, latest: Timestamp, now: Times
     )
 }
 
+/// Has up to [`BATCH`] dead letters have died at `now` that died later than `latest`; says how many.
+pub(crate) async fn redate(tx: &mut Tx, latest: Timestamp, now: Timestamp) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(REDATE_DEAD).bind(latest).bind(now).bind(BATCH).execute(c).await?.rows_affected()))
+}
+
 /// Deletes up to [`BATCH`] dead letters that died before `before`; says how many.
 pub(crate) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64, DbError> {
     Ok(on!(tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected()))
@@ -367,7 +376,7 @@ mod tests {
 
     use super::*;
 
-    const BOTH: [&str; 13] = [
+    const BOTH: [&str; 14] = [
         INSERT,
         ENROL,
         FINISH,
@@ -379,6 +388,7 @@ mod tests {
         DEPTHS,
         CATCH,
         FORGET,
+        REDATE_DEAD,
         FORGET_LIVE_OF,
         FORGET_DEAD_OF,
     ];
