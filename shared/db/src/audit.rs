@@ -71,6 +71,7 @@ pub struct AuditRow {
 impl AuditRow {
     /// The row as JSON, without its owner: whoever shows the rows of several says whose each is. The fields are called as in the
     /// API's message of a row; exports are read by these names for ever, so a field may come, and none may change.
+    /// Owners read each of them of what concerns them: what is for operators alone is none of these.
     pub fn to_json(&self) -> Map<String, Value> {
         let fields = [
             ("id", Value::from(self.id.to_string())),

@@ -311,7 +311,6 @@ mod tests {
             for (statement, index) in [
                 (OF_SOURCE, "events_set_aside_source"),
                 (OF_TYPE, "events_set_aside_type"),
-                (CLEAR_TYPE, "events_set_aside_type"),
                 (MADE_UP_FOR, "events_set_aside_owner_type"),
             ] {
                 let plan = plan(&db, statement).await;

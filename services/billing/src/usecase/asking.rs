@@ -63,7 +63,7 @@ impl Cashier {
         Ok(Some(self.till.payments.pay(&to_pay, reference.as_deref()).await?))
     }
 
-    /// The same during the call that the payment is for. That it was declined is kept: the call's refusal keeps nothing.
+    /// The same during the call that the payment is for. That it was declined or canceled is kept: the call's refusal keeps nothing.
     pub(super) async fn ask_in_a_call(&self, payment: &Payment) -> Result<Option<Settlement>, Error> {
         let heard = self.ask(payment).await?;
         self.keep_a_decline(payment, heard.as_ref()).await?;

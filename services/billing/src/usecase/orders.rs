@@ -1,5 +1,5 @@
-//! What subscribing and buying a pack have in common: an order, who may give it, and to whom anything is sold. How it is
-//! paid is in `cashier.rs`.
+//! What subscribing and buying a pack have in common: an order, who may give it, and to whom anything is sold; and with what
+//! every other mutation of an account begins, too (`enter`). How it is paid is in `cashier.rs`.
 
 use std::collections::BTreeMap;
 

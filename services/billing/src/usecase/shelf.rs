@@ -30,7 +30,8 @@ pub(super) async fn payment(shop: &Shop, id: PaymentId) -> Payment {
     shop.payments.known(id).await.unwrap()
 }
 
-/// Renews what is due: how many months and ends that were, how many of them failed, and how many are held.
+/// Renews what is due: how many months were begun and subscriptions ended, how many subscriptions are still due,
+/// and how many are held.
 pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
     let round = renewals::round(&shop.subscriptions).await.unwrap();
     (round.done, round.failed, round.held)

@@ -48,7 +48,7 @@ fn cut(request: pb::QueryUsageRequest, interval: Interval) -> pb::QueryUsageRequ
     pb::QueryUsageRequest { interval: interval.into(), ..request }
 }
 
-/// The built-in catalog and a model whose work costs next to nothing.
+/// A model whose work costs next to nothing.
 const CHEAP: &str = r#"
 [[models]]
 id = "cheap"

@@ -28,7 +28,8 @@ use crate::words::{audit_of, grant};
 /// The built-in catalog.
 pub(crate) const BUILT_IN: &str = include_str!("../../catalog.toml");
 
-/// Has a billing with these settings sell by a catalog of this text.
+/// Has a billing with these settings sell by a catalog of this text. One file for each folder of data: two that share one sell by
+/// the text that was written last.
 pub(crate) fn sell(settings: &mut Settings, catalog: &str) {
     let path = settings.data_dir.join("catalog.toml");
     std::fs::write(&path, catalog).unwrap();

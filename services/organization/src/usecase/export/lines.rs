@@ -1,6 +1,6 @@
 //! What an export says of each thing: JSON objects whose fields are called as in the API's message of that thing. Nothing
 //! secret. Who reads one long after does so by FORMAT and the API's reference, so neither the store's columns nor what is
-//! serialized elsewhere decides a name here; what is said of an audit row was written for whoever reads it long after, too.
+//! serialized elsewhere decides a name here, but for audit rows: [`AuditRow::to_json`] names their fields for good.
 
 use bursar_db::audit::AuditRow;
 use bursar_members::{OwnPolicy, Policy};
