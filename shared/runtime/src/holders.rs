@@ -74,8 +74,15 @@ pub(crate) struct Entered {
     pub(crate) number: u64,
     /// To be cancelled when it shall give way.
     pub(crate) told: CancellationToken,
-    /// The one that gives way to it, and is to be told so.
-    pub(crate) instead: Option<CancellationToken>,
+    /// The one that gives way to it.
+    pub(crate) instead: Option<Giver>,
+}
+
+/// A place that gives way, and is to be told so.
+pub(crate) struct Giver {
+    /// Whose it was.
+    pub(crate) site: Site,
+    pub(crate) told: CancellationToken,
 }
 
 impl Holders {
@@ -163,13 +170,13 @@ impl Holders {
     }
 
     /// It counts for nobody from now on.
-    fn send_off(&mut self, number: u64) -> Option<CancellationToken> {
+    fn send_off(&mut self, number: u64) -> Option<Giver> {
         let held = self.places.get_mut(&number)?;
         held.leaves = true;
         let (site, idle, told) = (held.site, held.idle.take(), held.told.clone());
         self.release(site, idle);
         self.leaving += 1;
-        Some(told)
+        Some(Giver { site, told })
     }
 
     /// A site has one place less, which was idle since then.
@@ -308,12 +315,14 @@ mod tests {
         assert_eq!(entered.is_some(), expected.is_some(), "one more of {number}");
         let Some(entered) = entered else { return };
         let equal = holders.most / sites(all, number);
-        if let Some(told) = entered.instead {
-            told.cancel();
-        }
+        let giver = entered.instead.map(|giver| {
+            giver.told.cancel();
+            giver.site
+        });
         if let Some(Room::Instead(leaver)) = expected {
             let leaver = all.iter().find(|seen| seen.number == leaver).expect("it is there");
             assert!(leaver.leaves(), "another one gives way");
+            assert_eq!(giver, Some(site(leaver.site)), "another one is said to");
             assert_eq!(leaver.calls, 0, "it does nothing");
             let left = taken(all, leaver.site);
             assert!(left >= equal, "{left} of {} are less than {equal}", leaver.site);
@@ -399,7 +408,9 @@ mod tests {
             let entered = holders.enter(site(newcomer), false);
             assert_eq!(entered.is_some(), gives, "{newcomer} beside {of:?}");
             if let Some(entered) = entered {
-                entered.instead.expect("nothing is free").cancel();
+                let giver = entered.instead.expect("nothing is free");
+                assert_eq!(giver.site, site(1), "the one with most");
+                giver.told.cancel();
                 let told: Vec<_> = all.iter().filter(|held| held.told.is_cancelled()).map(|held| held.number).collect();
                 assert_eq!(told, [all.first().expect("one").number], "the longest idle one");
             }
@@ -420,7 +431,7 @@ mod tests {
         holders.end(second.number);
         assert!(holders.may_enter());
         let entered = holders.enter(site(4), false).expect("one is idle");
-        entered.instead.expect("nothing is free").cancel();
+        entered.instead.expect("nothing is free").told.cancel();
         assert!(second.told.is_cancelled() && !first.told.is_cancelled());
     }
 

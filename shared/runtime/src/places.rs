@@ -127,11 +127,12 @@ impl Places {
             return None;
         };
         self.0.meters.taken(1);
-        if let Some(instead) = instead {
-            instead.cancel();
+        if let Some(giver) = instead {
+            giver.told.cancel();
             self.0.meters.gave_way();
             if tells {
-                tracing::warn!(kind, port, most, origin = %site, "places are short: of an address with many one gives way");
+                let (origin, newcomer) = (giver.site, site);
+                tracing::warn!(kind, port, most, %origin, %newcomer, "places are short: of an address with many one gives way");
             }
         }
         Some(Place { of: Arc::clone(&self.0), number, told })
@@ -273,7 +274,7 @@ impl Meters {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::RangeInclusive;
+    use std::{io, ops::RangeInclusive};
 
     use super::*;
 
@@ -370,6 +371,37 @@ mod tests {
             assert!(places.take(at(&format!("192.0.2.{host}"))).is_none(), "they have no fewer than another stranger");
         }
         assert!(places.take(at("198.51.100.1")).is_none(), "nobody else has more than an equal part of six, two");
+    }
+
+    /// What is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics").extend_from_slice(data);
+            Ok(data.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_says_of_whom_one_gives_way_and_to_whom() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let places = places(4);
+            let hosts = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.4"];
+            let held: Vec<_> = hosts.iter().filter_map(|host| places.take(at(host))).collect();
+            assert_eq!(held.len(), hosts.len(), "the last one's is of the first, which has two");
+        });
+        let log = String::from_utf8(log.0.lock().expect("nobody panics").clone()).expect("text");
+        let both = format!("origin={} newcomer={}", at("192.0.2.1").site(), at("198.51.100.4").site());
+        assert!(log.contains(&both), "no {both} in {log}");
     }
 
     #[test]
