@@ -45,7 +45,7 @@ pub(crate) async fn serve(server: Server, routes: Routes, mut incoming: Incoming
 /// Serves one connection until it is closed. It is asked to finish at the end, or when it shall give way.
 async fn attend(server: Server, routes: Routes, connection: Connection, end: CancellationToken) {
     let work = connection.work();
-    let counted = Counted { routes, work: work.clone() };
+    let (counted, looked_on) = (Counted { routes, work: work.clone() }, work.clone());
     let told = async move {
         tokio::select! {
             () = end.cancelled() => {}
@@ -53,13 +53,17 @@ async fn attend(server: Server, routes: Routes, connection: Connection, end: Can
         }
     };
     let one = stream::iter([Ok::<_, io::Error>(connection)]).chain(stream::pending());
+    let served = tokio::select! {
+        served = server.serve_with_incoming_shutdown(counted, one, told) => served,
+        () = looked_on.look_on() => return,
+    };
     // Anybody can cause this, so it is no warning.
-    if let Err(error) = server.serve_with_incoming_shutdown(counted, one, told).await {
+    if let Err(error) = served {
         tracing::debug!(%error, "a connection of HTTP/2 broke");
     }
 }
 
-/// The routes for one connection, which has a call in work until the last of its answer is on its way.
+/// The routes for one connection, which has a call in work until the last of its answer is on its way, or nobody takes it.
 #[derive(Clone)]
 struct Counted {
     routes: Routes,
@@ -93,15 +97,18 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(Pin::new(&mut self.answer).poll(cx))?;
-        let call = self.call.take();
-        Poll::Ready(Ok(answer.map(|body| Answer { body, _call: call })))
+        let mut call = self.call.take();
+        if let Some(call) = &mut call {
+            call.offers();
+        }
+        Poll::Ready(Ok(answer.map(|body| Answer { body, call })))
     }
 }
 
-/// What is answered.
+/// What is answered. Whoever asks for more of it has a use for that: everything before was taken, or will be at once.
 struct Answer {
     body: Body,
-    _call: Option<Call>,
+    call: Option<Call>,
 }
 
 impl HttpBody for Answer {
@@ -109,7 +116,11 @@ impl HttpBody for Answer {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(call) = &mut self.call {
+            if frame.is_pending() { call.works() } else { call.offers() }
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

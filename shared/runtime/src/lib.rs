@@ -12,6 +12,7 @@ mod connection;
 mod contract;
 mod crowding;
 mod dead_letters;
+mod desk;
 mod grpc;
 mod grpc_port;
 mod health;

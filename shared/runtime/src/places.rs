@@ -23,15 +23,20 @@ use opentelemetry::{
     KeyValue,
     metrics::{Counter, Meter, UpDownCounter},
 };
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
-use crate::holders::{Entered, Holders};
+use crate::{
+    desk::{Desk, Stage},
+    holders::{Entered, Holders},
+};
 
 /// The log says at most so often that places are short: whoever causes it could fill the disk otherwise.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 /// For so many connections that a port bears one more may be on its way out beside them.
 const RESERVE: usize = 64;
+
+/// How long an answer that is ready is in work while nobody takes any of it, at least; twice as long at most.
+const UNTAKEN_LIMIT: Duration = Duration::from_mins(1);
 
 /// What takes a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +124,7 @@ impl Places {
         let tells = is_short && taken.may_tell();
         drop(taken);
         let (kind, port, most) = (self.0.kind.name(), self.0.port, self.0.most);
-        let Some(Entered { number, told, instead }) = entered else {
+        let Some(Entered { number, desk, instead }) = entered else {
             self.0.meters.refused();
             if tells {
                 tracing::warn!(kind, port, most, origin = %site, "an address has as many places as it may: more are refused");
@@ -135,7 +140,7 @@ impl Places {
                 tracing::warn!(kind, port, most, %origin, %newcomer, "places are short: of an address with many one gives way");
             }
         }
-        Some(Place { of: Arc::clone(&self.0), number, told })
+        Some(Place { work: Work(Arc::new(Post { of: Arc::clone(&self.0), number, desk })) })
     }
 
     /// Ready while one is free, or would give way to somebody who has none. There is one who waits: the listener.
@@ -175,57 +180,93 @@ impl Inner {
 
 /// A place that is taken; given back when it is dropped, however what has it ends.
 pub(crate) struct Place {
-    of: Arc<Inner>,
-    number: u64,
-    told: CancellationToken,
+    work: Work,
 }
 
 impl Place {
     /// What is done there.
     pub(crate) fn work(&self) -> Work {
-        Work { of: Arc::clone(&self.of), number: self.number, told: self.told.clone() }
+        self.work.clone()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.of.change(|holders| holders.leave(self.number));
-        self.of.meters.taken(-1);
+        let Post { of, number, desk } = &*self.work.0;
+        of.change(|holders| holders.leave(*number));
+        of.meters.taken(-1);
         // Whoever serves what had it need not wait any more.
-        self.told.cancel();
+        desk.told.cancel();
     }
 }
 
-/// What is done at a place: while a call is in work there, it gives way to nobody.
+/// What is done at a place: while a call is in work there, it gives way to nobody. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Work {
+pub(crate) struct Work(Arc<Post>);
+
+struct Post {
     of: Arc<Inner>,
     number: u64,
-    told: CancellationToken,
+    desk: Arc<Desk>,
 }
 
 impl Work {
     /// A call begins.
     pub(crate) fn begin(&self) -> Call {
-        self.of.change(|holders| holders.begin(self.number));
-        Call { of: Arc::clone(&self.of), number: self.number }
+        self.settle(self.0.desk.begin());
+        Call { work: self.clone(), stage: Stage::Working }
     }
 
     /// Comes when the place shall give way, or is given back.
     pub(crate) async fn told(&self) {
-        self.told.cancelled().await;
+        self.0.desk.told.cancelled().await;
+    }
+
+    /// Looks now and then whether anybody takes what is ready, and never ends. Whoever serves a call is not asked
+    /// for more of its answer while nobody takes what there is, and so cannot know.
+    pub(crate) async fn look_on(&self) {
+        loop {
+            sleep(UNTAKEN_LIMIT).await;
+            self.look();
+        }
+    }
+
+    /// Looks once.
+    fn look(&self) {
+        self.settle(self.0.desk.look());
+    }
+
+    /// What is done there has changed whether a call is in work.
+    fn settle(&self, turns: bool) {
+        if turns {
+            self.0.of.change(|holders| holders.settle(self.0.number));
+        }
     }
 }
 
 /// A call in work; it has ended when this is dropped.
 pub(crate) struct Call {
-    of: Arc<Inner>,
-    number: u64,
+    work: Work,
+    stage: Stage,
+}
+
+impl Call {
+    /// All of its answer that was ready is taken, and more is to be made.
+    pub(crate) fn works(&mut self) {
+        let turns = self.work.0.desk.works(&mut self.stage);
+        self.work.settle(turns);
+    }
+
+    /// Something of its answer is ready, and everything before that was taken.
+    pub(crate) fn offers(&mut self) {
+        let turns = self.work.0.desk.offers(&mut self.stage);
+        self.work.settle(turns);
+    }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.of.change(|holders| holders.end(self.number));
+        self.work.settle(self.work.0.desk.end(self.stage));
     }
 }
 
@@ -273,173 +314,4 @@ impl Meters {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{io, ops::RangeInclusive};
-
-    use super::*;
-
-    fn places(most: usize) -> Places {
-        Places::new(most, Kind::Connections, "test", &opentelemetry::global::meter("test"))
-    }
-
-    fn at(address: &str) -> Origin {
-        Origin::at(address.parse().expect("an address"))
-    }
-
-    fn all_of(places: &Places, origin: Origin) -> Vec<Place> {
-        std::iter::from_fn(|| places.take(origin)).collect()
-    }
-
-    #[test]
-    fn one_address_leaves_places_for_others_and_gives_them_back() {
-        let places = places(12);
-        let first = all_of(&places, at("192.0.2.1"));
-        assert_eq!(first.len(), 6, "half of them");
-        let second = all_of(&places, at("2001:db8:1:2::1"));
-        assert_eq!(second.len(), 3, "half of what is left");
-        assert!(places.take(at("2001:db8:1:3::1")).is_none(), "whoever has one of a /48 has all");
-        assert!(places.take(at("2001:db8:2:2::1")).is_some(), "there is room for a newcomer");
-        drop((first, second));
-        assert!(places.0.taken().holders.is_empty(), "nobody is remembered");
-        assert_eq!(all_of(&places, at("192.0.2.1")).len(), 6, "everything was given back");
-    }
-
-    #[test]
-    fn a_proxy_that_is_trusted_may_have_all_places_and_nobody_beside_it() {
-        let proxies = "10.0.0.0/8".parse().expect("a network");
-        let meter = opentelemetry::global::meter("test");
-        let places = Places::behind(proxies, 12, Kind::Connections, "test", &meter);
-        let stranger = all_of(&places, at("192.0.2.1"));
-        assert_eq!(stranger.len(), 6, "half of them");
-        let behind = all_of(&places, at("10.1.2.3"));
-        assert_eq!(behind.len(), 6, "all that are left");
-        drop((stranger, behind));
-        assert_eq!(all_of(&places, at("::ffff:10.1.2.3")).len(), 12, "however it is written");
-        assert!(places.0.taken().holders.is_empty(), "nobody is remembered");
-    }
-
-    /// What each of these hosts may have of what those before it have left: nothing of theirs is idle until all have come.
-    fn all_of_each(places: &Places, hosts: RangeInclusive<u8>) -> Vec<Place> {
-        let (mut held, mut calls) = (Vec::new(), Vec::new());
-        for host in hosts {
-            let own = all_of(places, at(&format!("192.0.2.{host}")));
-            calls.extend(own.iter().map(|place| place.work().begin()));
-            held.extend(own);
-        }
-        held
-    }
-
-    /// Takes what an origin may have, where each that shall give way is gone at once. How many that is.
-    fn all_in_place_of_others(places: &Places, held: &mut Vec<Place>, origin: Origin) -> usize {
-        let (before, mut own) = (held.len(), 0);
-        while let Some(place) = places.take(origin) {
-            held.retain(|held| !held.told.is_cancelled());
-            held.push(place);
-            own += 1;
-        }
-        assert_eq!(held.len(), before, "one goes for one that comes");
-        own
-    }
-
-    #[test]
-    fn a_dozen_that_hold_all_places_make_room_for_whoever_comes() {
-        for (most, takers) in [(512, 10), (4_096, 13)] {
-            let places = places(most);
-            let mut held = all_of_each(&places, 1..=takers);
-            assert_eq!(held.len(), most, "they hold everything");
-            for host in 0..3_u8 {
-                let origin = at(&format!("198.51.100.{host}"));
-                let equal = most / (usize::from(takers) + usize::from(host) + 1);
-                let own = all_in_place_of_others(&places, &mut held, origin);
-                assert!(own >= equal, "{own} of {most} are less than an equal part, {equal}");
-            }
-            drop(held);
-            assert!(places.0.taken().holders.is_empty(), "nobody is remembered");
-        }
-    }
-
-    #[test]
-    fn what_a_trusted_proxy_has_gives_way_to_nobody_and_strangers_to_it_down_to_an_equal_part() {
-        let proxies = "10.0.0.0/8".parse().expect("a network");
-        let meter = opentelemetry::global::meter("test");
-        let places = Places::behind(proxies, 12, Kind::Connections, "test", &meter);
-        let mut held = all_of_each(&places, 1..=4);
-        assert_eq!(held.len(), 12, "strangers have all: six, three, two and one");
-        let own = all_in_place_of_others(&places, &mut held, at("10.1.2.3"));
-        assert_eq!(own, 5, "four of those with six, one of those with three: an equal part of five is two");
-        for host in 1..=2 {
-            assert!(places.take(at(&format!("192.0.2.{host}"))).is_none(), "they have no fewer than another stranger");
-        }
-        assert!(places.take(at("198.51.100.1")).is_none(), "nobody else has more than an equal part of six, two");
-    }
-
-    /// What is logged.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("nobody panics").extend_from_slice(data);
-            Ok(data.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn the_log_says_of_whom_one_gives_way_and_to_whom() {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let places = places(4);
-            let hosts = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.4"];
-            let held: Vec<_> = hosts.iter().filter_map(|host| places.take(at(host))).collect();
-            assert_eq!(held.len(), hosts.len(), "the last one's is of the first, which has two");
-        });
-        let log = String::from_utf8(log.0.lock().expect("nobody panics").clone()).expect("text");
-        let both = format!("origin={} newcomer={}", at("192.0.2.1").site(), at("198.51.100.4").site());
-        assert!(log.contains(&both), "no {both} in {log}");
-    }
-
-    #[test]
-    fn streams_give_way_to_nobody() {
-        let places = Places::new(4, Kind::Streams, "test", &opentelemetry::global::meter("test"));
-        let held = all_of_each(&places, 1..=3);
-        assert_eq!(held.len(), 4, "three have all");
-        assert!(places.take(at("192.0.2.4")).is_none());
-        assert!(held.iter().all(|held| !held.told.is_cancelled()));
-    }
-
-    #[test]
-    fn whoever_waits_for_a_place_is_woken_when_a_call_ends_at_one_that_can_give_way() {
-        let places = places(4);
-        let mut context = Context::from_waker(Waker::noop());
-        let held = all_of_each(&places, 1..=3);
-        assert_eq!(held.len(), 4, "three have all");
-        let mut calls: Vec<_> = held.iter().map(|held| held.work().begin()).collect();
-        assert!(places.poll_free(&mut context).is_pending(), "everything is in work");
-        drop(calls.pop());
-        assert!(places.0.taken().waiting.is_some(), "whoever has one place keeps it");
-        drop(calls);
-        assert!(places.0.taken().waiting.is_none(), "it was woken");
-        assert!(places.poll_free(&mut context).is_ready());
-    }
-
-    #[test]
-    fn whoever_waits_for_a_place_is_woken_when_there_is_one() {
-        let places = places(2);
-        let mut context = Context::from_waker(Waker::noop());
-        let first = places.take(at("192.0.2.1")).expect("room");
-        assert!(places.poll_free(&mut context).is_ready(), "one is free");
-        let second = places.take(at("192.0.2.2")).expect("room");
-        assert!(places.poll_free(&mut context).is_pending(), "all are taken");
-        assert!(places.0.taken().waiting.is_some());
-        drop(second);
-        assert!(places.0.taken().waiting.is_none(), "it was woken");
-        assert!(places.poll_free(&mut context).is_ready());
-        drop(first);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bursar_proto::event::v1::{WatchRequest, event_service_client::EventServiceClient};
+use bursar_proto::event::v1::{WatchRequest, WatchResponse, event_service_client::EventServiceClient};
 use bursar_runtime::PaymentProvider;
 use bursar_testkit::{STEP, get, in_steps, until};
 use futures::{Stream, StreamExt as _, channel::mpsc, stream};
@@ -202,6 +202,60 @@ async fn a_connection_with_a_call_in_work_gives_way_only_when_that_has_ended() {
     drop(steps);
     resume();
     drop((first, channels, others, come));
+    running.stop().await.expect("stops");
+}
+
+/// A channel that lets no answer come: those that ask over it have the head of each, and none of what it says.
+fn without_a_window(host: u8, port: u16) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).expect("a URL");
+    endpoint.local_address(Some(IpAddr::from([127, 0, 0, host]))).initial_stream_window_size(0_u32).connect_lazy()
+}
+
+/// Whether a stream ends by itself soon.
+async fn ends(mut answers: Streaming<WatchResponse>) -> bool {
+    timeout(Duration::from_secs(30), answers.message()).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_connection_whose_caller_takes_no_answer_gives_way_in_time() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 4;
+    settings.limits.connection_age = Duration::from_hours(1);
+    let running = Running::start(settings, &ports, true).await;
+    let port = ports.nth(3);
+    let (mut channels, mut stuck, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let channel = without_a_window(1, port);
+        let call = EventServiceClient::new(channel.clone()).watch(WatchRequest::default()).await;
+        stuck.push(call.expect("the head of an answer").into_inner());
+        channels.push(channel);
+    }
+    for host in [2, 3] {
+        let channel = from(host, port);
+        let call = EventServiceClient::new(channel.clone()).watch(WatchRequest::default()).await;
+        let mut answers = call.expect("a call").into_inner();
+        answers.message().await.expect("an answer").expect("it goes on");
+        others.push(answers);
+        channels.push(channel);
+    }
+    // Each of them answers whoever asks whether it is there.
+    pause();
+    let steps = in_steps(STEP);
+    let mut client = EventServiceClient::new(from(4, port));
+    let coming = timeout(Duration::from_mins(3), client.watch(WatchRequest::default())).await;
+    let come = coming.expect("what nobody takes keeps nobody out").expect("a call");
+    let mut gone = 0;
+    for answers in stuck {
+        gone += usize::from(ends(answers).await);
+    }
+    assert_eq!(gone, 1, "one for one that comes");
+    for answers in others {
+        assert!(!ends(answers).await, "an answer that is not ready is cut");
+    }
+    drop(steps);
+    resume();
+    assert_eq!(counted(ports.base(), "gave_way", "billing").await, Some(1));
+    drop((channels, come));
     running.stop().await.expect("stops");
 }
 
