@@ -163,8 +163,8 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         if let Poll::Ready(read) = ready!(self.poll_stream(cx))?.poll_read(cx, buffer) {
             self.opening = self.opening.saturating_sub(buffer.filled().len().saturating_sub(before));
-            if self.opening == 0 {
-                self.silence = None;
+            if self.opening == 0 && self.silence.take().is_some() {
+                self.place.open();
             }
             return Poll::Ready(read);
         }

@@ -6,6 +6,10 @@
 //! has more left than whoever takes had, so no place goes to and fro, and nobody who comes again and again pushes anybody below an
 //! equal part. Where more are free, whoever is refused has as many as are free, which is enough.
 //!
+//! Whoever has not opened its connection yet (a handshake, the first bytes) has shown nothing but an address, and of those somebody
+//! may have many. So what has not opened gives way first, without an equal part that would be kept for it, and makes nobody's
+//! equal part smaller: one is a part of what all have who have opened any.
+//!
 //! What gives way is what does nothing at this moment, the longest first. What has a call in work never does, however many its
 //! holder has: a call that is cut may be a charge of which nobody knows whether it was made. An answer that is ready and that
 //! nobody takes is no work for long ([`Desk`]), so places are held by work for no longer than calls may take and answers are
@@ -40,11 +44,16 @@ pub(crate) struct Holders {
     moments: Moments,
     places: HashMap<u64, Held>,
     sites: HashMap<Site, Holding>,
-    /// Those that have an idle place, by how many they have in all; of as many, the one with the longest idle place last.
+    /// How many sites have one that has opened.
+    opened: usize,
+    /// Those that have an idle place that has not opened, by how many they have in all; of as many, the one with the longest idle
+    /// place last.
+    silent: BTreeMap<Rank, Site>,
+    /// The same of idle places that have opened.
     idle: BTreeMap<Rank, Site>,
 }
 
-/// How many somebody has, and since when the longest idle one of them is.
+/// How many somebody has in all, and since when the longest idle one of them is.
 type Rank = (usize, Reverse<u64>);
 
 /// One place.
@@ -52,6 +61,7 @@ struct Held {
     site: Site,
     /// Whether it never gives way.
     stays: bool,
+    opened: bool,
     /// What is done there.
     desk: Arc<Desk>,
     /// Since when no call is in work. `None`: one is, or it does not give way (any more).
@@ -63,15 +73,36 @@ struct Held {
 #[derive(Default)]
 struct Holding {
     taken: usize,
-    /// Its idle places, by since when.
+    /// How many of them have opened.
+    opened: usize,
+    /// Its idle places that have not, by since when.
+    silent: BTreeMap<u64, u64>,
+    /// Its idle places that have.
     idle: BTreeMap<u64, u64>,
 }
 
 impl Holding {
-    /// Where it stands among those that have an idle place.
-    fn rank(&self) -> Option<Rank> {
-        self.idle.first_key_value().map(|(since, _)| (self.taken, Reverse(*since)))
+    /// Its idle places that have opened, or those that have not.
+    const fn idle(&mut self, opened: bool) -> &mut BTreeMap<u64, u64> {
+        if opened { &mut self.idle } else { &mut self.silent }
     }
+
+    /// Where it stands among those that have an idle place, with these.
+    fn rank(&self, idle: &BTreeMap<u64, u64>) -> Option<Rank> {
+        idle.first_key_value().map(|(since, _)| (self.taken, Reverse(*since)))
+    }
+
+    /// Where it stands among all.
+    fn standing(&self) -> Standing {
+        Standing { silent: self.rank(&self.silent), idle: self.rank(&self.idle), opened: self.opened > 0 }
+    }
+}
+
+/// Where a site stands among the others.
+struct Standing {
+    silent: Option<Rank>,
+    idle: Option<Rank>,
+    opened: bool,
 }
 
 /// A place that somebody has got.
@@ -93,8 +124,19 @@ pub(crate) struct Giver {
 impl Holders {
     /// Of so many places, all free. So many that have given way may be open beside them; without any nobody gives way.
     pub(crate) fn new(most: usize, reserve: usize) -> Self {
-        let (places, sites, idle) = (HashMap::new(), HashMap::new(), BTreeMap::new());
-        Self { most, reserve, taken: 0, leaving: 0, next: 0, moments: Moments::default(), places, sites, idle }
+        Self {
+            most,
+            reserve,
+            taken: 0,
+            leaving: 0,
+            next: 0,
+            moments: Moments::default(),
+            places: HashMap::new(),
+            sites: HashMap::new(),
+            opened: 0,
+            silent: BTreeMap::new(),
+            idle: BTreeMap::new(),
+        }
     }
 
     /// One more place for a site, a free one or another's; `None` if it has as many as it may. One that brings everybody's may
@@ -104,8 +146,8 @@ impl Holders {
         let instead = if has_room(own, 1, self.most.saturating_sub(self.taken)) {
             None
         } else {
-            let sites = self.sites.len() + usize::from(!self.sites.contains_key(&site));
-            let number = self.gives_way(own, sites)?;
+            let has_opened = self.sites.get(&site).is_some_and(|holding| holding.opened > 0);
+            let number = self.gives_way(own, self.opened + usize::from(!has_opened))?;
             Some(self.send_off(number)?)
         };
         let number = self.number();
@@ -113,17 +155,31 @@ impl Holders {
         let idle = if brings_all { None } else { desk.idle() };
         self.change(site, |holding| {
             holding.taken += 1;
-            holding.idle.extend(idle.map(|since| (since, number)));
+            holding.silent.extend(idle.map(|since| (since, number)));
         });
         self.taken += 1;
-        let held = Held { site, stays: brings_all, desk: Arc::clone(&desk), idle, leaves: false };
+        let held = Held { site, stays: brings_all, opened: false, desk: Arc::clone(&desk), idle, leaves: false };
         self.places.insert(number, held);
         Some(Entered { number, desk, instead })
     }
 
     /// Whether anybody who came could have a place, free or another's.
     pub(crate) fn may_enter(&self) -> bool {
-        self.taken < self.most || self.gives_way(0, self.sites.len() + 1).is_some()
+        self.taken < self.most || self.gives_way(0, self.opened + 1).is_some()
+    }
+
+    /// A place has opened.
+    pub(crate) fn open(&mut self, number: u64) {
+        let Some(held) = self.places.get_mut(&number).filter(|held| !held.opened && !held.leaves) else { return };
+        held.opened = true;
+        let (site, idle) = (held.site, held.idle);
+        self.change(site, |holding| {
+            holding.opened += 1;
+            if let Some(since) = idle {
+                holding.silent.remove(&since);
+                holding.idle.insert(since, number);
+            }
+        });
     }
 
     /// Whether a call is in work at a place may have changed.
@@ -133,12 +189,13 @@ impl Holders {
         let now = if held.stays || held.leaves { None } else { held.desk.idle() };
         let before = mem::replace(&mut held.idle, now);
         if before != now {
-            let site = held.site;
+            let (site, opened) = (held.site, held.opened);
             self.change(site, |holding| {
+                let idle = holding.idle(opened);
                 if let Some(since) = before {
-                    holding.idle.remove(&since);
+                    idle.remove(&since);
                 }
-                holding.idle.extend(now.map(|since| (since, number)));
+                idle.extend(now.map(|since| (since, number)));
             });
         }
     }
@@ -149,39 +206,45 @@ impl Holders {
         if held.leaves {
             self.leaving = self.leaving.saturating_sub(1);
         } else {
-            self.release(held.site, held.idle);
+            self.release(held.site, held.opened, held.idle);
         }
     }
 
-    /// The place that gives way to somebody who has so many, where so many have any (whoever comes among them).
+    /// The place that gives way to somebody who has so many, where so many have one that has opened (whoever comes among them).
     fn gives_way(&self, own: usize, sites: usize) -> Option<u64> {
         let left = self.most.saturating_sub(self.taken);
         if self.leaving >= self.reserve || left > self.most / SCARCE {
             return None;
         }
-        let ((taken, _), site) = self.idle.last_key_value()?;
-        let is_clear = *taken / 2 > own && *taken > self.most / sites.max(1);
-        let holding = self.sites.get(site).filter(|_| is_clear)?;
-        holding.idle.first_key_value().map(|(_, number)| *number)
+        let most_of = |ranks: &BTreeMap<Rank, Site>, keeps: usize| {
+            let ((taken, _), site) = ranks.last_key_value()?;
+            self.sites.get(site).filter(|_| *taken / 2 > own && *taken > keeps)
+        };
+        let place = match most_of(&self.silent, 0) {
+            Some(holding) => holding.silent.first_key_value(),
+            None => most_of(&self.idle, self.most / sites.max(1))?.idle.first_key_value(),
+        };
+        place.map(|(_, number)| *number)
     }
 
     /// It counts for nobody from now on.
     fn send_off(&mut self, number: u64) -> Option<Giver> {
         let held = self.places.get_mut(&number)?;
         held.leaves = true;
-        let (site, idle, told) = (held.site, held.idle.take(), held.desk.told.clone());
-        self.release(site, idle);
+        let (site, opened, idle, told) = (held.site, held.opened, held.idle.take(), held.desk.told.clone());
+        self.release(site, opened, idle);
         self.leaving += 1;
         Some(Giver { site, told })
     }
 
-    /// A site has one place less, which was idle since then.
-    fn release(&mut self, site: Site, idle: Option<u64>) {
+    /// A site has one place less, which had opened or not and was idle since then.
+    fn release(&mut self, site: Site, opened: bool, idle: Option<u64>) {
         self.taken = self.taken.saturating_sub(1);
         self.change(site, |holding| {
             holding.taken = holding.taken.saturating_sub(1);
+            holding.opened = holding.opened.saturating_sub(usize::from(opened));
             if let Some(since) = idle {
-                holding.idle.remove(&since);
+                holding.idle(opened).remove(&since);
             }
         });
     }
@@ -189,20 +252,15 @@ impl Holders {
     /// Changes what a site has, and where that stands among the others. Whoever has nothing any more is not remembered.
     fn change(&mut self, site: Site, change: impl FnOnce(&mut Holding)) {
         let holding = self.sites.entry(site).or_default();
-        let before = holding.rank();
+        let before = holding.standing();
         change(holding);
-        let (after, is_empty) = (holding.rank(), holding.taken == 0);
+        let (after, is_empty) = (holding.standing(), holding.taken == 0);
         if is_empty {
             self.sites.remove(&site);
         }
-        if before != after {
-            if let Some(rank) = before {
-                self.idle.remove(&rank);
-            }
-            if let Some(rank) = after {
-                self.idle.insert(rank, site);
-            }
-        }
+        place(&mut self.silent, site, before.silent, after.silent);
+        place(&mut self.idle, site, before.idle, after.idle);
+        self.opened = (self.opened + usize::from(after.opened)).saturating_sub(usize::from(before.opened));
     }
 
     fn number(&mut self) -> u64 {
@@ -213,8 +271,18 @@ impl Holders {
     /// Whether nobody is remembered.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        let nothing = self.places.is_empty() && self.sites.is_empty() && self.idle.is_empty();
-        nothing && self.taken == 0 && self.leaving == 0
+        let nothing = self.places.is_empty() && self.sites.is_empty() && self.silent.is_empty() && self.idle.is_empty();
+        nothing && self.taken == 0 && self.leaving == 0 && self.opened == 0
+    }
+}
+
+/// Places a site anew among the others.
+fn place(ranks: &mut BTreeMap<Rank, Site>, site: Site, before: Option<Rank>, after: Option<Rank>) {
+    if before != after {
+        if let Some(rank) = before {
+            ranks.remove(&rank);
+        }
+        ranks.extend(after.map(|rank| (rank, site)));
     }
 }
 

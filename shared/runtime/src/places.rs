@@ -188,6 +188,12 @@ impl Place {
     pub(crate) fn work(&self) -> Work {
         self.work.clone()
     }
+
+    /// Whoever has it has opened its connection, and is somebody to reckon with.
+    pub(crate) fn open(&self) {
+        let Post { of, number, .. } = &*self.work.0;
+        of.change(|holders| holders.open(*number));
+    }
 }
 
 impl Drop for Place {

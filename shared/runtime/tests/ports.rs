@@ -173,6 +173,47 @@ async fn of_those_who_hold_all_connections_one_says_farewell_for_one_who_comes()
     running.stop().await.expect("stops");
 }
 
+/// Asks whether anybody is there, and gives what is said until that is answered.
+async fn asked(stream: &mut TcpStream) -> Vec<u8> {
+    stream.write_all(PING).await.expect("written");
+    let mut said = Vec::new();
+    while !said.ends_with(b"whoisit?") {
+        said.push(stream.read_u8().await.expect("it is answered"));
+    }
+    said
+}
+
+#[tokio::test]
+async fn who_has_not_opened_a_connection_makes_room_before_who_has_more_and_has() {
+    let (mut settings, ports) = settings();
+    settings.limits.connections = 8;
+    let running = Running::start(settings, &ports, true).await;
+    let port = ports.nth(3);
+    let mut opened = Vec::new();
+    for _ in 0..4 {
+        let mut stream = open(1, port).await.expect("room");
+        // The server says its own settings before it has read anything.
+        asked(&mut stream).await;
+        opened.push(stream);
+    }
+    let mut silent = Vec::new();
+    for host in [2, 2, 3, 4] {
+        silent.push(connect(host, port).await);
+    }
+    let newcomer = open(5, port).await.expect("one makes room");
+    let mut rest = Vec::new();
+    let ended = timeout(PATIENCE * 2, silent.remove(0).read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "it is not closed");
+    assert_eq!(counted(ports.base(), "gave_way", "billing").await, Some(1));
+    for stream in &mut opened {
+        let said = asked(stream).await;
+        let types = frames(said.strip_prefix(&[0]).expect("no frame is that long"));
+        assert!(!types.contains(&GOAWAY), "it is told to go: {said:?}");
+    }
+    drop((opened, silent, newcomer));
+    running.stop().await.expect("stops");
+}
+
 #[tokio::test]
 async fn a_connection_with_a_call_in_work_gives_way_only_when_that_has_ended() {
     let (mut settings, ports) = settings();

@@ -19,6 +19,7 @@ fn site(number: u8) -> Site {
 struct Seen {
     number: u64,
     site: u8,
+    opened: bool,
     calls: usize,
     /// The step since which it has been idle.
     since: usize,
@@ -50,9 +51,9 @@ fn taken(all: &[Seen], site: u8) -> usize {
     all.iter().filter(|seen| seen.site == site && !seen.leaves()).count()
 }
 
-/// How many sites have any, with whoever comes.
+/// How many sites have one that has opened, with whoever comes.
 fn sites(all: &[Seen], newcomer: u8) -> usize {
-    let there = all.iter().filter(|seen| !seen.leaves()).map(|seen| seen.site);
+    let there = all.iter().filter(|seen| seen.opened && !seen.leaves()).map(|seen| seen.site);
     there.chain([newcomer]).collect::<BTreeSet<_>>().len()
 }
 
@@ -71,18 +72,25 @@ fn expected(all: &[Seen], newcomer: u8, most: usize, reserve: usize) -> Option<R
     if own + 1 + all.len() - leaving <= most {
         return Some(Room::Free);
     }
-    let idle = all.iter().filter(|seen| seen.calls == 0 && !seen.leaves());
-    let first = idle.max_by_key(|seen| (taken(all, seen.site), Reverse(seen.since)))?;
-    let much = taken(all, first.site);
     let is_scarce = (most + leaving - all.len()) * SCARCE <= most;
-    let keeps_its_part = much > most / sites(all, newcomer);
-    let gives = leaving < reserve && is_scarce && 2 * (own + 1) <= much && keeps_its_part;
-    gives.then_some(Room::Instead(first.number))
+    if leaving >= reserve || !is_scarce {
+        return None;
+    }
+    // What has not opened gives way before what has.
+    let equal = most / sites(all, newcomer);
+    let gives = [(false, 0), (true, equal)].into_iter().find_map(|(opened, keeps)| {
+        let idle = all.iter().filter(|seen| seen.opened == opened && seen.calls == 0 && !seen.leaves());
+        let first = idle.max_by_key(|seen| (taken(all, seen.site), Reverse(seen.since)))?;
+        let much = taken(all, first.site);
+        (2 * (own + 1) <= much && much > keeps).then_some(first)
+    });
+    gives.map(|seen| Room::Instead(seen.number))
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Comes(u8),
+    Opens(usize),
     Begins(usize),
     Ends(usize),
     Leaves(usize),
@@ -91,6 +99,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (0_u8..6).prop_map(Step::Comes),
+        4 => any::<usize>().prop_map(Step::Opens),
         2 => any::<usize>().prop_map(Step::Begins),
         2 => any::<usize>().prop_map(Step::Ends),
         2 => any::<usize>().prop_map(Step::Leaves),
@@ -116,10 +125,10 @@ fn comes(holders: &mut Holders, all: &mut Vec<Seen>, number: u8, now: usize) {
         assert_eq!(giver, Some(site(leaver.site)), "another one is said to");
         assert_eq!(leaver.calls, 0, "it does nothing");
         let left = taken(all, leaver.site);
-        assert!(left >= equal, "{left} of {} are less than {equal}", leaver.site);
+        assert!(left >= equal || !leaver.opened, "{left} of {} are less than {equal}", leaver.site);
         assert!(left > taken(all, number), "whoever gives has as many as whoever takes");
     }
-    all.push(Seen { number: entered.number, site: number, calls: 0, since: now, desk: entered.desk });
+    all.push(Seen { number: entered.number, site: number, opened: false, calls: 0, since: now, desk: entered.desk });
 }
 
 /// The one that is meant of those there are.
@@ -130,6 +139,12 @@ fn pick(all: &[Seen], index: usize) -> Option<usize> {
 fn step(holders: &mut Holders, all: &mut Vec<Seen>, step: &Step, now: usize) {
     match step {
         Step::Comes(number) => comes(holders, all, *number, now),
+        Step::Opens(index) => {
+            if let Some(seen) = pick(all, *index).and_then(|index| all.get_mut(index)) {
+                seen.opened = true;
+                holders.open(seen.number);
+            }
+        }
         Step::Begins(index) => {
             if let Some(seen) = pick(all, *index).and_then(|index| all.get_mut(index)) {
                 seen.calls += 1;
@@ -173,11 +188,20 @@ proptest! {
     }
 }
 
-/// So many of each site, one after the other, as far as they may.
-fn held(most: usize, reserve: usize, of: &[(u8, usize)]) -> (Holders, Vec<Entered>) {
+/// So many of each site, one after the other, as far as they may, none of which has opened.
+fn silent(most: usize, reserve: usize, of: &[(u8, usize)]) -> (Holders, Vec<Entered>) {
     let mut holders = Holders::new(most, reserve);
     let all = of.iter().flat_map(|(number, many)| std::iter::repeat_n(*number, *many));
     let entered = all.map(|number| holders.enter(site(number), false).expect("room")).collect();
+    (holders, entered)
+}
+
+/// The same where all have opened.
+fn held(most: usize, reserve: usize, of: &[(u8, usize)]) -> (Holders, Vec<Entered>) {
+    let (mut holders, entered) = silent(most, reserve, of);
+    for held in &entered {
+        holders.open(held.number);
+    }
     (holders, entered)
 }
 
@@ -236,4 +260,17 @@ fn only_so_many_are_on_their_way_out_at_a_time() {
     holders.leave(all.first().expect("one").number);
     assert!(first.instead.is_some());
     assert!(holders.enter(site(6), false).is_some(), "it is gone");
+}
+
+#[test]
+fn what_has_not_opened_gives_way_first_and_takes_nothing_of_an_equal_part() {
+    let (mut holders, all) = silent(8, 8, &[(1, 4), (2, 2), (3, 1), (4, 1)]);
+    all.iter().take(4).for_each(|held| holders.open(held.number));
+    let first = holders.enter(site(5), false).expect("one of two that have not opened gives way");
+    assert_eq!(first.instead.expect("nothing is free").site, site(2), "the first has more, and has opened them");
+    assert!(holders.enter(site(6), false).is_none(), "the first has an equal part of two who open: four of eight");
+    assert!(!holders.may_enter());
+    all.iter().skip(5).for_each(|held| holders.open(held.number));
+    let second = holders.enter(site(6), false).expect("more have opened theirs by now");
+    assert_eq!(second.instead.expect("nothing is free").site, site(1), "of five who open theirs each has one at least");
 }

@@ -49,6 +49,7 @@ fn all_of_each(places: &Places, hosts: RangeInclusive<u8>) -> Vec<Place> {
     let (mut held, mut calls) = (Vec::new(), Vec::new());
     for host in hosts {
         let own = all_of(places, at(&format!("192.0.2.{host}")));
+        own.iter().for_each(Place::open);
         calls.extend(own.iter().map(|place| place.work().begin()));
         held.extend(own);
     }
@@ -60,6 +61,7 @@ fn all_in_place_of_others(places: &Places, held: &mut Vec<Place>, origin: Origin
     let (before, mut own) = (held.len(), 0);
     while let Some(place) = places.take(origin) {
         held.retain(|held| !held.work.0.desk.told.is_cancelled());
+        place.open();
         held.push(place);
         own += 1;
     }
