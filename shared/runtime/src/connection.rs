@@ -11,7 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_rustls::{Accept, server::TlsStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
@@ -25,9 +25,18 @@ use crate::{
 
 /// How long a new connection may take until it has opened. Over TLS the handshake is included.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
-/// How long a connection may take to end that gives way, with a call that came before its caller had heard of it: as long as one has
-/// when the program stops and nobody has set another time for that.
+/// How long a connection may take to end that gives way, since the last call that came before its caller had heard of it: as long as
+/// one has when the program stops and nobody has set another time for that.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(6);
+
+/// What a connection has to do, and may.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// With so many bytes it has opened (of what is said by TLS, where there is any).
+    pub(crate) opening: usize,
+    /// How long a call may take: so much longer may one end that gives way.
+    pub(crate) call: Duration,
+}
 
 /// The end of what is waited for.
 type Patience = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
@@ -67,14 +76,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 impl Connection {
-    /// Opens with so many bytes (of what is said by TLS, where there is any).
-    pub(crate) fn new(
-        stream: TcpStream,
-        tls: Option<&Acceptor>,
-        ending: &Ending,
-        opening: usize,
-        place: Place,
-    ) -> Self {
+    pub(crate) fn new(stream: TcpStream, tls: Option<&Acceptor>, ending: &Ending, terms: Terms, place: Place) -> Self {
         let Ending { shutdown, cut } = ending.clone();
         let (work, opened) = (place.work(), place.work());
         Self {
@@ -84,13 +86,9 @@ impl Connection {
                 (Some(acceptor), socket) => Line::Shaking(Box::new(acceptor.accept(socket))),
             },
             cut: Some(Box::pin(async move {
-                let late = async {
-                    work.told().await;
-                    sleep(FAREWELL_LIMIT).await;
-                };
                 tokio::select! {
                     () = cut.cancelled() => {}
-                    () = late => {}
+                    () = farewell(work, terms.call) => {}
                 }
             })),
             silence: Some(Box::pin(async move {
@@ -101,7 +99,7 @@ impl Connection {
                 }
             })),
             over: false,
-            opening,
+            opening: terms.opening,
             place,
         }
     }
@@ -146,6 +144,22 @@ impl Connection {
             Line::Secured(stream) => Ok(Pin::new(stream.as_mut())),
             Line::Shaking(_) | Line::Broken => Err(io::ErrorKind::NotConnected.into()),
         })
+    }
+}
+
+/// Comes when a connection that gives way has had its time: a while without a call in work, and no longer than one may take beyond
+/// that. Whoever has not heard of it yet may begin one, which would be cut before its end otherwise.
+async fn farewell(work: Work, call: Duration) {
+    work.told().await;
+    let end = Instant::now() + FAREWELL_LIMIT + call;
+    let mut before = work.idle();
+    loop {
+        sleep_until(end.min(Instant::now() + FAREWELL_LIMIT)).await;
+        let idle = work.idle();
+        if Instant::now() >= end || (idle.is_some() && idle == before) {
+            return;
+        }
+        before = idle;
     }
 }
 
@@ -214,13 +228,15 @@ mod tests {
     use bursar_rpc::Origin;
     use bursar_testkit::{STEP, in_steps};
     use tokio::{
-        io::AsyncWriteExt as _,
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpSocket},
         time::timeout,
     };
 
     use super::*;
     use crate::places::{Kind, Places};
+
+    const TERMS: Terms = Terms { opening: 1, call: Duration::from_mins(1) };
 
     /// A connection that has opened, and its caller's end, which has little room for what is not read yet.
     async fn connected(ending: &Ending) -> (Connection, TcpStream) {
@@ -232,7 +248,7 @@ mod tests {
         let (stream, peer) = listener.accept().await.expect("accepted");
         let places = Places::new(2, Kind::Connections, "test", &opentelemetry::global::meter("test"));
         let place = places.take(Origin::at(peer.ip())).expect("room");
-        let mut connection = Connection::new(stream, None, ending, 1, place);
+        let mut connection = Connection::new(stream, None, ending, TERMS, place);
         connection.silence = None;
         (connection, caller)
     }
@@ -270,5 +286,39 @@ mod tests {
         let error = timeout(Duration::from_secs(1), write_on(&mut connection)).await.expect("it ends");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         drop((steps, caller));
+    }
+
+    /// What comes of reading so long from a connection whose caller says nothing.
+    async fn read_for(time: Duration, connection: &mut Connection) -> Option<io::ErrorKind> {
+        let read = timeout(time, connection.read_u8()).await.ok()?;
+        Some(read.expect_err("nothing is said").kind())
+    }
+
+    #[tokio::test]
+    async fn a_call_that_came_before_the_farewell_was_heard_has_its_time() {
+        let (mut connection, caller) = connected(&Ending::default()).await;
+        tokio::time::pause();
+        let work = connection.work();
+        work.tell();
+        let call = work.begin();
+        assert_eq!(read_for(FAREWELL_LIMIT * 3, &mut connection).await, None, "it is in work");
+        drop(call);
+        assert_eq!(read_for(FAREWELL_LIMIT * 9 / 10, &mut connection).await, None, "its answer may be on its way");
+        let cut = read_for(FAREWELL_LIMIT * 2, &mut connection).await;
+        assert_eq!(cut, Some(io::ErrorKind::ConnectionAborted));
+        drop(caller);
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_on_calling_after_the_farewell_is_cut_when_the_longest_call_has_had_its_time() {
+        let (mut connection, caller) = connected(&Ending::default()).await;
+        tokio::time::pause();
+        let work = connection.work();
+        work.tell();
+        let _call = work.begin();
+        assert_eq!(read_for(TERMS.call, &mut connection).await, None);
+        let cut = read_for(FAREWELL_LIMIT * 2, &mut connection).await;
+        assert_eq!(cut, Some(io::ErrorKind::ConnectionAborted));
+        drop(caller);
     }
 }

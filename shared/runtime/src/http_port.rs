@@ -37,7 +37,10 @@ struct Bounds {
     whole: Duration,
 }
 
-const BOUNDS: Bounds = Bounds { head: Duration::from_secs(10), whole: Duration::from_mins(2) };
+/// How long a connection may take in all.
+pub(crate) const WHOLE_LIMIT: Duration = Duration::from_mins(2);
+
+const BOUNDS: Bounds = Bounds { head: Duration::from_secs(10), whole: WHOLE_LIMIT };
 
 /// Serves until `end` is cancelled; what has begun by then is answered.
 pub(crate) async fn serve(incoming: Incoming, router: Router, end: CancellationToken) {

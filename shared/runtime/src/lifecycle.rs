@@ -197,7 +197,8 @@ impl<'a> Host<'a> {
             let server = grpc::server(&self.settings.limits, &self.env.entropy);
             let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
             let its_places = places(connections, service.name(), &self.env);
-            let incoming = Incoming::new(listener, self.tls.grpc.clone(), ending.clone(), its_places).of_http2();
+            let incoming = Incoming::new(listener, self.tls.grpc.clone(), ending.clone(), its_places)
+                .of_http2(self.settings.limits.deadline);
             let end = ending.shutdown.clone();
             self.servers.spawn(async move {
                 grpc_port::serve(server, routes, incoming, end).await;

@@ -16,7 +16,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Service, Settings, connection::Connection, places::Places, tls::Acceptor};
+use crate::{
+    Service, Settings,
+    connection::{Connection, Terms},
+    http_port,
+    places::Places,
+    tls::Acceptor,
+};
 
 /// How long accepting pauses when the process has run out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -108,19 +114,19 @@ pub(crate) struct Incoming {
     ending: Ending,
     /// How many may be open, and how many of one address.
     places: Places,
-    /// So many bytes a connection must have said before it may be silent for long.
-    opening: usize,
+    terms: Terms,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
     pub(crate) const fn new(listener: TcpListener, tls: Option<Acceptor>, ending: Ending, places: Places) -> Self {
-        Self { listener, tls, ending, places, opening: 1, pause: None }
+        let terms = Terms { opening: 1, call: http_port::WHOLE_LIMIT };
+        Self { listener, tls, ending, places, terms, pause: None }
     }
 
-    /// For connections of HTTP/2, of which nothing else ends one whose preface never comes to an end.
-    pub(crate) fn of_http2(mut self) -> Self {
-        self.opening = HTTP2_PREFACE;
+    /// For connections of HTTP/2, of which nothing else ends one whose preface never comes to an end. A call may take so long.
+    pub(crate) fn of_http2(mut self, call: Duration) -> Self {
+        self.terms = Terms { opening: HTTP2_PREFACE, call };
         self
     }
 
@@ -144,7 +150,7 @@ impl Incoming {
                         // Small messages in both directions: waiting to fill packets only adds latency.
                         let _ = stream.set_nodelay(true);
                         let tls = self.tls.as_ref();
-                        return Poll::Ready(Connection::new(stream, tls, &self.ending, self.opening, place));
+                        return Poll::Ready(Connection::new(stream, tls, &self.ending, self.terms, place));
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}

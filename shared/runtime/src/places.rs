@@ -228,6 +228,17 @@ impl Work {
         self.0.desk.told.cancelled().await;
     }
 
+    /// Since when no call is in work; `None` while one is.
+    pub(crate) fn idle(&self) -> Option<u64> {
+        self.0.desk.idle()
+    }
+
+    /// Tells it to give way.
+    #[cfg(test)]
+    pub(crate) fn tell(&self) {
+        self.0.desk.told.cancel();
+    }
+
     /// Looks now and then whether anybody takes what is ready, and never ends. Whoever serves a call is not asked
     /// for more of its answer while nobody takes what there is, and so cannot know.
     pub(crate) async fn look_on(&self) {
