@@ -3,6 +3,9 @@
 //! A call is in work while this side has something to do for it, be that to wait for the store or for something to tell. What of its
 //! answer is ready is its caller's to take, and counts for a look or two only ([`Desk::look`]): over HTTP/2 each stream has a window
 //! of its own, and whoever gives it none could keep an answer waiting for ever. It is in work again as soon as some is taken.
+//!
+//! Calls begin and end without a word to the port, whose places all connections share: it asks when one shall give way, and is
+//! told of those alone that it has found in work ([`Desk::heed`]).
 
 use std::{
     mem,
@@ -52,11 +55,13 @@ struct Calls {
     stale: usize,
     /// Since when there are none.
     idle: Option<u64>,
+    /// Whether somebody is to be told once there are none.
+    heeded: bool,
 }
 
 impl Desk {
     pub(crate) fn new(moments: &Moments) -> Self {
-        let calls = Calls { working: 0, fresh: 0, stale: 0, idle: Some(moments.next()) };
+        let calls = Calls { working: 0, fresh: 0, stale: 0, idle: Some(moments.next()), heeded: false };
         let (calls, looks, told) = (Mutex::new(calls), AtomicU64::new(0), CancellationToken::new());
         Self { moments: moments.clone(), calls, looks, told }
     }
@@ -66,39 +71,48 @@ impl Desk {
         self.calls().idle
     }
 
-    /// A call begins, at [`Stage::Working`]. Says whether it is the first in work.
-    pub(crate) fn begin(&self) -> bool {
-        self.change(|calls, _| calls.working += 1)
+    /// The same for whoever is to be told once none is: by the first of [`end`](Self::end) and [`look`](Self::look) that leaves none.
+    pub(crate) fn heed(&self) -> Option<u64> {
+        let mut calls = self.calls();
+        calls.heeded = calls.idle.is_none();
+        calls.idle
     }
 
-    /// A call goes from one stage to this side's turn. Says whether it is the first in work.
-    pub(crate) fn works(&self, stage: &mut Stage) -> bool {
-        *stage != Stage::Working
-            && self.change(|calls, looks| {
+    /// A call begins, at [`Stage::Working`].
+    pub(crate) fn begin(&self) {
+        self.change(|calls, _| calls.working += 1);
+    }
+
+    /// It is this side's turn for a call.
+    pub(crate) fn works(&self, stage: &mut Stage) {
+        if *stage != Stage::Working {
+            self.change(|calls, looks| {
                 calls.leave(*stage, looks);
                 calls.working += 1;
                 *stage = Stage::Working;
-            })
+            });
+        }
     }
 
-    /// Something of a call's answer is ready, and everything before that was taken. Says whether it is the first in work.
-    pub(crate) fn offers(&self, stage: &mut Stage) -> bool {
+    /// Something of a call's answer is ready, and everything before that was taken.
+    pub(crate) fn offers(&self, stage: &mut Stage) {
         // A look meanwhile may count as before it.
-        *stage != Stage::Ready(self.looks.load(Ordering::Relaxed))
-            && self.change(|calls, looks| {
+        if *stage != Stage::Ready(self.looks.load(Ordering::Relaxed)) {
+            self.change(|calls, looks| {
                 calls.leave(*stage, looks);
                 calls.fresh += 1;
                 *stage = Stage::Ready(looks);
-            })
+            });
+        }
     }
 
-    /// A call has ended. Says whether it was the last in work.
+    /// A call has ended. Says whether somebody is to be told that none is left.
     pub(crate) fn end(&self, stage: Stage) -> bool {
         self.change(|calls, looks| calls.leave(stage, looks))
     }
 
     /// Counts no call as in work whose answer has been ready, and nothing of it taken, since the look before the last. Says whether
-    /// that leaves none.
+    /// somebody is to be told that none is left.
     pub(crate) fn look(&self) -> bool {
         self.change(|calls, looks| {
             calls.stale = mem::take(&mut calls.fresh);
@@ -106,16 +120,16 @@ impl Desk {
         })
     }
 
-    /// Changes which calls there are, after so many looks. Says whether that changes whether any is in work.
+    /// Changes which calls there are, after so many looks. Says whether somebody is to be told that there are none.
     fn change(&self, change: impl FnOnce(&mut Calls, u64)) -> bool {
         let mut calls = self.calls();
         change(&mut calls, self.looks.load(Ordering::Relaxed));
         let is_idle = calls.working == 0 && calls.fresh == 0 && calls.stale == 0;
-        let turns = is_idle != calls.idle.is_some();
-        if turns {
+        let ends = is_idle && calls.idle.is_none();
+        if is_idle != calls.idle.is_some() {
             calls.idle = is_idle.then(|| self.moments.next());
         }
-        turns
+        ends && calls.heeded
     }
 
     /// Counting cannot be left half-way.
@@ -151,13 +165,15 @@ mod tests {
     #[test]
     fn what_is_ready_and_not_taken_is_in_work_until_the_second_look() {
         let (desk, mut stage) = (desk(), Stage::Working);
-        assert!(desk.begin());
-        assert!(!desk.offers(&mut stage), "it still is");
-        assert!(!desk.look());
-        assert!(desk.idle().is_none(), "it has just become ready");
+        desk.begin();
+        desk.offers(&mut stage);
+        desk.look();
+        assert_eq!(desk.heed(), None, "it has just become ready");
         assert!(desk.look());
-        assert!(desk.idle().is_some(), "nobody takes it");
-        assert!(!desk.end(stage), "it has not counted any more");
+        let idle = desk.heed();
+        assert!(idle.is_some(), "nobody takes it");
+        desk.end(stage);
+        assert_eq!(desk.idle(), idle, "it has not counted any more");
     }
 
     #[test]
@@ -165,10 +181,11 @@ mod tests {
         let (desk, stage) = (desk(), Stage::Working);
         desk.begin();
         for _ in 0..10 {
-            assert!(!desk.look());
+            desk.look();
+            assert_eq!(desk.idle(), None);
         }
-        assert!(desk.idle().is_none());
-        assert!(desk.end(stage));
+        desk.end(stage);
+        assert!(desk.idle().is_some());
     }
 
     #[test]
@@ -177,26 +194,53 @@ mod tests {
         desk.begin();
         for _ in 0..10 {
             desk.offers(&mut stage);
-            assert!(!desk.look(), "some has been taken");
+            desk.look();
+            assert_eq!(desk.idle(), None, "some has been taken");
         }
-        assert!(desk.look());
-        assert!(desk.works(&mut stage), "all is taken, and the next is to be made");
-        assert!(desk.idle().is_none());
-        assert!(!desk.look() && !desk.look() && !desk.look());
-        assert!(desk.end(stage));
+        desk.look();
+        assert!(desk.idle().is_some());
+        desk.works(&mut stage);
+        for _ in 0..3 {
+            assert_eq!(desk.idle(), None, "all is taken, and the next is to be made");
+            desk.look();
+        }
+        desk.end(stage);
+        assert!(desk.idle().is_some());
     }
 
     #[test]
     fn one_call_is_enough_to_be_in_work() {
         let (desk, mut first, second) = (desk(), Stage::Working, Stage::Working);
-        assert!(desk.begin());
-        assert!(!desk.begin());
+        desk.begin();
+        desk.begin();
         desk.offers(&mut first);
-        assert!(!desk.look() && !desk.look(), "the other is in work");
-        assert!(desk.end(second));
+        desk.look();
+        desk.look();
+        assert_eq!(desk.idle(), None, "the other is in work");
+        desk.end(second);
         let before = desk.idle();
-        assert!(desk.offers(&mut first), "some of the first is taken");
-        assert!(desk.end(first));
+        assert!(before.is_some());
+        desk.offers(&mut first);
+        assert_eq!(desk.idle(), None, "some of the first is taken");
+        desk.end(first);
         assert!(desk.idle() > before, "it has been idle since a later moment");
+    }
+
+    #[test]
+    fn whoever_has_found_a_call_in_work_is_told_and_nobody_else() {
+        let (desk, stage) = (desk(), Stage::Working);
+        assert!(desk.heed().is_some());
+        desk.begin();
+        assert!(!desk.end(stage), "nobody has found it in work");
+        desk.begin();
+        desk.begin();
+        assert_eq!(desk.heed(), None);
+        assert!(!desk.end(stage), "one is left");
+        assert!(desk.end(stage));
+        desk.begin();
+        assert!(desk.end(stage), "whoever was told has not asked again");
+        assert!(desk.heed().is_some());
+        desk.begin();
+        assert!(!desk.end(stage));
     }
 }

@@ -15,7 +15,11 @@
 //! nobody takes is no work for long ([`Desk`]), so places are held by work for no longer than calls may take and answers are
 //! taken. Those who hold most and have nothing idle are passed over.
 //!
-//! Each step costs the logarithm of how many there are, and everything kept is bounded by the places.
+//! Calls that begin and end do not change any of this: what is kept here of when a place became idle may have been so before, never
+//! later than it is so. Whoever looks for one that gives way asks the place itself ([`Desk`]), and puts right what has changed.
+//!
+//! Each step costs the logarithm of how many there are, and as much for each place where calls were since the last; everything kept
+//! is bounded by the places.
 
 use std::{
     cmp::Reverse,
@@ -64,7 +68,8 @@ struct Held {
     opened: bool,
     /// What is done there.
     desk: Arc<Desk>,
-    /// Since when no call is in work. `None`: one is, or it does not give way (any more).
+    /// Since when no call is in work, as far as it has been looked at. `None`: one was, and its desk tells when none is; or it does
+    /// not give way (any more).
     idle: Option<u64>,
     leaves: bool,
 }
@@ -164,7 +169,7 @@ impl Holders {
     }
 
     /// Whether anybody who came could have a place, free or another's.
-    pub(crate) fn may_enter(&self) -> bool {
+    pub(crate) fn may_enter(&mut self) -> bool {
         self.taken < self.most || self.gives_way(0, self.opened + 1).is_some()
     }
 
@@ -182,11 +187,10 @@ impl Holders {
         });
     }
 
-    /// Whether a call is in work at a place may have changed.
+    /// What is kept of a place may not be so any more.
     pub(crate) fn settle(&mut self, number: u64) {
         let Some(held) = self.places.get_mut(&number) else { return };
-        // By what is so now: of two changes at once the earlier may be told last.
-        let now = if held.stays || held.leaves { None } else { held.desk.idle() };
+        let now = if held.stays || held.leaves { None } else { held.desk.heed() };
         let before = mem::replace(&mut held.idle, now);
         if before != now {
             let (site, opened) = (held.site, held.opened);
@@ -211,20 +215,32 @@ impl Holders {
     }
 
     /// The place that gives way to somebody who has so many, where so many have one that has opened (whoever comes among them).
-    fn gives_way(&self, own: usize, sites: usize) -> Option<u64> {
+    fn gives_way(&mut self, own: usize, sites: usize) -> Option<u64> {
         let left = self.most.saturating_sub(self.taken);
         if self.leaving >= self.reserve || left > self.most / SCARCE {
             return None;
         }
-        let most_of = |ranks: &BTreeMap<Rank, Site>, keeps: usize| {
-            let ((taken, _), site) = ranks.last_key_value()?;
-            self.sites.get(site).filter(|_| *taken / 2 > own && *taken > keeps)
-        };
-        let place = match most_of(&self.silent, 0) {
-            Some(holding) => holding.silent.first_key_value(),
-            None => most_of(&self.idle, self.most / sites.max(1))?.idle.first_key_value(),
-        };
-        place.map(|(_, number)| *number)
+        let keeps = self.most / sites.max(1);
+        self.longest_idle(false, own, 0).or_else(|| self.longest_idle(true, own, keeps))
+    }
+
+    /// The longest idle place of those that have opened, or have not, of whoever has most in all and has any: if that is clearly more
+    /// than so many, and more than it keeps.
+    fn longest_idle(&mut self, opened: bool, own: usize, keeps: usize) -> Option<u64> {
+        loop {
+            let ranks = if opened { &self.idle } else { &self.silent };
+            let ((taken, Reverse(since)), site) = ranks.last_key_value()?;
+            if *taken / 2 <= own || *taken <= keeps {
+                return None;
+            }
+            let (since, site) = (*since, *site);
+            let number = *self.sites.get_mut(&site)?.idle(opened).get(&since)?;
+            if self.places.get(&number)?.desk.heed() == Some(since) {
+                return Some(number);
+            }
+            // It comes later by now, or not at all: the next time round another one is first.
+            self.settle(number);
+        }
     }
 
     /// It counts for nobody from now on.

@@ -219,7 +219,7 @@ struct Post {
 impl Work {
     /// A call begins.
     pub(crate) fn begin(&self) -> Call {
-        self.settle(self.0.desk.begin());
+        self.0.desk.begin();
         Call { work: self.clone(), stage: Stage::Working }
     }
 
@@ -239,8 +239,8 @@ impl Work {
         self.0.desk.told.cancel();
     }
 
-    /// Looks now and then whether anybody takes what is ready, and never ends. Whoever serves a call is not asked
-    /// for more of its answer while nobody takes what there is, and so cannot know.
+    /// Looks now and then whether anybody takes what is ready, and never ends. An answer is asked for no more while nobody takes what
+    /// there is of it, and so cannot know.
     pub(crate) async fn look_on(&self) {
         loop {
             sleep(UNTAKEN_LIMIT).await;
@@ -250,12 +250,12 @@ impl Work {
 
     /// Looks once.
     fn look(&self) {
-        self.settle(self.0.desk.look());
+        self.tell_port(self.0.desk.look());
     }
 
-    /// What is done there has changed whether a call is in work.
-    fn settle(&self, turns: bool) {
-        if turns {
+    /// No call is in work any more, and the port has found one there before.
+    fn tell_port(&self, is_heeded: bool) {
+        if is_heeded {
             self.0.of.change(|holders| holders.settle(self.0.number));
         }
     }
@@ -270,20 +270,18 @@ pub(crate) struct Call {
 impl Call {
     /// All of its answer that was ready is taken, and more is to be made.
     pub(crate) fn works(&mut self) {
-        let turns = self.work.0.desk.works(&mut self.stage);
-        self.work.settle(turns);
+        self.work.0.desk.works(&mut self.stage);
     }
 
     /// Something of its answer is ready, and everything before that was taken.
     pub(crate) fn offers(&mut self) {
-        let turns = self.work.0.desk.offers(&mut self.stage);
-        self.work.settle(turns);
+        self.work.0.desk.offers(&mut self.stage);
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.work.settle(self.work.0.desk.end(self.stage));
+        self.work.tell_port(self.work.0.desk.end(self.stage));
     }
 }
 

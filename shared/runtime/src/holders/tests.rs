@@ -32,17 +32,13 @@ impl Seen {
     }
 }
 
-/// A call begins.
-fn begin(holders: &mut Holders, number: u64, desk: &Desk) {
-    if desk.begin() {
-        holders.settle(number);
-    }
-}
-
 /// A call ends.
 fn end(holders: &mut Holders, number: u64, desk: &Desk) {
+    let might = holders.may_enter();
     if desk.end(Stage::Working) {
         holders.settle(number);
+    } else {
+        assert!(might || !holders.may_enter(), "whoever waits is not told that there is a place");
     }
 }
 
@@ -148,7 +144,7 @@ fn step(holders: &mut Holders, all: &mut Vec<Seen>, step: &Step, now: usize) {
         Step::Begins(index) => {
             if let Some(seen) = pick(all, *index).and_then(|index| all.get_mut(index)) {
                 seen.calls += 1;
-                begin(holders, seen.number, &seen.desk);
+                seen.desk.begin();
             }
         }
         Step::Ends(index) => {
@@ -237,11 +233,11 @@ fn one_gives_way_to_whoever_has_clearly_fewer() {
 fn what_has_a_call_in_work_gives_way_to_nobody() {
     let (mut holders, all) = held(4, 1, &[(1, 2), (2, 1), (3, 1)]);
     let [first, second, ..] = all.as_slice() else { panic!("four") };
-    begin(&mut holders, first.number, &first.desk);
-    begin(&mut holders, second.number, &second.desk);
+    first.desk.begin();
+    second.desk.begin();
     assert!(!holders.may_enter());
     assert!(holders.enter(site(4), false).is_none(), "everything of the one with most is in work");
-    begin(&mut holders, first.number, &first.desk);
+    first.desk.begin();
     end(&mut holders, first.number, &first.desk);
     assert!(holders.enter(site(4), false).is_none(), "one of two calls is in work");
     end(&mut holders, second.number, &second.desk);

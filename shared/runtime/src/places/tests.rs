@@ -197,3 +197,22 @@ fn whoever_waits_for_a_place_is_woken_when_there_is_one() {
     assert!(places.poll_free(&mut context).offers());
     drop(first);
 }
+
+#[test]
+fn calls_that_begin_and_end_while_somebody_looks_leave_no_place_that_never_gives_way() {
+    let places = places(4);
+    let hosts = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"];
+    let held: Vec<_> = hosts.iter().map(|host| places.take(at(host)).expect("room")).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    std::thread::scope(|scope| {
+        for place in &held {
+            scope.spawn(move || (0..10_000).for_each(|_| drop(place.work().begin())));
+        }
+        for _ in 0..10_000 {
+            let _ = places.poll_free(&mut context);
+        }
+    });
+    let newcomer = places.take(at("198.51.100.1"));
+    assert!(newcomer.is_some(), "nothing is in work any more");
+    assert!(held.iter().take(2).any(|place| place.work.0.desk.told.is_cancelled()), "the one with two gives way");
+}
