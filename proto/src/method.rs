@@ -18,6 +18,7 @@ pub enum Idempotency {
 
 /// Who may call one RPC, and how it may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line of its own in the rule of an RPC")]
 pub struct MethodRule {
     /// The kinds of caller that are admitted.
     pub callers: &'static [CallerKind],

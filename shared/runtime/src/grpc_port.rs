@@ -53,12 +53,12 @@ async fn attend(server: Server, routes: Routes, connection: Connection, end: Can
         }
     };
     let one = stream::iter([Ok::<_, io::Error>(connection)]).chain(stream::pending());
-    let served = tokio::select! {
-        served = server.serve_with_incoming_shutdown(counted, one, told) => served,
+    let outcome = tokio::select! {
+        ended = server.serve_with_incoming_shutdown(counted, one, told) => ended,
         () = looked_on.look_on() => return,
     };
     // Anybody can cause this, so it is no warning.
-    if let Err(error) = served {
+    if let Err(error) = outcome {
         tracing::debug!(%error, "a connection of HTTP/2 broke");
     }
 }

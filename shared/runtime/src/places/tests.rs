@@ -180,7 +180,7 @@ fn whoever_waits_for_a_place_is_woken_when_a_call_ends_at_one_that_can_give_way(
     assert!(places.0.taken().waiting.is_some(), "whoever has one place keeps it");
     drop(calls);
     assert!(places.0.taken().waiting.is_none(), "it was woken");
-    assert!(places.poll_free(&mut context).offers());
+    assert!(places.poll_free(&mut context).is_ready());
 }
 
 #[test]
@@ -188,13 +188,13 @@ fn whoever_waits_for_a_place_is_woken_when_there_is_one() {
     let places = places(2);
     let mut context = Context::from_waker(Waker::noop());
     let first = places.take(at("192.0.2.1")).expect("room");
-    assert!(places.poll_free(&mut context).offers(), "one is free");
+    assert!(places.poll_free(&mut context).is_ready(), "one is free");
     let second = places.take(at("192.0.2.2")).expect("room");
     assert!(places.poll_free(&mut context).is_pending(), "all are taken");
     assert!(places.0.taken().waiting.is_some());
     drop(second);
     assert!(places.0.taken().waiting.is_none(), "it was woken");
-    assert!(places.poll_free(&mut context).offers());
+    assert!(places.poll_free(&mut context).is_ready());
     drop(first);
 }
 
