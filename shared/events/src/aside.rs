@@ -29,7 +29,9 @@ const LISTED: i64 = 1_000;
 const PUT: &str = "INSERT INTO events_set_aside (source, id, owner, type, problem, event, set_aside_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (source, id) DO NOTHING";
 const CLEAR: &str = "DELETE FROM events_set_aside WHERE source = $1";
-const CLEAR_TYPE: &str = "DELETE FROM events_set_aside WHERE source = $1 AND type = $2";
+/// SQLite deletes from a table without row ids by the primary key unless it is told by which key to find them.
+const CLEAR_TYPE: &str = "DELETE FROM events_set_aside WHERE source = $1 AND id IN \
+    (SELECT id FROM events_set_aside WHERE source = $1 AND type = $2)";
 const LIST: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
     ORDER BY set_aside_at, source, id LIMIT $1";
 const OF_SOURCE: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
@@ -39,7 +41,8 @@ const OF_TYPE: &str = "SELECT source, id, owner, type, problem, set_aside_at FRO
 const FIND: &str = "SELECT event FROM events_set_aside WHERE source = $1 AND id = $2";
 const STILL: &str = "UPDATE events_set_aside SET problem = $3 WHERE source = $1 AND id = $2";
 const REMOVE: &str = "DELETE FROM events_set_aside WHERE source = $1 AND id = $2";
-const MADE_UP_FOR: &str = "DELETE FROM events_set_aside WHERE source = $1 AND owner = $2 AND type = $3";
+const MADE_UP_FOR: &str = "DELETE FROM events_set_aside WHERE source = $1 AND id IN \
+    (SELECT id FROM events_set_aside WHERE source = $1 AND owner = $2 AND type = $3)";
 const DROP: &str = "DELETE FROM events_set_aside WHERE id = $1";
 const AGAIN: &str = "UPDATE events_set_aside SET set_aside_at = CASE WHEN set_aside_at < $2 THEN $2 \
     ELSE set_aside_at + 1 END WHERE id = $1";
@@ -312,6 +315,7 @@ mod tests {
                 (OF_SOURCE, "events_set_aside_source"),
                 (OF_TYPE, "events_set_aside_type"),
                 (MADE_UP_FOR, "events_set_aside_owner_type"),
+                (CLEAR_TYPE, "events_set_aside_type"),
             ] {
                 let plan = plan(&db, statement).await;
                 assert!(plan.contains(index) && scans(&db, &plan, &[]).await.is_empty(), "{statement}:\n{plan}");

@@ -61,6 +61,9 @@ pub(crate) async fn catch(jobs: Jobs, kinds: Arc<[(&'static str, Span)]>) -> Res
             tracing::warn!(kind, caught, "jobs were put off by a clock that was ahead: they are due now");
         }
     }
+    tx.commit().await?;
+    // By itself: every replica does it, and whoever loses against another one loses nothing else.
+    let mut tx = jobs.db().begin().await?;
     let redated = store::redate(&mut tx, latest_beginning(now), now).await?;
     tx.commit().await?;
     if redated > 0 {

@@ -425,7 +425,9 @@ mod tests {
             for (statement, index) in [(FORGET_LIVE_OF, "jobs_unique"), (FORGET_DEAD_OF, "jobs_dead_key")] {
                 let plan = plan(&db, statement).await;
                 assert!(plan.contains(index) && scans(&db, &plan, &[]).await.is_empty(), "{statement}:\n{plan}");
-                assert!(plan.contains("unique_key"), "the key is not compared in the index: {statement}:\n{plan}");
+                // SQLite says what it compares in an index with question marks, PostgreSQL by a word.
+                let by_key = |line: &str| line.contains("unique_key>?") || (line.contains("Index Cond") && line.contains("unique_key"));
+                assert!(plan.lines().any(by_key), "the key is not compared in the index: {statement}:\n{plan}");
             }
         }
     }

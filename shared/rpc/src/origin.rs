@@ -257,13 +257,22 @@ pub(crate) fn find(
     Ok(peer.map_or(Origin::Local, |peer| Origin::at(trusted.client(peer, headers))))
 }
 
-/// Where a service says that its caller is; `None` where it says nothing. What cannot be read is not taken for nothing: all people
+/// An IPv6 address without the zone of the machine that saw it (RFC 4007, section 11), as runtimes print it for addresses of a link.
+fn without_zone(text: &str) -> &str {
+    match text.split_once('%') {
+        Some((address, zone)) if address.contains(':') && !zone.is_empty() => address,
+        _ => text,
+    }
+}
+
+/// Where a service says that its caller is; `None` where it says nothing, be it in a line. What cannot be read is not taken for nothing: all people
 /// behind the service would be one place, unnoticed.
 fn stated(headers: &HeaderMap) -> Result<Option<IpAddr>, Problem> {
     let mut lines = headers.get_all(CLIENT_ADDRESS).iter();
     let address = match (lines.next(), lines.next()) {
         (None, _) => return Ok(None),
-        (Some(line), None) => line.to_str().ok().and_then(|text| address_of(text.trim())),
+        (Some(line), None) if line.is_empty() => return Ok(None),
+        (Some(line), None) => line.to_str().ok().and_then(|text| address_of(without_zone(text.trim()))),
         (Some(_), Some(_)) => None,
     };
     // What it says instead may be anybody's address, and is not repeated.
@@ -416,16 +425,20 @@ mod tests {
         const NAME: &str = "bursar-client-address";
         let (none, service) = (TrustedProxies::default(), ServiceAccountId::BILLING);
         let peer = Some(ip("10.1.2.3"));
-        let one = ["198.51.100.9", " 198.51.100.9 ", "198.51.100.9:4711", "[2001:db8::1]", "2001:db8::1"];
+        let one =
+            ["198.51.100.9", " 198.51.100.9 ", "198.51.100.9:4711", "[2001:db8::1]", "2001:db8::1", "fe80::1%eth0"];
         for text in one {
             let origin = found(Some(service), peer, &headers(&[(NAME, text)]), &none);
             assert!(matches!(origin, Origin::Address(_)), "{text}: {origin}");
         }
-        let unreadable: [&[&str]; 7] = [
+        let silent = found(Some(service), peer, &headers(&[(NAME, "")]), &none);
+        assert_eq!(silent, Origin::Service(service), "an empty line says nothing");
+        let unreadable: [&[&str]; 8] = [
             &["unknown"],
-            &[""],
             &["203.0.113.5, 10.0.0.1"],
-            &["fe80::1%eth0"],
+            &["203.0.113.5%eth0"],
+            &["fe80::1%"],
+            &["", "203.0.113.5"],
             &["203.0.113.5", "198.51.100.9"],
             &["203.0.113.5", "203.0.113.5"],
             &["203.0.113.5", "unknown"],

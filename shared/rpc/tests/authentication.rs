@@ -255,11 +255,16 @@ async fn a_service_that_says_where_its_caller_is_is_not_taken_for_nobody() {
             assert_eq!(refusal(as_anybody(&transport, &headers).await), expected, "{way}: {case}");
         }
         let past = start().saturating_sub(Span::from_secs(600));
-        let expired = ours.sign(&ServiceClaims::new(account(), ServiceRole::Product, past, Span::from_secs(300)));
-        let outcome = refusal(as_anybody(&transport, &vec![bearer(&expired), stated.clone()]).await);
+        let services = ours.sign(&ServiceClaims::new(account(), ServiceRole::Product, past, Span::from_secs(300)));
+        let outcome = refusal(as_anybody(&transport, &vec![bearer(&services), stated.clone()]).await);
         assert_eq!(outcome, (Code::Unauthenticated, "TOKEN_EXPIRED".to_owned()), "{way}: a service's");
         let good = vec![bearer(&ours.service(ServiceRole::Product)), stated.clone()];
         as_anybody(&transport, &good).await.expect("admitted");
+        // The key that signed a user's may be gone when the user comes back.
+        let gone = expired(&Issuer::new("gone", 9)).into_iter().map(|(_, token)| vec![bearer(&token), stated.clone()]);
+        for headers in gone {
+            as_anybody(&transport, &headers).await.expect("a user says nothing by it");
+        }
     }
 }
 

@@ -147,20 +147,24 @@ impl Connection {
     }
 }
 
-/// Comes when a connection that gives way has had its time: a while without a call in work, and no longer than one may take beyond
-/// that. Whoever has not heard of it yet may begin one, which would be cut before its end otherwise.
+/// Comes when a connection that gives way has had its time: a while from when it is told, and another one once no call is in work,
+/// but no longer than a call may take beyond that. Whoever has not heard of it yet may begin one, which would be cut before its end
+/// otherwise; whoever goes on beginning them gains that one while at most.
 async fn farewell(work: Work, call: Duration) {
     work.told().await;
     let end = Instant::now() + FAREWELL_LIMIT + call;
-    let mut before = work.idle();
+    let before = work.idle();
     loop {
         sleep_until(end.min(Instant::now() + FAREWELL_LIMIT)).await;
         let idle = work.idle();
         if Instant::now() >= end || (idle.is_some() && idle == before) {
             return;
         }
-        before = idle;
+        if idle.is_some() {
+            break;
+        }
     }
+    sleep_until(end.min(Instant::now() + FAREWELL_LIMIT)).await;
 }
 
 impl Connected for Connection {
@@ -310,7 +314,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_goes_on_calling_after_the_farewell_is_cut_when_the_longest_call_has_had_its_time() {
+    async fn whoever_begins_one_call_after_the_other_after_the_farewell_is_cut_soon() {
+        let (mut connection, caller) = connected(&Ending::default()).await;
+        tokio::time::pause();
+        let work = connection.work();
+        work.tell();
+        let (mut ended, every) = (None, FAREWELL_LIMIT / 2);
+        for _ in 0..5 {
+            drop(work.begin());
+            ended = ended.or(read_for(every, &mut connection).await);
+        }
+        assert_eq!(ended, Some(io::ErrorKind::ConnectionAborted));
+        drop(caller);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_does_not_end_after_the_farewell_is_cut_when_it_has_had_its_time() {
         let (mut connection, caller) = connected(&Ending::default()).await;
         tokio::time::pause();
         let work = connection.work();

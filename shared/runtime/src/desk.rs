@@ -2,7 +2,8 @@
 //!
 //! A call is in work while this side has something to do for it, be that to wait for the store or for something to tell. What of its
 //! answer is ready is its caller's to take, and counts for a look or two only ([`Desk::look`]): over HTTP/2 each stream has a window
-//! of its own, and whoever gives it none could keep an answer waiting for ever. It is in work again as soon as some is taken.
+//! of its own, and whoever gives it none could keep an answer waiting for ever. It is in work again as soon as more of it is
+//! asked for. What the connection has to send already is nobody's work: who takes that slowly is cut where the connection gives way.
 //!
 //! Calls begin and end without a word to the port, whose places all connections share: it asks when one shall give way, and is
 //! told of those alone that it has found in work ([`Desk::heed`]).

@@ -63,7 +63,7 @@ async fn attend(server: Server, routes: Routes, connection: Connection, end: Can
     }
 }
 
-/// The routes for one connection, which has a call in work until the last of its answer is on its way, or nobody takes it.
+/// The routes for one connection, which has a call in work until the connection has the last of its answer to send, or nobody takes it.
 #[derive(Clone)]
 struct Counted {
     routes: Routes,
@@ -105,7 +105,7 @@ impl Future for Answering {
     }
 }
 
-/// What is answered. Whoever asks for more of it has a use for that: everything before was taken, or will be at once.
+/// What is answered. Whoever asks for more of it has a use for that: everything before was taken, or is the connection's to send.
 struct Answer {
     body: Body,
     call: Option<Call>,

@@ -1,6 +1,5 @@
 //! Asking a provider for a payment's money. With what it is asked is written down before: whoever lost its answer asks the
-//! same again, whatever has become of the owner's cards meanwhile, unless it is certain that no money was asked for. Whoever may buy
-//! nothing any more is asked for nothing.
+//! same again, whatever has become of the owner's cards meanwhile. Whoever may buy nothing any more is asked for nothing.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, PaymentId, UserId};
@@ -53,7 +52,7 @@ impl Cashier {
             Some(reference) => Some(reference),
             None => match self.till.payments.prepare(&to_pay).await? {
                 Prepared::Nothing => None,
-                Prepared::Reference(reference) => match self.name(payment.id, &reference, &token).await? {
+                Prepared::Reference(reference) => match self.name(payment.id, &reference).await? {
                     Some(reference) => Some(reference),
                     None => return Ok(None),
                 },
@@ -98,30 +97,23 @@ impl Cashier {
 
     /// Writes down what the provider calls a payment, before it takes any money. Of two who ask at once, the first one's stands.
     /// `None`: it was given up meanwhile. Given up later it is canceled by that name, so no money is asked for unseen.
-    async fn name(&self, id: PaymentId, reference: &str, token: &str) -> Result<Option<String>, Error> {
+    async fn name(&self, id: PaymentId, reference: &str) -> Result<Option<String>, Error> {
         let mut tx = self.till.db.begin().await?;
-        payments::name(&mut tx, id, reference, token).await?;
+        payments::name(&mut tx, id, reference).await?;
         let named = payments::get(&mut tx, id).await?.ok_or(Error::Failed)?;
         tx.commit().await?;
         let reference = named.reference.ok_or(Error::Failed)?;
         Ok((!named.returned).then_some(reference))
     }
 
-    /// With what a payment is paid, written down before anybody is asked. Where no money is asked for before the provider's name
-    /// is kept, and none is, it is what its owner has saved now: whoever enters another card, since nothing came of the one
-    /// before, pays with that.
+    /// With what a payment is paid, written down before anybody is asked.
     async fn means_of(&self, id: PaymentId) -> Result<Means, Error> {
         let mut tx = self.till.db.begin().await?;
         let mut payment = payments::lock(&mut tx, id).await?.ok_or(Error::NotFound("payment"))?;
         if payment.state != PaymentState::Created {
             return Ok(Means::None);
         }
-        if let Some(mut token) = payments::asked_with(&mut tx, id).await? {
-            let nothing_asked = payment.reference.is_none() && !payment.returned && !self.till.payments.pays_at_once();
-            if nothing_asked && let Ok(now) = self.token(&mut tx, &payment).await? {
-                // Somebody else may be preparing it at this moment: with what it has its name by then is written down with that.
-                token = now;
-            }
+        if let Some(token) = payments::asked_with(&mut tx, id).await? {
             return Ok(Means::Token(token, Box::new(payment)));
         }
         if payment.returned {

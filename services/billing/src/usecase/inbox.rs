@@ -192,7 +192,7 @@ impl Inbox {
             if !is_known {
                 // A payment has one dispute's amount and decision: two of them together somebody has to see to.
                 return Ok(End::Aside(format!(
-                    "it is about another dispute of {} than the one that is known",
+                    "it is about another dispute of {}, for all that is known of that",
                     known.id
                 )));
             }

@@ -315,7 +315,7 @@ engines! {
         desk.delivers().await;
         let aside = inbox::aside(&desk.world.store).await.unwrap();
         assert_eq!(aside.len(), 3, "that it began, that it took the money and that it is over");
-        let why = format!("it is about another dispute of {} than the one that is known", payment.id);
+        let why = format!("it is about another dispute of {}, for all that is known of that", payment.id);
         assert!(aside.iter().all(|it| it.problem.as_ref() == Some(&why)), "{aside:?}");
         assert_eq!(desk.world.available(ana.owner).await, "225", "nobody has decided the first one");
         desk.fake.decides(&first, "won");

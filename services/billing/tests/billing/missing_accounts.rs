@@ -2,7 +2,7 @@
 
 use bursar_testkit::engines;
 
-use crate::tampering::{busy, disarm, disarm_invoices, sql, verdict};
+use crate::tampering::{busy, disarm, disarm_invoices, sql};
 use crate::words::subscribe;
 use crate::world::World;
 
@@ -48,7 +48,6 @@ engines! {
             for table in BY_NAME.into_iter().filter(|it| *it != kept) {
                 world.by_hand(&format!("DELETE FROM {table} WHERE owner = '{}'", ana.owner)).await.unwrap();
             }
-            assert_eq!(verdict(&world, ana.owner).await.valid, kept == "nothing", "{kept}");
             left.extend((kept != "nothing").then_some(ana.owner));
         }
         let key = bursar_billing::operation_key(&world.settings, &world.store).await.unwrap();

@@ -120,23 +120,6 @@ engines! {
         assert_eq!((all.len(), all[0].state(), &*all[0].decline_code), (1, PaymentState::Declined, "resource_missing"));
     }
 
-    async fn whoever_enters_another_card_since_nothing_came_of_the_first_pays_with_that(db: TestDb) {
-        let desk = Desk::open(db).await;
-        let (ana, first) = desk.person_with(1, Card::Good).await;
-        desk.fake.is_astray(Some(Astray::Version));
-        let unavailable = "PAYMENT_PROVIDER_UNAVAILABLE";
-        refused(ana.purchase_pack(buy(ana.owner).under("r1")).await, Code::Unavailable, unavailable);
-        desk.fake.is_astray(None);
-        removes(&ana).await;
-        until("it is forgotten", async || desk.fake.all("customer").is_empty()).await;
-        let second = desk.saves(&ana, ana.owner, Card::Good).await;
-        let paid = ana.purchase_pack(buy(ana.owner).under("r1")).await.unwrap().payment.unwrap();
-        assert_eq!((paid.state(), desk.fake.takings()), (PaymentState::Paid, 2_000));
-        assert_eq!(desk.fake.object(&desk.intent()).unwrap()["payment_method"], *second);
-        assert_ne!(first, second);
-        assert_eq!(payments(&ana, ana.owner).await.len(), 1);
-    }
-
     async fn a_card_that_was_taken_from_its_customer_is_a_decline_whatever_stripe_says(db: TestDb) {
         let desk = Desk::open(db).await;
         let (ana, card) = desk.person_with(1, Card::Good).await;

@@ -71,7 +71,7 @@ pub(crate) async fn disarm_invoices(world: &World) {
         .unwrap();
 }
 
-pub(crate) async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
+async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
     world.operator().verify_ledger(audit_of(owner)).await.expect("an answer, not an error")
 }
 

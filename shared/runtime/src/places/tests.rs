@@ -121,6 +121,8 @@ fn the_log_says_of_whom_one_gives_way_and_to_whom() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // With one subscriber alone another test's thread, which has none, could decide that nobody is interested in the event.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     tracing::subscriber::with_default(subscriber, || {
         let places = places(4);
         let hosts = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.4"];

@@ -87,11 +87,11 @@ engines! {
             let payment = till.begin(n).await;
             let intent = till.prepare(&payment).await;
             if is_named {
-                assert_eq!(till.cashier.name(payment.id, &intent, "cus_1:pm_1").await.unwrap(), Some(intent.clone()));
+                assert_eq!(till.cashier.name(payment.id, &intent).await.unwrap(), Some(intent.clone()));
             }
             till.cashier.abandon(payment.id, None).await.unwrap();
             if !is_named {
-                assert_eq!(till.cashier.name(payment.id, &intent, "cus_1:pm_1").await.unwrap(), None, "it is asked for no more");
+                assert_eq!(till.cashier.name(payment.id, &intent).await.unwrap(), None, "it is asked for no more");
             }
             till.cashier.look_after(Due { payment: payment.id }).await.unwrap();
             assert_eq!(till.status(&intent), "canceled");
@@ -115,7 +115,7 @@ engines! {
                 let [first, second] = [till.prepare(&payment).await, till.prepare(&payment).await];
                 assert_ne!(first, second);
                 for name in [&first, &second] {
-                    assert_eq!(till.cashier.name(payment.id, name, "cus_1:pm_1").await.unwrap().as_ref(), Some(&first), "the first one's stands");
+                    assert_eq!(till.cashier.name(payment.id, name).await.unwrap().as_ref(), Some(&first), "the first one's stands");
                 }
             }
             let ask = || Box::pin(till.cashier.ask(&payment));
