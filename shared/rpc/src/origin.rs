@@ -265,8 +265,8 @@ fn without_zone(text: &str) -> &str {
     }
 }
 
-/// Where a service says that its caller is; `None` where it says nothing, be it in a line. What cannot be read is not taken for nothing: all people
-/// behind the service would be one place, unnoticed.
+/// Where a service says that its caller is; `None` where it says nothing, or in an empty line. What cannot be read is not taken for
+/// nothing: all people behind the service would be one place, unnoticed.
 fn stated(headers: &HeaderMap) -> Result<Option<IpAddr>, Problem> {
     let mut lines = headers.get_all(CLIENT_ADDRESS).iter();
     let address = match (lines.next(), lines.next()) {
