@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bursar_db::DbError;
-use bursar_time::{Clock, Span, latest_beginning};
+use bursar_time::{Clock, Span, Timestamp, latest_beginning};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -54,12 +54,22 @@ pub(crate) const CATCH_EVERY: Span = Span::MINUTE;
 /// up died now: it is kept as long as any other, a batch at a time.
 pub(crate) async fn catch(jobs: Jobs, kinds: Arc<[(&'static str, Span)]>) -> Result<Next, Failure> {
     let now = jobs.clock().believed().map_err(DbError::from)?;
+    catch_by(&jobs, &kinds, now).await
+}
+
+/// The same by what a clock showed a moment ago.
+async fn catch_by(jobs: &Jobs, kinds: &[(&'static str, Span)], now: Timestamp) -> Result<Next, Failure> {
     let mut tx = jobs.db().begin().await?;
-    for (kind, longest) in kinds.iter() {
+    for (kind, longest) in kinds {
         let caught = store::catch(&mut tx, kind, now.saturating_add(*longest), now).await?;
         if caught > 0 {
             tracing::warn!(kind, caught, "jobs were put off by a clock that was ahead: they are due now");
         }
+    }
+    if jobs.clock().is_long_past(now) {
+        // What was put off since is not due yet.
+        tx.rollback().await?;
+        return Ok(Next::Again);
     }
     tx.commit().await?;
     // By itself: every replica does it, and whoever loses against another one loses nothing else.
@@ -104,7 +114,7 @@ pub(crate) async fn forget(jobs: Jobs, kinds: Arc<[&'static str]>) -> Result<Nex
 mod tests {
     use bursar_db::Migrations;
     use bursar_secret::{Entropy, Sealer, Secret};
-    use bursar_time::{BELIEVED_AHEAD, Timestamp};
+    use bursar_time::BELIEVED_AHEAD;
 
     use super::*;
     use crate::Kind;
@@ -137,6 +147,23 @@ mod tests {
             for (kind, at) in expected {
                 assert!(due.contains(&(kind.to_owned(), at)), "{kind}: {due:?}");
             }
+        }
+
+        /// Whoever stood still in between takes what others have put off meanwhile for a wrong clock's.
+        async fn what_was_put_off_since_the_clock_was_read_stays_for_later(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());
+            let jobs = Jobs::new(db.clone(), Sealer::from_key(&Secret::new([7; 32])), Entropy::seeded(1), clock.clone());
+            let read = clock.now();
+            clock.advance(Span::from_days(40)).unwrap();
+            let mut tx = db.begin().await.unwrap();
+            jobs.enqueue(&mut tx, Kind::new("test.waits"), &(), clock.now(), None).await.unwrap();
+            tx.commit().await.unwrap();
+            let kinds = [("test.waits", Span::HOUR)];
+            assert_eq!(catch_by(&jobs, &kinds, read).await, Ok(Next::Again));
+            assert_eq!(catch_by(&jobs, &kinds, clock.now()).await, Ok(Next::Finished));
+            let due = store::first_due(&mut db.read().await.unwrap(), &["test.waits"]).await.unwrap();
+            assert_eq!(due, [("test.waits".to_owned(), clock.now())]);
         }
 
         /// Kind K: nor do they hide what dies later for 400 days, as long as the right clock comes there.

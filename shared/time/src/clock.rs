@@ -84,6 +84,13 @@ impl Clock {
         Self::of(self.source.clone())
     }
 
+    /// Whether `now` was read so long ago that what has come since may look as if a clock far ahead had written it
+    /// ([`latest_beginning`](crate::latest_beginning)): a test clock was moved, or the machine stood still. Whoever deletes by that
+    /// asks behind it and before it takes effect: what it has seen by then was written before.
+    pub fn is_long_past(&self, now: Timestamp) -> bool {
+        self.now().since(now) > Span::HOUR
+    }
+
     /// The time, for whoever decides something by it or writes it down; or why this clock is not to be decided by.
     pub fn believed(&self) -> Result<Timestamp, Doubt> {
         let now = self.now();

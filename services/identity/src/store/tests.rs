@@ -66,7 +66,7 @@ pub(super) fn verification(expires_at: Timestamp) -> verifications::Verification
     }
 }
 
-pub(super) fn session(n: u64, user: UserId) -> sessions::SessionRow {
+pub(crate) fn session(n: u64, user: UserId) -> sessions::SessionRow {
     sessions::SessionRow {
         id: id(n),
         user_id: user,

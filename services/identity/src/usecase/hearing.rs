@@ -13,7 +13,7 @@ use crate::store::tests::ada;
 use crate::store::users;
 
 /// Identity on a fresh store, with the person of whom billing tells, whose address is proven.
-async fn identity(store: &TestDb, directory: &tempfile::TempDir) -> Identity {
+pub(super) async fn identity(store: &TestDb, directory: &tempfile::TempDir) -> Identity {
     let mut settings = Settings::for_test(directory.path());
     settings.stores[Service::Identity] = store.store_url();
     crate::migrate(&settings, None).await.expect("migrated");

@@ -1,6 +1,6 @@
 //! Accounts whose address nobody has proven end after a week: an address cannot be held without reading its mail.
 
-use bursar_time::{Span, furthest_end, latest_beginning};
+use bursar_time::{Span, Timestamp, furthest_end, latest_beginning};
 
 use super::Identity;
 use crate::Error;
@@ -17,7 +17,11 @@ impl Identity {
     /// whether there may be more. While a link that was mailed for the address can be followed, its account lives on. Safe
     /// on several replicas at once.
     pub async fn end_unproven(&self) -> Result<bool, Error> {
-        let now = self.now();
+        self.end_unproven_by(self.now()).await
+    }
+
+    /// The same by what a clock showed a moment ago.
+    async fn end_unproven_by(&self, now: Timestamp) -> Result<bool, Error> {
         let mut tx = self.0.db.begin().await?;
         // A link that a clock dated which was far ahead cannot be followed (`verify_email.rs`), so it keeps no account either.
         let links = (now, furthest_end(LONGEST_LINK, now));
@@ -29,6 +33,10 @@ impl Identity {
             if !verifications::is_live(&mut tx, user.id, links).await? {
                 leaving.push(self.leave(&mut tx, user, now).await?);
             }
+        }
+        if self.0.clock.is_long_past(now) {
+            tx.rollback().await?;
+            return Ok(true);
         }
         tx.commit().await?;
         let mut ended = 0;
@@ -44,5 +52,36 @@ impl Identity {
         }
         // Not by how many there were: those that stay are there again.
         Ok(ended == BATCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_testkit::id;
+
+    use super::*;
+    use crate::store::tests::ada;
+    use crate::usecase::UserRow;
+    use crate::usecase::hearing::identity;
+
+    bursar_testkit::engines! {
+        /// Whoever stood still in between takes what others have written meanwhile for a wrong clock's.
+        async fn who_signed_up_since_the_clock_was_read_did_not_by_a_wrong_one(db: TestDb) {
+            let directory = tempfile::tempdir().unwrap();
+            let identity = identity(&db, &directory).await;
+            let read = identity.now();
+            identity.0.clock.advance(Span::from_hours(20)).unwrap();
+            let now = identity.now();
+            let (email, email_key) = ("ben@example.com".to_owned(), "ben@example.com".to_owned());
+            let ben = UserRow { id: id(2), email, email_key, created_at: now, updated_at: now, ..ada() };
+            let mut tx = identity.0.db.begin().await.unwrap();
+            assert!(users::insert(&mut tx, &ben).await.unwrap());
+            tx.commit().await.unwrap();
+            assert!(identity.end_unproven_by(read).await.unwrap(), "it is done again");
+            assert!(!identity.end_unproven().await.unwrap());
+            let mut tx = identity.0.db.read().await.unwrap();
+            let left = users::by_id(&mut tx, ben.id).await.unwrap().expect("the week has just begun");
+            assert_eq!((left.leaving_since, left.departures), (None, 0));
+        }
     }
 }
