@@ -2,7 +2,8 @@
 //!
 //! Keys from another process are fetched when first needed, again in the background once they are a
 //! minute old, and at once when a token names a key that is not known (it may be new), which is
-//! rationed so that made-up key ids cannot turn this service against identity. At most one fetch runs. Under a test clock
+//! rationed by place so that made-up key ids cannot turn this service against identity. Who has used up a ration is told that
+//! it could not be found out, and not that the token is invalid: the key may be new. At most one fetch runs. Under a test clock
 //! nothing is rationed: keys rotate at each leap, however soon one follows the other.
 
 use std::collections::HashMap;
@@ -21,14 +22,14 @@ use tokio::time::Instant;
 use tonic::Request;
 
 use crate::problem::reason;
-use crate::{Problem, Transport};
+use crate::{Problem, Site, Transport};
+
+mod rations;
+
+use rations::Rations;
 
 /// How old fetched keys may get before they are fetched again.
 const REFRESH_AFTER: Duration = Duration::from_mins(1);
-/// Unknown key ids may cause one fetch in this time…
-const UNKNOWN_EVERY: Duration = Duration::from_secs(5);
-/// …after so many at once.
-const UNKNOWN_BURST: u32 = 5;
 /// How long not to try again after a fetch failed.
 const FAILED_PAUSE: Duration = Duration::from_millis(200);
 /// How long one fetch may take.
@@ -94,18 +95,25 @@ impl KeySet {
             known: RwLock::default(),
             fetching: Arc::new(Mutex::new(Fetching {
                 failed_at: None,
-                rationed_at: Instant::now(),
-                ration: (!clock.is_test()).then_some(UNKNOWN_BURST),
+                rations: (!clock.is_test()).then(|| Rations::new(Instant::now())),
             })),
         })))
     }
 
-    /// The key with this id. `None`: there is none; an error: it could not be found out.
-    pub(crate) async fn find(&self, kid: &str) -> Result<Option<Arc<DecodingKey>>, Problem> {
+    /// The key with this id, if it is there already.
+    pub(crate) fn known(&self, kid: &str) -> Option<Arc<DecodingKey>> {
         match &self.0 {
-            Source::Fixed(keys) => Ok(keys.find(kid)),
-            Source::Local(keys) => Ok(keys.borrow().find(kid)),
-            Source::Remote(remote) => Remote::find(remote, kid).await,
+            Source::Fixed(keys) => keys.find(kid),
+            Source::Local(keys) => keys.borrow().find(kid),
+            Source::Remote(remote) => remote.known().keys.find(kid),
+        }
+    }
+
+    /// The key with this id, which somebody there asks for. `None`: there is none; an error: it could not be found out.
+    pub(crate) async fn find(&self, kid: &str, asker: Site) -> Result<Option<Arc<DecodingKey>>, Problem> {
+        match &self.0 {
+            Source::Fixed(_) | Source::Local(_) => Ok(self.known(kid)),
+            Source::Remote(remote) => Remote::find(remote, kid, asker).await,
         }
     }
 }
@@ -120,32 +128,24 @@ struct Remote {
 #[derive(Clone, Default)]
 struct Known {
     keys: PublicKeys,
-    fetched_at: Option<Instant>,
+    /// When the fetch began that gave them, and when it ended.
+    fetched: Option<(Instant, Instant)>,
+}
+
+impl Known {
+    /// How old they are.
+    fn age(&self) -> Option<Duration> {
+        self.fetched.map(|(_, ended)| ended.elapsed())
+    }
 }
 
 struct Fetching {
     failed_at: Option<Instant>,
-    rationed_at: Instant,
-    /// How many fetches are left; `None`: as many as one likes.
-    ration: Option<u32>,
+    /// What is left of fetches for unknown key ids; `None`: as many as one likes.
+    rations: Option<Rations>,
 }
 
 impl Fetching {
-    /// Whether a fetch for an unknown key id may be made now; takes it off the ration.
-    fn allows(&mut self, now: Instant) -> bool {
-        let Some(mut ration) = self.ration else { return true };
-        while ration < UNKNOWN_BURST && now.saturating_duration_since(self.rationed_at) >= UNKNOWN_EVERY {
-            ration += 1;
-            self.rationed_at += UNKNOWN_EVERY;
-        }
-        if ration == UNKNOWN_BURST {
-            self.rationed_at = now;
-        }
-        let left = ration.checked_sub(1);
-        self.ration = Some(left.unwrap_or(ration));
-        left.is_some()
-    }
-
     fn failed_lately(&self, now: Instant) -> bool {
         self.failed_at.is_some_and(|at| now.saturating_duration_since(at) < FAILED_PAUSE)
     }
@@ -156,13 +156,12 @@ impl Remote {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn find(this: &Arc<Self>, kid: &str) -> Result<Option<Arc<DecodingKey>>, Problem> {
+    async fn find(this: &Arc<Self>, kid: &str, asker: Site) -> Result<Option<Arc<DecodingKey>>, Problem> {
         let known = this.known();
         let Some(key) = known.keys.find(kid) else {
-            return Self::find_new(this, kid).await;
+            return Self::find_new(this, kid, asker).await;
         };
-        let age = known.fetched_at.map(|at| at.elapsed());
-        if age.is_none_or(|age| age > REFRESH_AFTER) {
+        if known.age().is_none_or(|age| age > REFRESH_AFTER) {
             Self::refresh(this);
         }
         Ok(Some(key))
@@ -174,7 +173,7 @@ impl Remote {
         tokio::spawn(async move {
             if let Ok(mut fetching) = this.fetching.try_lock()
                 && !fetching.failed_lately(Instant::now())
-                && this.known().fetched_at.is_none_or(|at| at.elapsed() > REFRESH_AFTER)
+                && this.known().age().is_none_or(|age| age > REFRESH_AFTER)
             {
                 // A failure keeps the keys that there are.
                 let _ = this.fetch(&mut fetching).await;
@@ -182,7 +181,8 @@ impl Remote {
         });
     }
 
-    async fn find_new(this: &Arc<Self>, kid: &str) -> Result<Option<Arc<DecodingKey>>, Problem> {
+    async fn find_new(this: &Arc<Self>, kid: &str, asker: Site) -> Result<Option<Arc<DecodingKey>>, Problem> {
+        let came = Instant::now();
         // Whoever gives up stops waiting here.
         let mut fetching = Arc::clone(&this.fetching).lock_owned().await;
         let known = this.known();
@@ -193,8 +193,15 @@ impl Remote {
         if fetching.failed_lately(now) {
             return Err(unavailable());
         }
-        if known.fetched_at.is_some() && !fetching.allows(now) {
+        // Whatever had signed by then was published when these were asked for.
+        if known.fetched.is_some_and(|(began, _)| began > came) {
             return Ok(None);
+        }
+        if known.fetched.is_some()
+            && let Some(rations) = &mut fetching.rations
+            && let Err(wait) = rations.take(asker, now)
+        {
+            return Err(unavailable().with_retry_after(wait));
         }
         let this = Arc::clone(this);
         let kid = kid.to_owned();
@@ -207,12 +214,13 @@ impl Remote {
     async fn fetch(&self, fetching: &mut Fetching) -> Result<PublicKeys, Problem> {
         let mut request = Request::new(GetJwksRequest::default());
         request.set_timeout(FETCH_TIMEOUT);
+        let began = Instant::now();
         match KeyServiceClient::new(self.identity.clone()).get_jwks(request).await {
             Ok(response) => {
                 let keys = PublicKeys::from_jwks(&response.into_inner().keys);
                 fetching.failed_at = None;
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) =
-                    Known { keys: keys.clone(), fetched_at: Some(Instant::now()) };
+                    Known { keys: keys.clone(), fetched: Some((began, Instant::now())) };
                 Ok(keys)
             }
             Err(status) => {
@@ -233,27 +241,13 @@ impl fmt::Debug for Remote {
 fn unavailable() -> Problem {
     Problem::unavailable(
         reason::KEYS_UNAVAILABLE,
-        "the keys that verify tokens cannot be fetched at the moment; try again",
+        "the key that verifies the token cannot be fetched at the moment; try again",
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn unknown_key_ids_are_rationed() {
-        let start = Instant::now();
-        let mut fetching = Fetching { failed_at: None, rationed_at: start, ration: Some(UNKNOWN_BURST) };
-        let burst = (0..100).filter(|_| fetching.allows(start)).count();
-        assert_eq!(burst, 5, "at once");
-        let later = start + UNKNOWN_EVERY * 2;
-        assert_eq!((0..100).filter(|_| fetching.allows(later)).count(), 2, "in ten seconds");
-        let much_later = start + UNKNOWN_EVERY * 1_000;
-        assert_eq!((0..100).filter(|_| fetching.allows(much_later)).count(), 5, "no more than a burst");
-        fetching.ration = None;
-        assert!((0..100).all(|_| fetching.allows(much_later)), "not under a test clock");
-    }
 
     #[test]
     fn only_ed25519_keys_with_an_id_are_used() {

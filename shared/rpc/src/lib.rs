@@ -32,6 +32,7 @@ pub mod problem;
 mod refusals;
 mod share;
 pub mod stack;
+mod strict;
 mod suspended;
 pub mod token;
 pub mod transport;

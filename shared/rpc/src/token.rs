@@ -13,13 +13,14 @@ use bursar_id::{OwnerId, Role, ServiceAccountId, SessionId, UserId};
 use bursar_proto::access::v1::Permission;
 use bursar_time::{CLOCKS_APART, Clock, Span, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::authentication::{AuthMethods, Branch, KeyGrant};
 use crate::caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
 use crate::keys::KeySet;
 use crate::problem::reason;
-use crate::{Problem, cache::TokenCache};
+use crate::{Origin, Problem, Site, cache::TokenCache, strict};
 
 /// The `iss` of every token.
 pub const ISSUER: &str = "bursar";
@@ -168,9 +169,14 @@ impl Verifier {
     }
 
     /// Whom the token proves at `now`; else `UNAUTHENTICATED` with `TOKEN_INVALID` or `TOKEN_EXPIRED`, or
-    /// `UNAVAILABLE` while the keys cannot be fetched.
+    /// `UNAVAILABLE` while its key cannot be fetched.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Problem> {
-        let verified = self.read(token).await?;
+        self.verify_from(token, now, Origin::Local.site()).await
+    }
+
+    /// The same for somebody there: keys that are not known are fetched for each place so often.
+    pub(crate) async fn verify_from(&self, token: &str, now: Timestamp, asker: Site) -> Result<Caller, Problem> {
+        let verified = self.read(token, now, asker).await?;
         if now >= verified.expires_at {
             return Err(Problem::unauthenticated(reason::TOKEN_EXPIRED, "the token has expired; get a new one"));
         }
@@ -184,12 +190,12 @@ impl Verifier {
     }
 
     /// What the token proves in its time.
-    async fn read(&self, token: &str) -> Result<Verified, Problem> {
+    async fn read(&self, token: &str, now: Timestamp, asker: Site) -> Result<Verified, Problem> {
         let digest = TokenCache::digest(token);
         if let Some(verified) = self.cache.get(&digest) {
             return Ok(verified);
         }
-        let verified = verify(token, &self.keys).await?;
+        let verified = verify(token, &self.keys, (now, asker)).await?;
         self.cache.insert(digest, &verified);
         Ok(verified)
     }
@@ -211,10 +217,14 @@ struct Head {
     crit: Option<serde_json::Value>,
 }
 
+/// The object that a token's part with this number is, if it can be read in one way only.
+fn part<T: DeserializeOwned>(token: &str, number: usize) -> Option<T> {
+    strict::object(&URL_SAFE_NO_PAD.decode(token.split('.').nth(number)?).ok()?)
+}
+
 impl Head {
     fn of(token: &str) -> Option<Self> {
-        let (head, _) = token.split_once('.')?;
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()
+        part(token, 0)
     }
 
     /// Whether it is a JWT that demands nothing: the same key may sign other things that are no proof of anybody, and what
@@ -231,12 +241,17 @@ struct Said {
     exp: i64,
 }
 
+impl Said {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.exp <= now.as_unix_secs()
+    }
+}
+
 /// Whether a token says that it was a user's and has expired. Nothing is proven by that, and nothing given for it: the key that
 /// signed it may be gone by now.
 pub(crate) fn says_it_was_a_users(token: &str, now: Timestamp) -> bool {
-    let body = token.split('.').nth(1).filter(|_| token.len() <= MAX_BYTES);
-    let said = body.and_then(|body| serde_json::from_slice::<Said>(&URL_SAFE_NO_PAD.decode(body).ok()?).ok());
-    said.is_some_and(|said| said.sub.parse::<UserId>().is_ok() && said.exp <= now.as_unix_secs())
+    let said = (token.len() <= MAX_BYTES).then(|| part::<Said>(token, 1)).flatten();
+    said.is_some_and(|said| said.sub.parse::<UserId>().is_ok() && said.is_over(now))
 }
 
 /// Every claim that any token may have; which ones must be there depends on the subject.
@@ -266,8 +281,8 @@ struct Claims {
     srole: Option<String>,
 }
 
-/// Checks the signature and every claim but the times.
-async fn verify(token: &str, keys: &KeySet) -> Result<Verified, Problem> {
+/// Checks the signature and every claim but the times, for somebody there at `now`.
+async fn verify(token: &str, keys: &KeySet, (now, asker): (Timestamp, Site)) -> Result<Verified, Problem> {
     if token.len() > MAX_BYTES {
         return Err(invalid("too long"));
     }
@@ -279,11 +294,15 @@ async fn verify(token: &str, keys: &KeySet) -> Result<Verified, Problem> {
         return Err(invalid("signed with another algorithm"));
     }
     let kid = header.kid.ok_or_else(|| invalid("no kid"))?;
-    let key = keys.find(&kid).await?.ok_or_else(|| invalid("signed by an unknown key"))?;
-    let claims = jsonwebtoken::decode::<Claims>(token, &key, &VALIDATION)
-        .map_err(|_| invalid("signature or claims are wrong"))?
-        .claims;
-    caller_of(claims).ok_or_else(|| invalid("claims are wrong"))
+    let key = match keys.known(&kid) {
+        // The key of one that is over may be gone, and would be asked for in vain.
+        None if part::<Said>(token, 1).is_none_or(|said| said.is_over(now)) => None,
+        _ => keys.find(&kid, asker).await?,
+    };
+    let key = key.ok_or_else(|| invalid("signed by an unknown key"))?;
+    // What it claims is read below, as strictly as the header.
+    jsonwebtoken::decode::<IgnoredAny>(token, &key, &VALIDATION).map_err(|_| invalid("signature is wrong"))?;
+    part(token, 1).and_then(caller_of).ok_or_else(|| invalid("claims are wrong"))
 }
 
 fn caller_of(claims: Claims) -> Option<Verified> {

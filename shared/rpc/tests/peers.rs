@@ -362,12 +362,60 @@ async fn keys_are_fetched_once_and_again_when_a_new_one_signs() {
     assert_eq!(keys.asked.load(Ordering::SeqCst), 2);
 
     for n in 0..50 {
+        let asked = keys.asked.load(Ordering::SeqCst);
         let refused = call(fresh(&stranger, 100 + n)).await;
-        assert_eq!(refused, Err("TOKEN_INVALID".to_owned()), "an unknown key, attempt {n}");
+        // Whether there is such a key is known only where it was asked for.
+        let reason = if keys.asked.load(Ordering::SeqCst) > asked { "TOKEN_INVALID" } else { "KEYS_UNAVAILABLE" };
+        assert_eq!(refused, Err(reason.to_owned()), "an unknown key, attempt {n}");
     }
     let asked = keys.asked.load(Ordering::SeqCst);
-    assert!(asked <= 2 + 5, "made-up key ids caused {asked} fetches");
+    assert!((3..=2 + 5).contains(&asked), "made-up key ids caused {asked} fetches");
     assert_eq!(call(first.user()).await, Ok(()), "the known ones still count");
+}
+
+/// A product behind which somebody makes up key ids, and somebody else has a token of a key that is new.
+#[tokio::test]
+async fn made_up_key_ids_stop_nobody_elses_new_key() {
+    let (first, stranger, new) = (Issuer::new("k1", 1), Issuer::new("k3", 3), Issuer::new("k4", 4));
+    let keys = Keys::default();
+    keys.publish(&first);
+    let identity = Transport::routes(Routes::new(KeyServiceServer::new(keys.clone())));
+    let transport = Transport::routes(stack(
+        Probe::who().bare(),
+        deps(KeySet::remote(identity, &Clock::system()), Limits::default()),
+    ));
+    let product = first.service(ServiceRole::Product);
+    let call = async |token: &str, address: &str| {
+        let headers = [bearer(&product), common::for_user(token), ("bursar-client-address", address.to_owned())];
+        let request = with(ListContextsRequest::default(), &headers);
+        ContextServiceClient::new(transport.clone()).list_contexts(request).await.map(|_| ())
+    };
+    let (theirs, others) = ("203.0.113.5", "198.51.100.9");
+    let mut refused = Vec::new();
+    for n in 0..20 {
+        let status = call(&fresh(&stranger, 100 + n), theirs).await.expect_err("refused");
+        refused.push((status.code(), reason_of(&status).unwrap_or_default()));
+    }
+    assert_eq!(refused.first(), Some(&(Code::Unauthenticated, "TOKEN_INVALID".to_owned())));
+    assert_eq!(refused.last(), Some(&(Code::Unavailable, "KEYS_UNAVAILABLE".to_owned())));
+
+    keys.publish(&new);
+    let status = call(&new.user(), theirs).await.expect_err("nothing was asked");
+    assert_eq!(reason_of(&status).as_deref(), Some("KEYS_UNAVAILABLE"), "a right token is not called invalid");
+    let info = tonic_types::StatusExt::get_details_retry_info(&status).expect("it says when to come again");
+    assert!(info.retry_delay.is_some_and(|delay| delay <= Duration::from_secs(5)), "{info:?}");
+    call(&new.user(), others).await.expect("who has made up nothing finds the new key");
+    call(&new.user(), theirs).await.expect("which is everybody's from then on");
+
+    // What is over proves nothing, whoever has signed it.
+    let asked = keys.asked.load(Ordering::SeqCst);
+    let past = StandardClaims::lasting(start().saturating_sub(Span::from_secs(600)), Span::from_secs(300));
+    for _ in 0..3 {
+        let over = stranger.sign(&common::AccessClaimsWith::of(past.clone()));
+        let status = call(&over, "192.0.2.1").await.expect_err("refused");
+        assert_eq!(reason_of(&status).as_deref(), Some("TOKEN_INVALID"));
+    }
+    assert_eq!(keys.asked.load(Ordering::SeqCst), asked, "a key that is gone is not asked for");
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@
 //! The use case compares the rule's permission ([`Caller::permission`]) with the membership as it is.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
 use bursar_db::Asker;
+use bursar_id::ServiceAccountId;
 use bursar_proto::access::v1::{Acting, CallerKind};
 use bursar_proto::access::{Idempotency, MethodRule};
 use bursar_time::{CLOCKS_APART, Span, Timestamp};
@@ -24,7 +25,7 @@ use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
 use crate::token::says_it_was_a_users;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION, VerifiedToken};
-use crate::{Origin, Problem, origin};
+use crate::{Origin, Problem, Site, TrustedProxies, origin};
 
 /// How long a proof of who somebody is counts as recent (product.md, "Identity").
 const RECENT: Span = Span::from_mins(10);
@@ -45,7 +46,7 @@ where
         Access::Infrastructure => (Caller::Anonymous, None, None),
         Access::Rule(rule) => {
             known_time(shared, rule)?;
-            let proven = authenticate(shared, rule, request.headers()).await?;
+            let proven = authenticate(shared, rule, Sent::of(&request)).await?;
             not_suspended(shared, &proven.caller)?;
             let origin = origin(shared, &proven.caller, &request)?;
             request.extensions_mut().insert(origin);
@@ -105,9 +106,8 @@ fn not_suspended(shared: &Shared, caller: &Caller) -> Result<(), Problem> {
 
 /// Where the call comes from; before the rule decides, to which a service may be no more than anybody.
 fn origin(shared: &Shared, proven: &Caller, request: &Request<Body>) -> Result<Origin, Problem> {
-    let peer = peer(request).map(|address| address.ip());
-    let service = proven.service().map(|service| service.account);
-    origin::find(service, peer, request.headers(), &shared.limits.trusted_proxies)
+    let (sent, service) = (Sent::of(request), proven.service().map(|service| service.account));
+    origin::find(service, sent.peer, sent.headers, &shared.limits.trusted_proxies)
 }
 
 /// The other end of the connection on which a call comes; `None` for one in this process.
@@ -131,8 +131,9 @@ impl Proven {
 
 /// Whom the tokens prove. On a public RPC a token that proves nothing is ignored, but nobody gets in who claims to act for
 /// somebody and proves neither, nor who says where its caller is as a service does, and proves to be none.
-async fn authenticate(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> Result<Proven, Problem> {
-    let refused = match prove(shared, headers).await {
+async fn authenticate(shared: &Shared, rule: &MethodRule, sent: Sent<'_>) -> Result<Proven, Problem> {
+    let headers = sent.headers;
+    let refused = match prove(shared, sent).await {
         Ok(proven) => return Ok(proven),
         Err(refused) => refused,
     };
@@ -154,15 +155,35 @@ fn states_origin(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> boo
     }
 }
 
-async fn prove(shared: &Shared, headers: &HeaderMap) -> Result<Proven, Problem> {
-    let now = shared.clock.now();
+/// What was sent before the message, and by whose machine.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    headers: &'a HeaderMap,
+    peer: Option<IpAddr>,
+}
+
+impl<'a> Sent<'a> {
+    fn of(request: &'a Request<Body>) -> Self {
+        Self { headers: request.headers(), peer: peer(request).map(|address| address.ip()) }
+    }
+
+    /// Where it comes from, for which keys are fetched so often: as this service says, which is proven, else as the way shows.
+    fn site(self, service: Option<ServiceAccountId>, trusted: &TrustedProxies) -> Site {
+        let found = origin::find(service, self.peer, self.headers, trusted);
+        // What a service says unreadably is refused once everything is proven.
+        found.unwrap_or_else(|_| service.map_or(Origin::Local, Origin::Service)).site()
+    }
+}
+
+async fn prove(shared: &Shared, sent: Sent<'_>) -> Result<Proven, Problem> {
+    let (now, headers, trusted) = (shared.clock.now(), sent.headers, &shared.limits.trusted_proxies);
     let Some(token) = bearer(headers, &AUTHORIZATION)? else {
         return Err(Problem::unauthenticated(
             reason::TOKEN_MISSING,
             "this needs an access token: authorization: Bearer …",
         ));
     };
-    let caller = shared.verifier.verify(token, now).await?;
+    let caller = shared.verifier.verify_from(token, now, sent.site(None, trusted)).await?;
     let named = |problem: Problem| problem.with_metadata("header", USER_AUTHORIZATION.as_str());
     let Caller::Service(mut service) = caller else {
         if headers.contains_key(USER_AUTHORIZATION) {
@@ -174,7 +195,8 @@ async fn prove(shared: &Shared, headers: &HeaderMap) -> Result<Proven, Problem> 
     let Some(token) = bearer(headers, &USER_AUTHORIZATION)? else {
         return Ok(Proven { caller: Caller::Service(service), user: None });
     };
-    match shared.verifier.verify(token, now).await.map_err(named)? {
+    let asker = sent.site(Some(service.account), trusted);
+    match shared.verifier.verify_from(token, now, asker).await.map_err(named)? {
         Caller::User(user) => service.on_behalf_of = Some(user),
         Caller::Anonymous | Caller::Service(_) => {
             let sentence = "bursar-user-authorization must be a user's token";
@@ -286,7 +308,7 @@ mod tests {
     use crate::caller::tests::person;
     use crate::stack::methods::Method;
     use crate::{KeyGrant, KeySet, Limits, Permission, PublicKeys, ServiceCaller, StackDeps, Suspended, UserCaller};
-    use bursar_id::{ApiKeyId, ServiceAccountId};
+    use bursar_id::ApiKeyId;
     use bursar_proto::access::Idempotency;
     use bursar_secret::Entropy;
     use bursar_time::Clock;
