@@ -52,6 +52,12 @@ impl std::error::Error for SlugError {}
 impl Slug {
     /// Reads a slug that somebody chose; upper-case letters count as lower-case ones.
     pub fn parse(text: &str) -> Result<Self, SlugError> {
+        let slug = Self::given(text)?;
+        if slug.is_reserved() { Err(SlugError::Reserved) } else { Ok(slug) }
+    }
+
+    /// Reads a slug by which somebody looks for an organization. It may have had it since before the word was reserved.
+    pub fn given(text: &str) -> Result<Self, SlugError> {
         let text = text.to_ascii_lowercase();
         if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
             Err(SlugError::Character)
@@ -59,11 +65,14 @@ impl Slug {
             Err(SlugError::Length)
         } else if text.starts_with('-') || text.ends_with('-') {
             Err(SlugError::Hyphen)
-        } else if text.starts_with(PUNYCODE) || reserved().any(|word| word == text) {
-            Err(SlugError::Reserved)
         } else {
             Ok(Self(text))
         }
+    }
+
+    /// Whether nobody may choose it.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(PUNYCODE) || reserved().any(|word| word == self.0)
     }
 
     /// The slug to try at the `attempt`-th time (from 0) for an organization of this name: first what the
@@ -224,30 +233,74 @@ mod tests {
         for word in &words {
             assert_eq!(Slug::parse(word), Err(SlugError::Reserved), "{word}");
         }
-        let usual = [
-            "sso",
-            "oauth",
-            "console",
-            "internal",
-            "payments",
-            "webmaster",
-            "noreply",
-            "no-reply",
-            "postmaster",
-            "admin",
-            "api",
-            "www",
-            "support",
-            "billing",
-            "security",
-            "root",
-            "help",
-            "status",
-            "abuse",
-            "hostmaster",
-        ];
-        for word in usual {
-            assert!(words.contains(&word), "{word} is free");
+    }
+
+    /// What other products keep to themselves, by what it could be taken for.
+    const USUAL: [(&str, &str); 9] = [
+        (
+            "the product's own places",
+            "about account accounts admin admin-panel api app apps blog careers changelog checkout console contact dashboard \
+             docs documentation download downloads explore features home invoices jobs legal policies pricing privacy-policy \
+             search settings shop status store terms terms-of-service tos wiki",
+        ),
+        (
+            "ways in",
+            "auth authn authz forgot-password idp log-in log-out login logout mfa oauth oauth2 oidc otp passkey passwd password \
+             password-reset reset-password saml scim session sign-in sign-out sign-up signin signon signup sso token totp \
+             two-factor userinfo verify webauthn",
+        ),
+        ("what links in mails lead to", "accept-invitation invoices ownership verify-email"),
+        (
+            "who may be trusted",
+            "adm admin administrator ceo cfo ciso compliance cto customer-service customer-success customer-support founder \
+             help helpdesk internal legal mod moderator official operator owner root security staff super-admin superadmin \
+             superuser support support-team sysadmin system team trust-and-safety webmaster",
+        ),
+        (
+            "mailboxes that people trust (RFC 2142, and the authorities')",
+            "abuse admin administrator bounce bounces csirt daemon do-not-reply donotreply dpo ftp hostmaster info list listserv \
+             mailer-daemon majordomo marketing news no-reply noc noreply nobody postmaster privacy reply root sales security \
+             ssladmin ssladministrator sslwebmaster support sysadmin unsubscribe usenet uucp webmaster www",
+        ),
+        (
+            "names that machines ask for by themselves",
+            "acme-challenge autoconfig autodiscover broadcasthost crossdomain dkim dmarc favicon ip6-localhost ip6-loopback isatap \
+             jwks localdomain localhost loopback manifest mta-sts robots robots-txt security-txt sitemap webfinger well-known wpad",
+        ),
+        (
+            "machines",
+            "cdn cert cpanel dns ftp gateway git grafana imap irc kerberos kubernetes ldap mail mail1 mx1 ns1 ns2 ns3 ntp \
+             ocsp pki pop pop3 prometheus proxy router sftp smtp ssh stage staging static storage svn sys telnet vpn webmail \
+             webroot whois www www-data www1 www2 xmpp",
+        ),
+        (
+            "money",
+            "balance bank billing chargeback coupon coupons credit credits discount dispute fraud invoice invoices payment \
+             payment-method payments paypal payout plans price pricing purchase receipt refund refunds seats stripe subscription \
+             tax top-up topup trial usage voucher wallet",
+        ),
+        (
+            "words that stand for something else",
+            "all any anonymous default everyone false named nan new nil none null self true undefined unknown void you",
+        ),
+    ];
+
+    #[test]
+    fn what_other_products_keep_to_themselves_is_no_slug() {
+        for (what, words) in USUAL {
+            for word in words.split_whitespace() {
+                assert_eq!(Slug::parse(word), Err(SlugError::Reserved), "{what}: {word} is free");
+            }
+        }
+    }
+
+    #[test]
+    fn an_organization_is_found_by_a_word_that_is_reserved_by_now() {
+        for word in reserved().chain(["xn--80ak6aa92e"]) {
+            assert_eq!(Slug::given(word).as_ref().map(Slug::as_str), Ok(word));
+        }
+        for text in ["", "ab", "-acme", "acme corp"] {
+            assert_eq!(Slug::given(text).err(), Slug::parse(text).err(), "{text:?}");
         }
     }
 

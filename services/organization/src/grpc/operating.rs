@@ -18,7 +18,7 @@ pub(super) fn wanted(message: &FindOrganizationsRequest, pages: &PageKey) -> Res
         Some(Asked::OrganizationId(id)) => {
             ("organization_id", id.as_str(), Query::Id(convert::field::<OrganizationId>("organization_id", id)?))
         }
-        Some(Asked::Slug(slug)) => ("slug", slug.as_str(), Query::Slug(Slug::parse(slug).ok())),
+        Some(Asked::Slug(slug)) => ("slug", slug.as_str(), Query::Slug(Slug::given(slug).ok())),
         Some(Asked::NamePrefix(prefix)) => {
             let name = Name::parse(prefix).map_err(|error| Problem::invalid_field("name_prefix", error.to_string()))?;
             ("name_prefix", prefix.as_str(), Query::Name(name.into()))

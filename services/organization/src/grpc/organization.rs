@@ -291,7 +291,8 @@ fn change(message: &UpdateOrganizationRequest, violations: &mut Violations) -> O
     let mask = UpdateMask::parse(message.update_mask.as_ref(), &["name", "slug"], violations);
     OrganizationChange {
         name: mask.read("name", &message.name, Name::parse, violations),
-        slug: mask.read("slug", &message.slug, Slug::parse, violations),
+        // One that it has already is no choice.
+        slug: mask.read("slug", &message.slug, Slug::given, violations),
         etag: message.etag.clone(),
     }
 }
@@ -301,7 +302,7 @@ fn key(message: GetOrganizationRequest) -> Result<OrganizationKey, Problem> {
         Some(Key::OrganizationId(id)) => {
             convert::field::<OrganizationId>("organization_id", &id).map(OrganizationKey::Id)
         }
-        Some(Key::Slug(slug)) => Ok(OrganizationKey::Slug(Slug::parse(&slug).ok())),
+        Some(Key::Slug(slug)) => Ok(OrganizationKey::Slug(Slug::given(&slug).ok())),
         None => Err(Problem::invalid_field("key", "name the organization by its id or its slug")),
     }
 }

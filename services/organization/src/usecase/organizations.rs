@@ -7,7 +7,7 @@ use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_members::{Policy, policies};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Permission, UserCaller};
+use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Permission, Problem, UserCaller};
 use bursar_time::Timestamp;
 
 use super::access::{acting, demand_verified, is_personal};
@@ -16,7 +16,7 @@ use super::{Organization, events};
 use crate::Error;
 use crate::domain::entitlements::Entitlements;
 use crate::domain::name::Name;
-use crate::domain::slug::Slug;
+use crate::domain::slug::{Slug, SlugError};
 use crate::domain::standing::Standing;
 use crate::domain::{Refusal, etag, former_slugs};
 use crate::store::memberships::{self, Joining};
@@ -253,6 +253,9 @@ impl Organization {
         let now = m.now();
         let name = change.name.as_ref().filter(|name| name.as_str() != organization.name);
         let slug = change.slug.as_ref().filter(|slug| slug.as_str() != organization.slug);
+        if slug.is_some_and(Slug::is_reserved) {
+            return Err(Problem::invalid_field("slug", SlugError::Reserved.to_string()).into());
+        }
         let mut events = Vec::new();
         if name.is_some() || slug.is_some() {
             if let Some(slug) = slug {

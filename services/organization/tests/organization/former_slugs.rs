@@ -97,4 +97,21 @@ bursar_testkit::engines! {
         // The tombstone stays.
         assert_eq!(standings_now(&world).await, [(acme.id, proto::OrganizationState::Deleted, true, 2)]);
     }
+
+    /// A word that was free when it was chosen.
+    async fn a_slug_that_is_reserved_by_now_stays_whose_it_is(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = create(&ada, "acme").await.expect("created");
+        let mut tx = world.store.begin().await.expect("a transaction");
+        for table in ["UPDATE slugs SET slug = 'grafana'", "UPDATE organizations SET slug = 'grafana'"] {
+            bursar_db::on!(&mut tx, c => sqlx::query(table).execute(c).await.expect("written").rows_affected());
+        }
+        tx.commit().await.expect("committed");
+        assert_eq!(leads(&ada, "grafana").await.expect("found"), (acme.id.clone(), false));
+        let same = rename(&ada, &acme.id, "Grafana").await.expect("it has that one");
+        assert_eq!(same.slug, "grafana");
+        let other = refused(rename(&ada, &acme.id, "prometheus").await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(other.fields, ["slug"]);
+    }
 }
