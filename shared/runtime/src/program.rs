@@ -168,6 +168,13 @@ where
             "content of libraries lies in this replica's own folder: other replicas do not find it"
         );
     }
+    let unsaid = settings.unsaid(program);
+    if settings.mode != Mode::Development && !unsaid.is_empty() {
+        tracing::warn!(
+            ?unsaid,
+            "customers are told the defaults of these settings: a product's name, who sells, what is sold"
+        );
+    }
     let signals = Signals::of_process()?;
     let registry = telemetry.registry();
     let served = lifecycle::serve(settings, env, registry, listeners, signals, wire, on_ready).await;

@@ -35,6 +35,8 @@ const OF_EACH: [(Program, &[&str]); 4] = [
             "test_clock",
             "allow_sandbox_payments",
             "mail.smtp_url",
+            "mail.from",
+            "mail.link_base_url",
             "identity_store",
             "organization_store",
             "billing_store",
@@ -47,6 +49,8 @@ const OF_EACH: [(Program, &[&str]); 4] = [
         &[
             "test_clock",
             "mail.smtp_url",
+            "mail.from",
+            "mail.link_base_url",
             "identity_store",
             "service_secrets.identity_file",
             "service_secrets.organization_file",
@@ -62,6 +66,8 @@ const OF_EACH: [(Program, &[&str]); 4] = [
         &[
             "test_clock",
             "mail.smtp_url",
+            "mail.from",
+            "mail.link_base_url",
             "organization_store",
             "service_secrets.organization_file",
             "listen_address",
@@ -165,6 +171,12 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
         "mail.smtp_url",
         "--allow-plaintext",
     ),
+    ("BURSAR_MAIL__FROM=Bursar <no-reply@bursar.localhost>", &MAILING, "mail.from", ""),
+    ("BURSAR_MAIL__FROM=no-reply@mail.example.com", &MAILING, "mail.from", ""),
+    ("BURSAR_MAIL__LINK_BASE_URL=http://localhost:3000", &MAILING, "mail.link_base_url", ""),
+    ("BURSAR_MAIL__LINK_BASE_URL=https://[::1]:3000/app", &MAILING, "mail.link_base_url", ""),
+    ("BURSAR_MAIL__LINK_BASE_URL=https://app.example.com", &MAILING, "mail.link_base_url", ""),
+    ("BURSAR_MAIL__LINK_BASE_URL=http://app.acme.test", &MAILING, "mail.link_base_url", "--allow-plaintext"),
     ("BURSAR_S3__ENDPOINT=http://minio.test:9000", &[PROGRAMS[0], SINGLES[1]], "s3.endpoint", "--allow-plaintext"),
     ("BURSAR_S3__ENDPOINT=minio.test", &[PROGRAMS[0], SINGLES[1]], "s3.endpoint", ""),
     ("BURSAR_S3__ACCESS_KEY_ID=", &[PROGRAMS[0], SINGLES[1]], "s3.access_key_id", ""),
@@ -226,6 +238,8 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ("BURSAR_OTLP_ENDPOINT=http://collector.test:4317", &PROGRAMS, "otlp_endpoint", "--allow-plaintext-collector"),
     ("BURSAR_BILLING_URL=http://billing:7403", &SINGLES_BUT_BILLING, "billing_url", "--allow-plaintext"),
 ];
+/// Whoever sends mail.
+const MAILING: [Program; 3] = [PROGRAMS[0], SINGLES[0], SINGLES[1]];
 const SINGLES_BUT_BILLING: [Program; 2] = [SINGLES[0], SINGLES[1]];
 
 #[test]
@@ -251,6 +265,25 @@ fn each_convenience_is_refused_by_whom_it_concerns_and_by_its_setting_alone() {
             }
         }
     }
+}
+
+#[test]
+fn letters_come_from_the_product_and_lead_to_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    for given in [
+        "BURSAR_MAIL__FROM=no-reply@acme.io",
+        "BURSAR_MAIL__FROM=Localhost <no-reply@localhost.io>",
+        "BURSAR_MAIL__LINK_BASE_URL=https://acme.io/app",
+        "BURSAR_MAIL__LINK_BASE_URL=https://localhost.acme.io",
+    ] {
+        assert_eq!(refused(PROGRAMS[0], &format!("{fit}{given}")), Vec::<String>::new(), "{given}");
+    }
+    // What nobody has set is refused as well as what somebody has set wrongly, both at once.
+    let unset: Vec<&str> =
+        fit.lines().filter(|line| !line.contains("MAIL__FROM") && !line.contains("LINK_BASE_URL")).collect();
+    assert_eq!(refused(PROGRAMS[0], &unset.join("\n")), ["mail.from", "mail.link_base_url"]);
+    assert_eq!(refused(SINGLES[2], &unset.join("\n")), Vec::<String>::new(), "billing sends no mail");
 }
 
 #[test]

@@ -26,12 +26,22 @@ fn every_program_refuses_development_conveniences_all_at_once() {
     let cases: [(&str, &[&str]); 4] = [
         (
             "bursar",
-            &["allow_sandbox_payments", "mail.smtp_url", "identity_store", "organization_store", "billing_store"],
+            &[
+                "allow_sandbox_payments",
+                "mail.smtp_url",
+                "mail.from",
+                "mail.link_base_url",
+                "identity_store",
+                "organization_store",
+                "billing_store",
+            ],
         ),
         (
             "bursar-identity",
             &[
                 "mail.smtp_url",
+                "mail.from",
+                "mail.link_base_url",
                 "identity_store",
                 "service_secrets.identity_file",
                 "service_secrets.organization_file",
@@ -42,7 +52,14 @@ fn every_program_refuses_development_conveniences_all_at_once() {
         ),
         (
             "bursar-organization",
-            &["mail.smtp_url", "organization_store", "service_secrets.organization_file", "identity_url"],
+            &[
+                "mail.smtp_url",
+                "mail.from",
+                "mail.link_base_url",
+                "organization_store",
+                "service_secrets.organization_file",
+                "identity_url",
+            ],
         ),
         (
             "bursar-billing",
@@ -88,6 +105,8 @@ fn fit(service: Service, ports: &Ports, folder: &Path) -> Program {
         .env("BURSAR_OPERATIONS_ADDRESS", "127.0.0.1")
         .env("BURSAR_MASTER_KEY_FILE", file("master.key"))
         .env("BURSAR_MAIL__SMTP_URL", "smtps://mail.test:465")
+        .env("BURSAR_MAIL__FROM", "Acme <no-reply@acme.test>")
+        .env("BURSAR_MAIL__LINK_BASE_URL", "https://app.acme.test")
         .env("BURSAR_TLS__CERTIFICATE_FILE", file("port.crt"))
         .env("BURSAR_TLS__KEY_FILE", file("port.key"))
         .env("BURSAR_TLS__CLIENT_CA_FILE", file("ca.crt"))

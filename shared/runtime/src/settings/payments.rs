@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Program, Settings,
-    production::{is_exposed, is_here, is_loopback},
+    production::{is_exposed, is_loopback, leads_nowhere},
     span, text,
     validate::is_http,
 };
@@ -152,10 +152,10 @@ impl Settings {
             );
         }
         let back = stripe.return_url.as_ref().unwrap_or(&self.mail.link_base_url);
-        if is_here(back) {
+        if leads_nowhere(back) {
             problems.push(format!(
-                "payments.stripe.return_url: {back} is on this machine, where no customer can come back to; set where your \
-                 product is"
+                "payments.stripe.return_url: {back} is on this machine or nobody's, where no customer can come back to; set \
+                 where your product is"
             ));
         }
         if self.allow_plaintext {

@@ -17,6 +17,7 @@ impl Settings {
     pub(super) fn unfit_for_production(&self, program: Program) -> Vec<String> {
         let mut problems = Vec::new();
         self.refuse_conveniences(program, &mut problems);
+        self.refuse_letters_of_nowhere(program, &mut problems);
         self.refuse_weak_material(program, &mut problems);
         self.refuse_plaintext(program, &mut problems);
         self.refuse_unfit_stripe(program, &mut problems);
@@ -71,6 +72,45 @@ impl Settings {
                 ));
             }
         }
+    }
+
+    /// Letters that come from nowhere, and lead there: the defaults suit a person who reads them in a folder of this machine.
+    fn refuse_letters_of_nowhere(&self, program: Program, problems: &mut Vec<String>) {
+        if !program.services().iter().any(|service| service.sends_mail()) {
+            return;
+        }
+        let (from, links) = (&self.mail.from, &self.mail.link_base_url);
+        let domain = from.rsplit_once('@').map_or("", |(_, domain)| domain.trim_end_matches([' ', '>']));
+        if is_nobodys(domain) {
+            problems.push(format!(
+                "mail.from: {from} is at a domain that is nobody's, from where no letter reaches a customer; set an address \
+                 of yours"
+            ));
+        }
+        if leads_nowhere(links) {
+            problems.push(format!(
+                "mail.link_base_url: {links} is on this machine or nobody's, where no customer can follow a link to; set \
+                 where your product is"
+            ));
+        } else if is_exposed(links) && !self.allow_plaintext {
+            problems.push(format!(
+                "mail.link_base_url: {links} would have customers send the tokens in links in plaintext, which production \
+                 mode refuses; use https://, or allow_plaintext where the network encrypts"
+            ));
+        }
+    }
+
+    /// What customers read of a seller who has said nothing: by name, the settings whose defaults they are told. Nobody is
+    /// refused for it, as the defaults may be meant.
+    pub(crate) fn unsaid(&self, program: Program) -> Vec<&'static str> {
+        let any = |does: fn(Service) -> bool| program.services().iter().any(|service| does(*service));
+        let (mails, sells) = (any(Service::sends_mail), any(Service::takes_payments));
+        let all = [
+            ("mail.product", (mails || sells) && self.mail.product == super::sections::PRODUCT),
+            ("invoices.issuer", sells && self.invoices.issuer.trim().is_empty()),
+            ("catalog_file", sells && self.catalog_file.is_none()),
+        ];
+        all.into_iter().filter_map(|(name, unsaid)| unsaid.then_some(name)).collect()
     }
 
     /// Whether content of several replicas, which PostgreSQL serves, lies where it does by default, however that is written: in
@@ -223,6 +263,25 @@ pub(super) fn is_here(url: &str) -> bool {
     })
 }
 
+/// Whether no customer's machine finds anything at this URL but itself, or a page that says so.
+pub(super) fn leads_nowhere(url: &str) -> bool {
+    http::Uri::from_str(url).is_ok_and(|uri| uri.host().is_some_and(is_nobodys))
+}
+
+/// Whether a host is whoever's machine asks for it, or nobody's by agreement (RFC 2606, 6761). Those of `.test` are for trials of
+/// networks that have them.
+fn is_nobodys(host: &str) -> bool {
+    const ONES_OWN: [&str; 3] = ["localhost", "example", "invalid"];
+    const EXAMPLES: [&str; 3] = ["example.com", "example.net", "example.org"];
+    let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return is_loopback(address) || address.to_canonical().is_unspecified();
+    }
+    let is_below =
+        |domain: &str| host.strip_suffix(domain).is_some_and(|rest: &str| rest.is_empty() || rest.ends_with('.'));
+    ONES_OWN.into_iter().chain(EXAMPLES).any(is_below)
+}
+
 /// Whether two paths lead to one file, however they are written, and also before there is one.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
@@ -233,6 +292,60 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::Each;
+
+    #[test]
+    fn customers_are_told_no_default_without_the_operators_hearing_of_it() {
+        let mut settings = Settings::for_test("data");
+        let (identity, billing) = (Program::Single(Service::Identity), Program::Single(Service::Billing));
+        assert_eq!(settings.unsaid(identity), ["mail.product"]);
+        for program in [billing, Program::Suite] {
+            assert_eq!(settings.unsaid(program), ["mail.product", "invoices.issuer", "catalog_file"], "{program:?}");
+        }
+        settings.mail.product = "Acme".to_owned();
+        settings.invoices.issuer = "Acme Ltd".to_owned();
+        settings.catalog_file = Some("catalog.toml".into());
+        for program in [identity, billing, Program::Suite] {
+            assert!(settings.unsaid(program).is_empty(), "{program:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_nobodys_are_told_from_others() {
+        let nobodys = [
+            "localhost",
+            "LOCALHOST.",
+            "bursar.localhost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "[::1]",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "[::]",
+            "example.com",
+            "app.Example.com",
+            "example.org",
+            "a.example.net",
+            "app.example",
+            "x.invalid",
+        ];
+        for host in nobodys {
+            assert!(is_nobodys(host), "{host}");
+        }
+        let somebodys = [
+            "acme.test",
+            "localhost.test",
+            "notlocalhost",
+            "myexample.com",
+            "example.com.test",
+            "example.io",
+            "10.0.0.7",
+            "",
+            "[2001:db8::1]",
+        ];
+        for host in somebodys {
+            assert!(!is_nobodys(host), "{host}");
+        }
+    }
 
     #[test]
     fn content_in_a_replicas_own_folder_is_noticed_where_there_may_be_other_replicas() {

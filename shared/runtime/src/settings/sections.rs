@@ -18,6 +18,9 @@ use crate::{Each, Service};
 /// The base port when none is set.
 pub(crate) const DEFAULT_PORT_BASE: u16 = 7400;
 
+/// What letters and invoices call a product that has said no name.
+pub(crate) const PRODUCT: &str = "Bursar";
+
 /// The master key's default file in the data directory.
 pub(crate) const MASTER_KEY: &str = "master.key";
 /// The default folder of the services' secrets in the data directory.
@@ -84,11 +87,11 @@ pub struct MailSettings {
     /// mail is written to `DATA_DIR/mail/*.eml`.
     #[serde(with = "text::secret")]
     pub smtp_url: Option<Secret>,
-    /// The sender of every mail.
+    /// The sender of every mail. In production one that can be somebody's: of no `localhost` and no `example.com`.
     pub from: String,
     /// What letters call the product.
     pub product: String,
-    /// The product's own address, which every link in a mail starts with.
+    /// The product's own address, which every link in a mail starts with. In production `https://`, and where customers find it.
     pub link_base_url: String,
 }
 
@@ -363,7 +366,7 @@ impl Settings {
             mail: MailSettings {
                 smtp_url: None,
                 from: "Bursar <no-reply@bursar.localhost>".to_owned(),
-                product: "Bursar".to_owned(),
+                product: PRODUCT.to_owned(),
                 link_base_url: "http://localhost:3000".to_owned(),
             },
             service_secrets: Each::of(secret),

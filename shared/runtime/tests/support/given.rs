@@ -53,6 +53,8 @@ pub(crate) fn fit_for_production(folder: &Path) -> String {
     let mut given = format!(
         "BURSAR_MASTER_KEY_FILE={folder}/master.key
         BURSAR_MAIL__SMTP_URL=smtps://mail.test:465
+        BURSAR_MAIL__FROM=Acme <no-reply@acme.test>
+        BURSAR_MAIL__LINK_BASE_URL=https://app.acme.test
         BURSAR_ALLOW_SANDBOX_PAYMENTS=true
         BURSAR_CONTENT_URL=s3://acme-content/bursar
         BURSAR_S3__ACCESS_KEY_ID=acme
