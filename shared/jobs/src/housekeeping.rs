@@ -197,6 +197,37 @@ mod tests {
             assert!(rest.iter().all(|at| *at == now), "{rest:?}");
         }
 
+        /// Whoever revives one at the moment at which it is forgotten is told that it is tried again.
+        async fn a_dead_letter_that_is_revived_while_it_is_forgotten_is_kept(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());
+            let sealer = Sealer::from_key(&Secret::new([7; 32]));
+            let jobs = Jobs::new(db.clone(), sealer, Entropy::seeded(1), clock.clone());
+            let (kind, now) = ("test.revived", clock.now());
+            let mut tx = db.begin().await.unwrap();
+            for _ in 0..2 {
+                jobs.enqueue(&mut tx, Kind::new(kind), &(), now, None).await.unwrap();
+            }
+            let wanted = store::Wanted { kind, now, until: now.saturating_add(Span::MINUTE), limit: 2, but: &[] };
+            let taken = store::take(&mut tx, &wanted, &clock).await.unwrap();
+            for taken in &taken {
+                store::bury(&mut tx, &taken.lease, now, "no").await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            clock.advance(KEEP_DEAD.saturating_add(Span::DAY)).unwrap();
+            let mut tx = db.begin().await.unwrap();
+            assert!(store::revive(&mut tx, taken[0].lease.id(), clock.now()).await.unwrap());
+            let revived = async {
+                bursar_testkit::postgres::somebody_waits(&db).await;
+                tx.commit().await.unwrap();
+            };
+            let (forgotten, ()) = futures::join!(forget(jobs, Arc::new([kind])), revived);
+            assert_eq!(forgotten, Ok(Next::Finished));
+            let depths = store::depths(&mut db.read().await.unwrap()).await.unwrap();
+            let [(_, depth)] = &depths[..] else { panic!("the revived one is gone: {depths:?}") };
+            assert_eq!((depth.waiting, depth.dead), (1, 0), "and the other one is forgotten");
+        }
+
         async fn strangers_are_buried_a_batch_at_a_time(db: TestDb) {
             let db = db.open(&Migrations::SHARED).await;
             let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());

@@ -61,7 +61,8 @@ const DEPTHS: &str = "SELECT kind, count(CASE WHEN dead_at IS NULL THEN 1 END), 
 const CATCH: &str = "UPDATE jobs SET due_at = $3, enqueued_at = CASE WHEN enqueued_at > $3 THEN $3 ELSE enqueued_at END \
      WHERE kind = $1 AND dead_at IS NULL AND due_at > $2 \
      AND (leased = 1 OR attempts > 0 OR unique_key = $4 OR enqueued_at > $2)";
-const FORGET: &str = "DELETE FROM jobs WHERE id IN \
+/// What is asked twice holds also for one that somebody has revived between the two.
+const FORGET: &str = "DELETE FROM jobs WHERE dead_at < $1 AND id IN \
      (SELECT id FROM jobs WHERE dead_at < $1 ORDER BY dead_at LIMIT $2)";
 /// Dead letters that a clock dated which was far ahead. Kept until its time has come, they would stand before all others meanwhile.
 /// What is asked twice holds also for one that somebody has revived between the two.

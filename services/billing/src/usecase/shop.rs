@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_db::{Db, DbError, Tx, on};
+use bursar_db::{Db, DbError, on};
 use bursar_events::{Feed, Outbox};
 use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_members::{Members, Standing, standings};
@@ -307,19 +307,7 @@ impl Shop {
 
     /// Returns once somebody waits for a row that somebody else has locked. On SQLite, where whoever writes is alone, at once.
     pub(super) async fn somebody_waits(&self) {
-        const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND wait_event_type = 'Lock' AND wait_event IN ('transactionid', 'tuple')";
-        let waits = async {
-            // Each time in a transaction of its own: within one, PostgreSQL answers from a list of sessions it made before.
-            while let Tx::Postgres(mut tx) = self.db.read().await.unwrap() {
-                let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut *tx).await.unwrap();
-                if waiting > 0 {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), waits).await.expect("somebody waits for a lock");
+        bursar_testkit::postgres::somebody_waits(&self.db).await;
     }
 
     /// Runs a statement behind the program's back.

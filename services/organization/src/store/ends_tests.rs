@@ -1,15 +1,17 @@
 //! What has an end, and when it is over, on both engines: the statements say what the rules say.
 
 use bursar_db::Tx;
-use bursar_id::{InvitationId, OrganizationId, Role};
+use bursar_id::{InvitationId, OrganizationId, OwnerId, Role};
 use bursar_secret::TokenDigest;
+use bursar_testkit::postgres::somebody_waits;
 use bursar_testkit::{START, at, id};
 use bursar_time::{BELIEVED_AHEAD, Span, Timestamp};
 
 use super::invitations::{Filter, InvitationRow};
 use super::organizations::OrganizationRow;
+use super::projects::ProjectRow;
 use super::standings::Life;
-use super::{MIGRATIONS, invitations, nominations, organizations, seats};
+use super::{MIGRATIONS, invitations, mail_counts, nominations, organizations, projects, seats};
 use crate::domain::entitlements::{PlanName, Told};
 use crate::domain::invitation::{LONGEST, State};
 use crate::domain::nomination::{self, Nomination};
@@ -131,5 +133,67 @@ bursar_testkit::engines! {
             assert_eq!(shown.nominee_user_id, counts.then_some(id(2)), "{n}: shown");
             assert_eq!(nomination::accept(Some(said), id(2), id(1), now).is_ok(), counts, "{n}: by the rule");
         }
+    }
+
+    /// Whoever has sent one while the last of the day before was forgotten would be counted as if nothing had been sent.
+    async fn what_is_counted_while_it_is_forgotten_is_kept(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let now = at(START);
+        let (long_ago, ahead) = (now.saturating_sub(Span::from_days(2)), now.saturating_add(Span::from_days(400)));
+        for (subject, before) in [("by:ada", long_ago), ("by:bob", ahead)] {
+            let mut tx = db.begin().await.expect("a transaction");
+            mail_counts::sent_after(&mut tx, subject, long_ago, before).await.expect("locked");
+            mail_counts::set(&mut tx, subject, &[before], before).await.expect("counted");
+            tx.commit().await.expect("committed");
+            let mut tx = db.begin().await.expect("a transaction");
+            mail_counts::sent_after(&mut tx, subject, now, now).await.expect("locked");
+            mail_counts::set(&mut tx, subject, &[now], now).await.expect("counted");
+            let sent = async {
+                somebody_waits(&db).await;
+                tx.commit().await.expect("committed");
+            };
+            let (forgotten, ()) = futures::join!(mail_counts::forget(&db, now), sent);
+            assert_eq!(forgotten.expect("done"), 0, "{subject}");
+            let mut tx = db.begin().await.expect("a transaction");
+            let kept = mail_counts::sent_after(&mut tx, subject, long_ago, now).await.expect("read");
+            assert_eq!(kept, [now], "{subject}");
+        }
+    }
+
+    /// Whoever leaves leaves what was theirs, and not what somebody else has just been given.
+    async fn a_project_that_is_given_to_somebody_while_another_leaves_is_theirs(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let now = at(START);
+        let (organization, [leaves, stays, owner]) = (id(1), [id(2), id(3), id(4)]);
+        let row = ProjectRow {
+            id: id(5),
+            owner: OwnerId::Organization(organization),
+            name: "Plans".to_owned(),
+            description: String::new(),
+            created_by: leaves,
+            assigned_to: leaves,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut tx = db.begin().await.expect("a transaction");
+        projects::insert(&mut tx, &row).await.expect("a project");
+        tx.commit().await.expect("committed");
+        let mut giving = db.begin().await.expect("a transaction");
+        projects::update(&mut giving, &ProjectRow { assigned_to: stays, ..row.clone() }, now).await.expect("given");
+        let given = async {
+            somebody_waits(&db).await;
+            giving.commit().await.expect("committed");
+        };
+        let handing = async {
+            let mut tx = db.begin().await.expect("a transaction");
+            let handed = projects::hand_over(&mut tx, organization, [leaves, owner], now, 10).await.expect("handed over");
+            tx.commit().await.expect("committed");
+            handed
+        };
+        let (handed, ()) = futures::join!(handing, given);
+        let mut tx = db.begin().await.expect("a transaction");
+        let found = projects::anywhere(&mut tx, row.id).await.expect("read").expect("it is there");
+        assert_eq!((handed, found.assigned_to), (0, stays));
     }
 }

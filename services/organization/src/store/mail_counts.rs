@@ -10,10 +10,11 @@ use bursar_time::{CLOCKS_APART, Span, Timestamp};
 pub(super) const LOCK: &str = "INSERT INTO mail_counts (subject, sent, last_at) VALUES ($1, $2, $3) \
     ON CONFLICT (subject) DO UPDATE SET last_at = mail_counts.last_at RETURNING sent";
 pub(super) const SET: &str = "UPDATE mail_counts SET sent = $2, last_at = $3 WHERE subject = $1";
-pub(super) const FORGET: &str = "DELETE FROM mail_counts WHERE subject IN \
+/// What is asked twice holds also for a subject about which something is sent between the two: it would be as if nothing had been.
+pub(super) const FORGET: &str = "DELETE FROM mail_counts WHERE last_at <= $1 AND subject IN \
     (SELECT subject FROM mail_counts WHERE last_at <= $1 ORDER BY last_at LIMIT $2)";
 /// What a clock wrote that was ahead; it would be kept until then.
-pub(super) const FORGET_AHEAD: &str = "DELETE FROM mail_counts WHERE subject IN \
+pub(super) const FORGET_AHEAD: &str = "DELETE FROM mail_counts WHERE last_at > $1 AND subject IN \
     (SELECT subject FROM mail_counts WHERE last_at > $1 ORDER BY last_at LIMIT $2)";
 
 /// When mails were sent about a subject after `since`, the oldest first; kept from changing until the transaction ends. An

@@ -183,12 +183,14 @@ pub(super) const FORGET_ADDRESSES: &str = concat!(
     is_owned!(),
     "))"
 );
-/// Those who are no owners, all at once; the word is that of a removal.
+/// Those who are no owners, all at once; the word is that of a removal. What is asked twice, here and below, holds also for
+/// somebody who is something else between the two.
 pub(super) const END_SOME: &str = "UPDATE memberships SET role = NULL, state = 'REMOVED', email = '', email_key = '', \
-    version = version + 1, changed_at = $2 WHERE organization_id = $1 AND user_id IN (SELECT user_id FROM memberships \
-    WHERE organization_id = $1 AND role IN ('ADMIN', 'MEMBER') ORDER BY user_id LIMIT $3) RETURNING user_id, version";
+    version = version + 1, changed_at = $2 WHERE organization_id = $1 AND role IN ('ADMIN', 'MEMBER') \
+    AND user_id IN (SELECT user_id FROM memberships WHERE organization_id = $1 AND role IN ('ADMIN', 'MEMBER') \
+    ORDER BY user_id LIMIT $3) RETURNING user_id, version";
 pub(super) const FORGET_SOME: &str = "UPDATE memberships SET email = '', email_key = '' \
-    WHERE organization_id = $1 AND user_id IN (SELECT user_id FROM memberships \
+    WHERE organization_id = $1 AND role IS NULL AND user_id IN (SELECT user_id FROM memberships \
     WHERE organization_id = $1 AND role IS NULL AND email <> '' ORDER BY user_id LIMIT $2)";
 /// Answers are kept by who asked within an organization; whoever of people ever did so has a row here. What services were answered
 /// is found by them.

@@ -47,8 +47,10 @@ pub(super) const UPDATE: &str = "UPDATE projects SET name = $2, description = $3
     version = version + 1, updated_at = $5 WHERE id = $1";
 pub(super) const ASSIGNED_IN: &str = "SELECT p.owner FROM projects p JOIN organizations o ON o.id = p.owner \
     WHERE p.assigned_to = $1 AND o.owner_user_id <> $1 ORDER BY p.owner LIMIT 1";
+/// What is asked twice holds also for one that somebody else is given between the two.
 pub(super) const HAND_OVER: &str = "UPDATE projects SET assigned_to = $3, version = version + 1, updated_at = $4 \
-    WHERE id IN (SELECT id FROM projects WHERE owner = $1 AND assigned_to = $2 ORDER BY id LIMIT $5)";
+    WHERE owner = $1 AND assigned_to = $2 AND id IN \
+    (SELECT id FROM projects WHERE owner = $1 AND assigned_to = $2 ORDER BY id LIMIT $5)";
 pub(super) const ERASE: &str =
     "DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE owner = $1 ORDER BY id LIMIT $2) RETURNING id";
 pub(super) const DELETE: &str = "DELETE FROM projects WHERE id = $1";

@@ -11,7 +11,7 @@ mod server;
 
 use std::{io::Write, sync::OnceLock};
 
-pub use locks::waiting_for_locks;
+pub use locks::{somebody_waits, waiting_for_locks};
 pub use server::{Durability, Server};
 
 use crate::engines::{Outcome, TestDb, block_on};
