@@ -1,5 +1,7 @@
 //! Accounts: one row per owner with its balances and the head of its ledger.
 
+use std::collections::HashSet;
+
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_id::OwnerId;
 use bursar_members::Standing;
@@ -234,6 +236,19 @@ pub(crate) async fn after(tx: &mut Tx, after: Option<OwnerId>, limit: i64) -> Re
     let after = after.map(keys::owner).unwrap_or_default();
     let rows: Vec<(Vec<u8>,)> =
         on!(tx, c => sqlx::query_as(sql::OWNERS_AFTER).bind(after).bind(limit).fetch_all(c).await?);
+    rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
+}
+
+/// Those of these owners who have an account.
+pub(crate) async fn among(tx: &mut Tx, owners: &[OwnerId]) -> Result<HashSet<OwnerId>, DbError> {
+    let rows: Vec<(Vec<u8>,)> = match tx {
+        Tx::Sqlite(t) => {
+            sqlx::query_as(sql::OWNERS_AMONG.sqlite).bind(keys::owner_list(owners)).fetch_all(&mut **t).await?
+        }
+        Tx::Postgres(t) => {
+            sqlx::query_as(sql::OWNERS_AMONG.postgres).bind(keys::owners(owners)).fetch_all(&mut **t).await?
+        }
+    };
     rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
 }
 

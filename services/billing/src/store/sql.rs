@@ -59,6 +59,12 @@ pub(crate) const DUE_ACCOUNTS: &str =
 /// Every account's owner in order, a page at a time (audit).
 pub(crate) const OWNERS_AFTER: &str = "SELECT owner FROM accounts WHERE owner > $1 ORDER BY owner LIMIT $2";
 
+/// Those of a page of owners who have an account (audit).
+pub(crate) const OWNERS_AMONG: Both = Both {
+    sqlite: "SELECT a.owner FROM json_each($1) AS r CROSS JOIN accounts AS a ON a.owner = unhex(r.value)",
+    postgres: "SELECT owner FROM accounts WHERE owner = ANY ($1::bytea[])",
+};
+
 /// The next owner of whom one of these has something, whether there is an account or not (audit).
 pub(crate) const NEXT_WITH_ENTRIES: &str = "SELECT owner FROM ledger_entries WHERE owner > $1 ORDER BY owner LIMIT 1";
 pub(crate) const NEXT_WITH_LOTS: &str = "SELECT owner FROM lots WHERE owner > $1 ORDER BY owner LIMIT 1";

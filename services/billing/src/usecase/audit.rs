@@ -296,7 +296,7 @@ pub(super) async fn all_without_account(db: &Db) -> Result<Vec<OwnerId>, Error> 
     for what in Beside::ALL {
         let mut last = None;
         loop {
-            let (found, next) = without_account(&mut db.read().await?, what, last).await?;
+            let (found, next) = without_account(&mut db.read().await?, what, last, PAGE).await?;
             all.extend(found.into_iter().filter(|owner| seen.insert(*owner)));
             if next.is_none() {
                 break;
@@ -307,22 +307,26 @@ pub(super) async fn all_without_account(db: &Db) -> Result<Vec<OwnerId>, Error> 
     Ok(all)
 }
 
-/// Those of the next owners with something of a kind who have no account (nothing is wrong with a payment that came to nothing),
-/// and after whom to go on, unless that was all. One step in the index for each, however much there is of it.
+/// Those of a page of the next owners with something of a kind who have no account (nothing is wrong with a payment that came to
+/// nothing), and after whom to go on, unless that was all. One step in the index for each, however much there is of it.
 async fn without_account(
     tx: &mut Tx,
     what: Beside,
     mut last: Option<OwnerId>,
+    page: i64,
 ) -> Result<(Vec<OwnerId>, Option<OwnerId>), Error> {
-    let mut found = Vec::new();
-    for _ in 0..PAGE {
-        let Some(owner) = accounts::next_with(tx, what, last).await? else { return Ok((found, None)) };
-        if accounts::find(tx, owner).await?.is_none() {
-            found.push(owner);
-        }
-        last = Some(owner);
+    let mut owners = Vec::new();
+    for _ in 0..page {
+        let next = accounts::next_with(tx, what, last).await?;
+        last = next;
+        let Some(owner) = next else { break };
+        owners.push(owner);
     }
-    Ok((found, last))
+    if !owners.is_empty() {
+        let known = accounts::among(tx, &owners).await?;
+        owners.retain(|owner| !known.contains(owner));
+    }
+    Ok((owners, last))
 }
 
 /// Prints a summary, one line for each bad ledger, and gives the exit code that says the same.

@@ -7,6 +7,7 @@
 use std::io::{BufRead, Read as _, Write};
 
 use bursar_db::Db;
+use bursar_id::OwnerId;
 use bursar_secret::Sealer;
 use bursar_time::Timestamp;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -18,6 +19,8 @@ use crate::store::{accounts, ledger};
 
 /// How many accounts are read at a time.
 const PAGE: i64 = 500;
+/// How many lines of a file are compared at a time.
+const PORTION: usize = 500;
 
 /// What the signing key is derived for.
 const PURPOSE: &str = "billing checkpoints";
@@ -137,33 +140,45 @@ pub async fn compare(
     file: &mut impl BufRead,
     mut told: impl FnMut(Difference),
 ) -> Result<u64, CheckpointError> {
-    let (mut read, mut heads) = (Read::default(), 0);
+    let (mut read, mut heads, mut page) = (Read::default(), 0, Vec::new());
     while let Some(line) = next_line(file)? {
         if let Some(head) = read.line(&line)? {
             heads += 1;
-            if let Some(difference) = difference(db, &head).await? {
-                told(difference);
-            }
+            page.push(head);
+        }
+        if page.len() == PORTION {
+            differences(db, &std::mem::take(&mut page)).await?.into_iter().for_each(&mut told);
         }
     }
+    differences(db, &page).await?.into_iter().for_each(told);
     read.end()?;
     Ok(heads)
 }
 
-async fn difference(db: &Db, head: &Head) -> Result<Option<Difference>, Error> {
-    let Head { owner, seq, hash, .. } = *head;
-    let mut tx = db.read().await?;
-    let Some(account) = accounts::find(&mut tx, owner).await? else {
-        return Ok(Some(Difference::Missing(owner)));
-    };
-    if seq == 0 {
-        return Ok(None);
+/// The differences of some heads, in one snapshot of the store.
+async fn differences(db: &Db, heads: &[Head]) -> Result<Vec<Difference>, Error> {
+    let mut found = Vec::new();
+    if heads.is_empty() {
+        return Ok(found);
     }
-    Ok(match ledger::hash_of(&mut tx, owner, seq).await? {
-        Some(found) if found == hash => None,
-        Some(_) => Some(Difference::Rewritten { owner, seq }),
-        None => Some(Difference::Shorter { owner, had: seq, has: account.head.seq.min(seq.saturating_sub(1)) }),
-    })
+    let mut tx = db.read().await?;
+    let owners: Vec<OwnerId> = heads.iter().map(|head| head.owner).collect();
+    let known = accounts::among(&mut tx, &owners).await?;
+    for Head { owner, seq, hash, .. } in heads.iter().copied() {
+        if !known.contains(&owner) {
+            found.push(Difference::Missing(owner));
+        } else if seq > 0 {
+            match ledger::hash_of(&mut tx, owner, seq).await? {
+                Some(stored) if stored == hash => {}
+                Some(_) => found.push(Difference::Rewritten { owner, seq }),
+                None => {
+                    let has = accounts::find(&mut tx, owner).await?.map_or(0, |account| account.head.seq);
+                    found.push(Difference::Shorter { owner, had: seq, has: has.min(seq.saturating_sub(1)) });
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The next line with its line feed, or what is left of the file; never more than a line may be long.

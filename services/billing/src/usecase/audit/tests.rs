@@ -7,9 +7,10 @@ use bursar_id::{OwnerId, UserId};
 use bursar_testkit::{TestDb, engines, id};
 use bursar_time::Timestamp;
 
-use super::verify;
+use super::{all_without_account, verify, without_account};
 use crate::domain::tests::golden::Golden;
 use crate::domain::{Account, Changes, Entry, Lot, ProductId, Purchase, PurchaseState};
+use crate::store::accounts::Beside;
 use crate::store::write::{Batch, Layout, Unsaved, write};
 use crate::store::{MIGRATIONS, accounts, details, ledger, lots, purchases};
 
@@ -102,6 +103,32 @@ async fn is_as_it_was(db: &TestDb, layout: Layout) {
 }
 
 engines! {
+    /// In pages of two, of five of whom something was bought: at the end of a page, in the midst of one, and at the end of all.
+    async fn whoever_has_no_account_is_found_a_page_at_a_time(db: TestDb) {
+        let (db, golden) = (db.open(&MIGRATIONS).await, Golden::format_1());
+        let mut owners: Vec<OwnerId> = (1..=5).map(|n| OwnerId::User(id(n))).collect();
+        owners.sort_by_key(ToString::to_string);
+        let mut tx = db.begin().await.unwrap();
+        for (n, owner) in (1..).zip(&owners) {
+            let sample = golden.lots().iter().find_map(|lot| purchase(*owner, lot)).unwrap();
+            purchases::insert(&mut tx, &Purchase { id: id(n), ..sample }).await.unwrap();
+        }
+        let [ana, ben, cem, dan, eve] = owners[..] else { panic!("five of them") };
+        accounts::open(&mut tx, &[ben, cem, eve], Timestamp::MIN).await.unwrap();
+        tx.commit().await.unwrap();
+        let (mut last, mut pages) = (None, Vec::new());
+        loop {
+            let (found, next) = without_account(&mut db.read().await.unwrap(), Beside::Purchases, last, 2).await.unwrap();
+            pages.push(found);
+            last = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(pages, [vec![ana], vec![dan], Vec::new()]);
+        assert_eq!(all_without_account(&db).await.unwrap(), [ana, dan]);
+    }
+
     async fn the_golden_ledger_is_the_same_in_a_store_and_verifies(db: TestDb) {
         is_as_it_was(&db, Layout::Together).await;
     }
