@@ -36,6 +36,7 @@ mod strict;
 mod suspended;
 pub mod token;
 pub mod transport;
+mod unstated;
 mod violations;
 
 pub use access::{AccessPolicy, AdminBilling, BalanceVisibility, UsageVisibility};

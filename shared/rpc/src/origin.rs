@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tonic::Request;
 
 use crate::Problem;
+use crate::unstated::Unheard;
 
 /// The header in which a service says where its user's call came from.
 pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("bursar-client-address");
@@ -36,8 +37,12 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Where a request comes from, as the stack has found; without the stack, from this process.
+    /// Where a request comes from, as the stack has found; without the stack, from this process. Ask where places are counted, and
+    /// nowhere else: people who are counted for the place of a service are told of.
     pub fn of<T>(request: &Request<T>) -> Self {
+        if let Some(unheard) = request.extensions().get::<Unheard>() {
+            unheard.note();
+        }
         request.extensions().get::<Self>().copied().unwrap_or(Self::Local)
     }
 

@@ -25,6 +25,7 @@ use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
 use crate::token::says_it_was_a_users;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION, VerifiedToken};
+use crate::unstated::Unheard;
 use crate::{Origin, Problem, Site, TrustedProxies, origin};
 
 /// How long a proof of who somebody is counts as recent (product.md, "Identity").
@@ -49,6 +50,9 @@ where
             let proven = authenticate(shared, rule, Sent::of(&request)).await?;
             not_suspended(shared, &proven.caller)?;
             let origin = origin(shared, &proven.caller, &request)?;
+            if let Some(unheard) = Unheard::of(&shared.unstated, (call.method.name, rule), &proven.caller, origin) {
+                request.extensions_mut().insert(unheard);
+            }
             request.extensions_mut().insert(origin);
             let caller = decide(rule, proven.caller)?;
             restrict(rule, &caller, shared.clock.now())?;

@@ -60,6 +60,7 @@ pub use reasons::reasoned;
 
 use crate::token::Verifier;
 use crate::transport::context::CALL_ID;
+use crate::unstated::Unstated;
 use crate::{KeySet, Suspended, TrustedProxies};
 use methods::{Method, Methods};
 
@@ -146,6 +147,7 @@ struct Shared {
     clock: Clock,
     limits: Limits,
     suspended: Suspended,
+    unstated: Arc<Unstated>,
 }
 
 impl Shared {
@@ -154,6 +156,7 @@ impl Shared {
             methods: Methods::new(),
             call_ids: call_id::CallIds::new(&deps.entropy),
             metrics: metrics::Metrics::new(&deps.meter),
+            unstated: Arc::new(Unstated::new(&deps.meter)),
             in_flight: Arc::new(shed::InFlight::new(deps.limits.max_in_flight, deps.limits.max_message_bytes)),
             verifier: Verifier::new(deps.keys, deps.limits.token_cache).by(&deps.clock),
             clock: deps.clock,
