@@ -59,6 +59,7 @@ impl Config {
                 left_lifetime: LEFT_BRANCH,
                 greatest_age: tokens.session_age.into(),
                 grace: tokens.refresh_grace.into(),
+                most_per_hour: tokens.max_refreshes_per_hour,
             },
             keys: KeyPolicy {
                 period: KEY_PERIOD,

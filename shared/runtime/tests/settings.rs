@@ -61,11 +61,20 @@ fn bounds_that_nobody_sets_are_those_of_the_product() {
 }
 
 fn has_the_lives_of_tokens(tokens: &TokenSettings) {
-    let TokenSettings { access_ttl, service_ttl, refresh_ttl, session_age, refresh_grace, verification_ttl } = *tokens;
+    let TokenSettings {
+        access_ttl,
+        service_ttl,
+        refresh_ttl,
+        session_age,
+        refresh_grace,
+        max_refreshes_per_hour,
+        verification_ttl,
+    } = *tokens;
     assert_eq!(access_ttl, Duration::from_mins(5), "an access token");
     assert_eq!(service_ttl, Duration::from_mins(5), "a service's token");
     assert_eq!((refresh_ttl, session_age), (30 * DAY, 180 * DAY), "a session that is not used, and one that is");
     assert_eq!(refresh_grace, Duration::from_secs(10), "a refresh token that was rotated");
+    assert_eq!(max_refreshes_per_hour, 1_200, "refreshes of one session");
     assert_eq!(verification_ttl, DAY, "a mailed verification");
 }
 
@@ -308,6 +317,8 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ),
     ("[billing]\ntop_up_cooldown = '59s'", &["billing.top_up_cooldown: 59s is out of range, use 1m to 30d"]),
     ("BURSAR_AUDIT__RETENTION=23h", &["audit.retention", "1d"]),
+    ("BURSAR_TOKENS__MAX_REFRESHES_PER_HOUR=599", &["tokens.max_refreshes_per_hour: 599", "600 to 36000"]),
+    ("BURSAR_TOKENS__MAX_REFRESHES_PER_HOUR=36001", &["tokens.max_refreshes_per_hour: 36001 is out of range"]),
     ("BURSAR_LIBRARY__EXPORT_CONTENTS=0", &["library.export_contents", "1 to 1000000"]),
     ("BURSAR_LIBRARY__EXPORT_CONTENTS=1000001", &["library.export_contents: 1000001 is out of range"]),
     ("[invoices]\nissuer = '''1\n2\n3\n4\n5\n6\n7\n8\n9'''", &["invoices.issuer", "8 lines"]),

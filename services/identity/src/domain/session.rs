@@ -3,7 +3,9 @@
 //! A session holds branches, each with a context of its own; a branch is one chain of rotations. Using a token hands the branch to a
 //! successor and retires every other live token of the branch. A retired token stays good for a short
 //! grace, because two tabs or a retried call may hold it honestly; after that its use means that two
-//! parties hold it, and the session ends.
+//! parties hold it, and the session ends. For that each is remembered until it would have expired: of fewer, a thief who
+//! refreshes quickly would have the one forgotten that the holder comes back with. How many that are is bounded by how often
+//! a session may be refreshed.
 
 use bursar_id::{OrganizationId, OwnerId};
 use bursar_time::{CLOCKS_APART, Span, Timestamp, has_begun};
@@ -19,6 +21,8 @@ pub struct RefreshPolicy {
     pub greatest_age: Span,
     /// How long a rotated token is still answered with a successor.
     pub grace: Span,
+    /// Refreshes of one session within an hour, and at once.
+    pub most_per_hour: u32,
 }
 
 impl RefreshPolicy {
@@ -136,6 +140,7 @@ mod tests {
         left_lifetime: Span::DAY,
         greatest_age: Span::from_days(90),
         grace: Span::from_secs(10),
+        most_per_hour: 1_200,
     };
 
     #[test]

@@ -56,14 +56,26 @@ impl Throttle {
     /// Mails about its allowances: thirty at once, and no more than sixty within a day.
     pub const ALLOWANCE_ALERTS: Self = Self { capacity: 30, leak: Span::from_mins(48) };
 
+    /// So many within an hour, and as many at once; beside them fit `more`, which drain like them.
+    pub fn hourly(most: u32, more: u32) -> Self {
+        let leak = Span::from_std(Span::HOUR.to_std() / most.max(1));
+        Self { capacity: most.saturating_add(more), leak }
+    }
+
     /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used). An instant that lies
     /// further ahead than a full bucket takes to drain, and than clocks may be apart, was written by a wrong clock, and says
     /// nothing.
     pub fn admit(&self, drained_at: Option<Timestamp>, now: Timestamp) -> Verdict {
-        let full = self.leak.saturating_mul(u64::from(self.capacity));
+        self.admit_leaving(0, drained_at, now)
+    }
+
+    /// The same for an attempt that has to leave room for so many others.
+    pub fn admit_leaving(&self, room: u32, drained_at: Option<Timestamp>, now: Timestamp) -> Verdict {
+        let holds = |attempts: u32| self.leak.saturating_mul(u64::from(attempts));
+        let full = holds(self.capacity);
         let drained_at = drained_at.filter(|at| at.since(now) <= full.saturating_add(CLOCKS_APART));
         let drained = drained_at.map_or(now, |at| at.max(now)).saturating_add(self.leak);
-        let over = drained.since(now).saturating_sub(full);
+        let over = drained.since(now).saturating_sub(holds(self.capacity.saturating_sub(room)));
         if over.is_zero() { Verdict::Admit(drained) } else { Verdict::Wait(over) }
     }
 }
@@ -111,6 +123,24 @@ mod tests {
             // The one that fits at the very end of the day belongs to the next.
             assert_eq!(mailed, most - 1);
         }
+    }
+
+    /// What is asked for again finds room where something new does not, and makes none for that.
+    #[test]
+    fn who_leaves_room_is_refused_before_who_does_not() {
+        let (now, throttle) = (at(1_000), Throttle::hourly(60, 5));
+        assert_eq!(throttle, Throttle { capacity: 65, leak: Span::from_mins(1) });
+        let mut drained = None;
+        for (room, admitted) in [(5, 60), (0, 5), (5, 0)] {
+            let mut count = 0;
+            while let Verdict::Admit(at) = throttle.admit_leaving(room, drained, now) {
+                (drained, count) = (Some(at), count + 1);
+            }
+            assert_eq!(count, admitted, "leaving room for {room}");
+        }
+        assert_eq!(throttle.admit(drained, now), Verdict::Wait(Span::from_mins(1)));
+        assert_eq!(throttle.admit_leaving(5, drained, now), Verdict::Wait(Span::from_mins(6)));
+        assert!(matches!(throttle.admit_leaving(5, drained, at(1_000 + 6 * 60)), Verdict::Admit(_)));
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! Rows of `refresh_tokens`: the branches of sessions. Whatever changes one needs the lock on its session.
+//!
+//! A branch is what its live tokens say: those that nobody has used yet, of which there are one or a few. The rotated ones
+//! before them stay until they would have expired, since whoever has stolen one could otherwise go on until it is forgotten,
+//! and its reuse would end nothing; but they are found by their digests alone, and nothing here passes over them.
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, SessionId, UserId};
@@ -32,20 +36,23 @@ pub(super) const INSERT: &str = "INSERT INTO refresh_tokens \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 pub(super) const TOKEN: &str = "SELECT session_id, branch, authenticated_at, methods, context, left_at, issued_at, \
     expires_at, rotated_at FROM refresh_tokens WHERE digest = $1";
-pub(super) const CONTEXT: &str = "SELECT context FROM refresh_tokens \
-    WHERE session_id = $1 AND branch = $2 ORDER BY issued_at DESC LIMIT 1";
+pub(super) const LIVE: &str = "SELECT session_id, branch, authenticated_at, methods, context, left_at, issued_at, \
+    expires_at, rotated_at FROM refresh_tokens \
+    WHERE session_id = $1 AND branch = $2 AND rotated_at IS NULL ORDER BY issued_at DESC LIMIT 1";
 pub(super) const RETIRE: &str = "UPDATE refresh_tokens SET rotated_at = $3 \
     WHERE session_id = $1 AND branch = $2 AND rotated_at IS NULL";
 pub(super) const LEAVE: &str = "UPDATE refresh_tokens SET left_at = $3, \
-    expires_at = CASE WHEN rotated_at IS NULL AND expires_at > $4 THEN $4 ELSE expires_at END \
-    WHERE session_id = $1 AND branch = $2 AND left_at IS NULL";
-pub(super) const TRIM: &str = "DELETE FROM refresh_tokens WHERE session_id = $1 AND branch NOT IN \
-    (SELECT branch FROM refresh_tokens WHERE session_id = $1 GROUP BY branch ORDER BY MAX(issued_at) DESC, branch LIMIT $2)";
-pub(super) const ENTER: &str = "UPDATE refresh_tokens SET context = $4 WHERE session_id = $1 AND branch = $3 \
+    expires_at = CASE WHEN expires_at > $4 THEN $4 ELSE expires_at END \
+    WHERE session_id = $1 AND branch = $2 AND rotated_at IS NULL AND left_at IS NULL";
+pub(super) const TRIM: &str = "DELETE FROM refresh_tokens WHERE session_id = $1 AND rotated_at IS NULL AND branch NOT IN \
+    (SELECT branch FROM refresh_tokens WHERE session_id = $1 AND rotated_at IS NULL \
+    GROUP BY branch ORDER BY MAX(issued_at) DESC, branch LIMIT $2)";
+pub(super) const ENTER: &str = "UPDATE refresh_tokens SET context = $4 \
+    WHERE session_id = $1 AND branch = $3 AND rotated_at IS NULL \
     AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL)";
-pub(super) const ENTER_ONLY: &str = "UPDATE refresh_tokens SET context = $3 WHERE session_id = $1 \
+pub(super) const ENTER_ONLY: &str = "UPDATE refresh_tokens SET context = $3 WHERE session_id = $1 AND rotated_at IS NULL \
     AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL) \
-    AND (SELECT COUNT(DISTINCT branch) FROM refresh_tokens WHERE session_id = $1) = 1";
+    AND (SELECT COUNT(DISTINCT branch) FROM refresh_tokens WHERE session_id = $1 AND rotated_at IS NULL) = 1";
 
 /// Keeps a new refresh token by its digest.
 pub async fn insert(tx: &mut Tx, digest: &[u8], token: &RefreshTokenRow) -> Result<(), DbError> {
@@ -69,11 +76,14 @@ pub async fn token(tx: &mut Tx, digest: &[u8]) -> Result<Option<RefreshTokenRow>
     Ok(on!(tx, c => sqlx::query_as(TOKEN).bind(digest).fetch_optional(c).await?))
 }
 
+/// The latest live token of a branch, which says what the branch is; `None` when it has ended.
+pub async fn live(tx: &mut Tx, session: SessionId, branch: &[u8]) -> Result<Option<RefreshTokenRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(LIVE).bind(session).bind(branch).fetch_optional(c).await?))
+}
+
 /// Whom a branch acts for; `None` when it has ended, or when it is an older program's.
 pub async fn context(tx: &mut Tx, session: SessionId, branch: &[u8]) -> Result<Option<OwnerId>, DbError> {
-    let found: Option<(Option<OwnerId>,)> =
-        on!(tx, c => sqlx::query_as(CONTEXT).bind(session).bind(branch).fetch_optional(c).await?);
-    Ok(found.and_then(|(context,)| context))
+    Ok(live(tx, session, branch).await?.and_then(|token| token.context))
 }
 
 /// Retires every live token of a branch.
@@ -101,7 +111,8 @@ pub async fn leave(
     Ok(())
 }
 
-/// Ends the branches of a session that are longest unused, so that no more than `most` are left.
+/// Ends the branches of a session that are longest unused, so that no more than `most` are left: without a live token a branch
+/// is over, and its rotated ones give no successor.
 pub async fn trim(tx: &mut Tx, session: SessionId, most: i64) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(TRIM).bind(session).bind(most).execute(c).await?.rows_affected());
     Ok(())

@@ -5,10 +5,11 @@ use bursar_testkit::id;
 use bursar_time::{Span, Timestamp, furthest_end, latest_beginning};
 
 use super::prune::{Perishable, delete};
-use super::tests::{ada, begin, from, later, now, session, verification};
+use super::tests::{ada, begin, from, later, now, session, token, verification};
 use super::users::UserRow;
-use super::{MIGRATIONS, places, sessions, users, verifications};
+use super::{MIGRATIONS, branches, places, sessions, users, verifications};
 use crate::config::LONGEST_LINK;
+use crate::domain::session::EndReason;
 
 /// Signed up until then, or by a clock that is far ahead of [`now`].
 fn until(instant: Timestamp) -> (Timestamp, Timestamp) {
@@ -99,6 +100,31 @@ bursar_testkit::engines! {
         verifications::insert(&mut tx, &[1; 32], &again).await.unwrap();
         let left = users::perished(&mut tx, until(before), ends, 10).await.unwrap();
         assert_eq!(ids(left), [id(3)], "whoever has signed up again since has a link");
+    }
+
+    /// Kind: no transaction deletes what a session has by the thousands with it.
+    async fn a_session_goes_when_its_tokens_have_gone_some_at_a_time(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let (ada, far) = (ada().id, now().saturating_add(Span::from_days(400)));
+        let ahead = sessions::SessionRow { last_used_at: far, expires_at: far, ..session(3, ada) };
+        for (n, row) in [(1, session(1, ada)), (2, sessions::SessionRow { expires_at: far, ..session(2, ada) }), (3, ahead)] {
+            sessions::insert(&mut tx, &row).await.unwrap();
+            for token_of in 0..7 {
+                let digest = [n * 10 + token_of; 32];
+                branches::insert(&mut tx, &digest, &token(row.id, [token_of; 16], far)).await.unwrap();
+            }
+        }
+        sessions::end(&mut tx, id(2), now(), EndReason::SignedOut).await.unwrap();
+        let month = now().saturating_add(Span::from_days(30));
+        let kinds = [(1, Perishable::Sessions, later(100)), (2, Perishable::EndedSessions, month), (3, Perishable::SessionsAhead, now())];
+        for (n, what, when) in kinds {
+            for left in [true, true, false] {
+                assert_eq!(delete(&mut tx, what, when, 3).await.unwrap(), if left { 3 } else { 1 }, "{what:?}");
+                assert_eq!(sessions::by_id(&mut tx, id(n)).await.unwrap().is_some(), left, "{what:?}");
+            }
+            assert_eq!(delete(&mut tx, what, when, 3).await.unwrap(), 0, "{what:?}");
+        }
     }
 
     /// Kind K: what nobody can use any more does not stay until the time of the clock that dated it has come.

@@ -52,7 +52,7 @@ const BOTH: &[(&str, &str)] = bursar_testkit::statements![
     suspensions::LIVE_AFTER,
     branches::INSERT,
     branches::TOKEN,
-    branches::CONTEXT,
+    branches::LIVE,
     branches::RETIRE,
     branches::LEAVE,
     branches::TRIM,
@@ -65,6 +65,7 @@ const BOTH: &[(&str, &str)] = bursar_testkit::statements![
     places::TRIM,
     places::FORGET,
     throttles::LOCK,
+    throttles::LOOK,
     throttles::SET,
     throttles::GIVE_BACK,
     keys::INSERT,
@@ -96,10 +97,18 @@ const POSTGRES: &[(&str, &str)] = bursar_testkit::statements![
     users::STAYED_AHEAD_LOCKED,
     sessions::BY_ID_LOCKED,
     service_accounts::BY_ID_LOCKED,
+    prune::TOKENS_OF_SESSIONS_POSTGRES,
+    prune::TOKENS_OF_SESSIONS_AHEAD_POSTGRES,
+    prune::TOKENS_OF_ENDED_SESSIONS_POSTGRES,
 ];
 
 /// Statements with lists, as SQLite takes them.
-const SQLITE: &[(&str, &str)] = bursar_testkit::statements![users::BY_IDS_SQLITE,];
+const SQLITE: &[(&str, &str)] = bursar_testkit::statements![
+    users::BY_IDS_SQLITE,
+    prune::TOKENS_OF_SESSIONS_SQLITE,
+    prune::TOKENS_OF_SESSIONS_AHEAD_SQLITE,
+    prune::TOKENS_OF_ENDED_SESSIONS_SQLITE,
+];
 
 /// Rows of each table.
 const ROWS: u32 = 4_000;
@@ -107,8 +116,8 @@ const ROWS: u32 = 4_000;
 /// What reads a whole table, and may: there are a few keys, and each replica wants all of them.
 const WHOLE: [&str; 1] = [keys::ALL];
 
-/// Each table's columns, and the `n`-th row: everybody has one of each. Of 50 people one has not proven the address, one is
-/// about to leave, and one is suspended.
+/// Each table's columns, and the `n`-th row: everybody has one of each, but for refresh tokens, of which a session has twenty, and
+/// one of them is live. Of 50 people one has not proven the address, one is about to leave, and one is suspended.
 const TABLES: [(&str, &str); 11] = [
     (
         "users (id, email, email_key, email_verified_at, password_hash, display_name, version, created_at, updated_at, \
@@ -124,8 +133,8 @@ const TABLES: [(&str, &str); 11] = [
          CASE WHEN n % 50 = 0 THEN 'REVOKED' END",
     ),
     (
-        "refresh_tokens (digest, session_id, branch, authenticated_at, methods, issued_at, expires_at)",
-        "DIGEST, 'ses_' || n, SHORT, n, 'pwd', n, n",
+        "refresh_tokens (digest, session_id, branch, authenticated_at, methods, issued_at, expires_at, rotated_at)",
+        "DIGEST, 'ses_' || ((n + 19) / 20), SHORT, n, 'pwd', n, n, CASE WHEN n % 20 > 0 THEN n END",
     ),
     ("throttles (bucket, drained_at)", "'mail:' || n, n"),
     (
@@ -195,6 +204,19 @@ bursar_testkit::engines! {
             }
         }
         assert!(flaws.is_empty(), "{}", flaws.join("\n\n"));
+    }
+
+    /// Kind: a branch that is refreshed for months is no slower to move, to leave or to refresh than on its first day.
+    async fn what_changes_a_branch_passes_over_none_of_its_rotated_tokens(db: TestDb) {
+        let db = filled(&db).await;
+        let live = [
+            branches::LIVE, branches::RETIRE, branches::LEAVE, branches::TRIM, branches::ENTER, branches::ENTER_ONLY,
+        ];
+        for statement in live {
+            let plan = plan(&db, statement).await;
+            assert!(plan.contains("refresh_tokens_live"), "{statement}:\n{plan}");
+            assert!(!plan.contains("refresh_tokens_branch"), "{statement}:\n{plan}");
+        }
     }
 
     async fn the_check_itself_sees_a_scan(db: TestDb) {

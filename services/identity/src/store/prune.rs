@@ -1,6 +1,6 @@
 //! Deleting what nobody can use any more, in bounded batches so that no transaction is long.
 
-use bursar_db::{DbError, Tx, on};
+use bursar_db::{DbError, Engine, Tx, on};
 use bursar_time::{Span, Timestamp, furthest_end, latest_beginning};
 
 use crate::config::LONGEST_LINK;
@@ -37,6 +37,26 @@ macro_rules! over {
     };
 }
 
+/// What deletes some of the tokens of these sessions, however many there are.
+macro_rules! tokens_of {
+    (sqlite, $sessions:literal) => {
+        concat!(
+            "DELETE FROM refresh_tokens WHERE digest IN (SELECT digest FROM refresh_tokens WHERE session_id IN (",
+            $sessions,
+            ") LIMIT $2)"
+        )
+    };
+    // As arrays: no plan, whatever it is made on, reads all tokens to join them.
+    (postgres, $sessions:literal) => {
+        concat!(
+            "DELETE FROM refresh_tokens WHERE digest = ANY(ARRAY(SELECT digest FROM refresh_tokens \
+             WHERE session_id = ANY(ARRAY(",
+            $sessions,
+            ")) LIMIT $2))"
+        )
+    };
+}
+
 pub(super) const REFRESH_TOKENS: &str = over!("refresh_tokens", "expires_at", " <= $1");
 pub(super) const SESSIONS: &str = over!("sessions", "expires_at", " <= $1");
 /// No session that may be believed ends after one that may not be, unless that has its greatest age then: it is looked for among
@@ -45,6 +65,24 @@ pub(super) const SESSIONS_AHEAD: &str = "DELETE FROM sessions WHERE last_used_at
     (SELECT MIN(first.ends) FROM (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 \
     ORDER BY expires_at DESC LIMIT $2) AS first)";
 pub(super) const ENDED_SESSIONS: &str = over!("sessions", "ended_at", " <= $1");
+pub(super) const TOKENS_OF_SESSIONS_SQLITE: &str =
+    tokens_of!(sqlite, "SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2");
+pub(super) const TOKENS_OF_SESSIONS_POSTGRES: &str =
+    tokens_of!(postgres, "SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2");
+pub(super) const TOKENS_OF_SESSIONS_AHEAD_SQLITE: &str = tokens_of!(
+    sqlite,
+    "SELECT id FROM sessions WHERE last_used_at > $1 AND expires_at >= (SELECT MIN(first.ends) FROM \
+     (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2) AS first)"
+);
+pub(super) const TOKENS_OF_SESSIONS_AHEAD_POSTGRES: &str = tokens_of!(
+    postgres,
+    "SELECT id FROM sessions WHERE last_used_at > $1 AND expires_at >= (SELECT MIN(first.ends) FROM \
+     (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2) AS first)"
+);
+pub(super) const TOKENS_OF_ENDED_SESSIONS_SQLITE: &str =
+    tokens_of!(sqlite, "SELECT id FROM sessions WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2");
+pub(super) const TOKENS_OF_ENDED_SESSIONS_POSTGRES: &str =
+    tokens_of!(postgres, "SELECT id FROM sessions WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2");
 pub(super) const VERIFICATIONS: &str = over!("email_verifications", "expires_at", " <= $1");
 pub(super) const VERIFICATIONS_AHEAD: &str = over!("email_verifications", "expires_at", " > $1");
 pub(super) const THROTTLES: &str = over!("throttles", "drained_at", " <= $1");
@@ -75,7 +113,7 @@ pub enum Perishable {
 }
 
 impl Perishable {
-    /// All of them; tokens before the sessions that would take them along.
+    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::RefreshTokens,
         Self::Sessions,
@@ -101,9 +139,23 @@ impl Perishable {
             Self::PlacesAhead => PLACES_AHEAD,
         }
     }
+
+    /// What deletes the tokens of the sessions that go first.
+    const fn tokens(self, engine: Engine) -> Option<&'static str> {
+        Some(match (self, engine) {
+            (Self::Sessions, Engine::Sqlite) => TOKENS_OF_SESSIONS_SQLITE,
+            (Self::Sessions, Engine::Postgres) => TOKENS_OF_SESSIONS_POSTGRES,
+            (Self::SessionsAhead, Engine::Sqlite) => TOKENS_OF_SESSIONS_AHEAD_SQLITE,
+            (Self::SessionsAhead, Engine::Postgres) => TOKENS_OF_SESSIONS_AHEAD_POSTGRES,
+            (Self::EndedSessions, Engine::Sqlite) => TOKENS_OF_ENDED_SESSIONS_SQLITE,
+            (Self::EndedSessions, Engine::Postgres) => TOKENS_OF_ENDED_SESSIONS_POSTGRES,
+            _ => return None,
+        })
+    }
 }
 
-/// Deletes up to `limit` rows that are of no use at `now`, and more only of one age; says how many it deleted.
+/// Deletes up to `limit` rows that are of no use at `now`, and more only of one age; says how many it deleted. Sessions go when
+/// their tokens have gone, as many at a time: one would take along all that it has.
 pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -> Result<u64, DbError> {
     let since = match what {
         Perishable::EndedSessions => now.saturating_sub(KEEP_ENDED),
@@ -112,5 +164,11 @@ pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -
         Perishable::VerificationsAhead => furthest_end(LONGEST_LINK, now),
         _ => now,
     };
+    if let Some(tokens) = what.tokens(tx.engine()) {
+        let gone = on!(&mut *tx, c => sqlx::query(tokens).bind(since).bind(limit).execute(c).await?.rows_affected());
+        if gone >= limit.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
     Ok(on!(tx, c => sqlx::query(what.statement()).bind(since).bind(limit).execute(c).await?.rows_affected()))
 }

@@ -42,7 +42,7 @@ pub(crate) fn ada() -> UserRow {
     }
 }
 
-fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> branches::RefreshTokenRow {
+pub(super) fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> branches::RefreshTokenRow {
     branches::RefreshTokenRow {
         session_id,
         branch: branch.to_vec(),
@@ -194,6 +194,28 @@ bursar_testkit::engines! {
         sessions::end(&mut tx, id(1), later(4), EndReason::SignedOut).await.unwrap();
         branches::enter(&mut tx, id(1), ada, Some(&[2; 16]), acme).await.unwrap();
         assert_eq!(branches::context(&mut tx, id(1), &[2; 16]).await.unwrap(), Some(globex), "ended");
+    }
+
+    /// Kind: what happens to a branch costs nothing for each token that it ever had.
+    async fn what_happens_to_a_branch_leaves_its_rotated_tokens_as_they_are(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let (ada, acme) = (ada().id, OwnerId::Organization(id(1)));
+        sessions::insert(&mut tx, &session(1, ada)).await.unwrap();
+        branches::insert(&mut tx, &[1; 32], &token(id(1), [1; 16], later(99))).await.unwrap();
+        branches::retire(&mut tx, id(1), &[1; 16], later(1)).await.unwrap();
+        assert!(branches::live(&mut tx, id(1), &[1; 16]).await.unwrap().is_none());
+        branches::insert(&mut tx, &[2; 32], &token(id(1), [1; 16], later(99))).await.unwrap();
+        branches::enter(&mut tx, id(1), ada, None, acme).await.unwrap();
+        branches::enter(&mut tx, id(1), ada, Some(&[1; 16]), acme).await.unwrap();
+        branches::leave(&mut tx, id(1), &[1; 16], later(2), later(50)).await.unwrap();
+        let rotated = branches::token(&mut tx, &[1; 32]).await.unwrap().unwrap();
+        assert_eq!((rotated.context, rotated.left_at), (Some(OwnerId::User(ada)), None));
+        let live = branches::live(&mut tx, id(1), &[1; 16]).await.unwrap().unwrap();
+        assert_eq!((live.context, live.left_at, live.expires_at), (Some(acme), Some(later(2)), later(50)));
+        branches::trim(&mut tx, id(1), 0).await.unwrap();
+        assert!(branches::token(&mut tx, &[2; 32]).await.unwrap().is_none(), "the branch is over");
+        assert!(branches::token(&mut tx, &[1; 32]).await.unwrap().is_some(), "and a reuse is still known");
     }
 
     async fn places_are_remembered_the_latest_ones(db: TestDb) {

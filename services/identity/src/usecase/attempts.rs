@@ -13,7 +13,7 @@ use std::fmt;
 
 use bursar_db::{DbError, Tx};
 use bursar_email::digest;
-use bursar_id::UserId;
+use bursar_id::{SessionId, UserId};
 use bursar_rpc::Origin;
 use bursar_time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -22,6 +22,12 @@ use super::Identity;
 use crate::Error;
 use crate::domain::throttle::{Throttle, Verdict};
 use crate::store::throttles;
+
+/// Sessions of one user whose refreshes fit beside one another.
+const SESSIONS: u32 = 10;
+/// Refreshes that are asked for again within the grace, for which there is room when there is none for others: whoever has lost an
+/// answer would find the session ended after it.
+const AGAIN: u32 = 100;
 
 /// What a bucket counts.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +70,10 @@ pub enum Bucket<'a> {
     AllowanceAlerts(UserId),
     /// Mails that its top-up was switched off at one instant.
     StoppedTopUp(UserId, Timestamp),
+    /// Refreshes of one session, of which so many fit into an hour.
+    Refreshes(SessionId, u32),
+    /// Refreshes of all sessions of one user: ten times as many as of one.
+    UserRefreshes(UserId, u32),
 }
 
 /// The name in the store.
@@ -89,6 +99,8 @@ impl fmt::Display for Bucket<'_> {
             Self::LimitAlerts(user) => write!(f, "limit_alerts:{user}"),
             Self::AllowanceAlerts(user) => write!(f, "allowance_alerts:{user}"),
             Self::StoppedTopUp(user, at) => write!(f, "stopped_top_up:{user}:{}", at.as_micros()),
+            Self::Refreshes(session, _) => write!(f, "refresh:{session}"),
+            Self::UserRefreshes(user, _) => write!(f, "refresh:{user}"),
         }
     }
 }
@@ -110,15 +122,42 @@ impl Bucket<'_> {
             Self::Invoices(_) => Throttle::INVOICES,
             Self::LimitAlerts(_) => Throttle::LIMIT_ALERTS,
             Self::AllowanceAlerts(_) => Throttle::ALLOWANCE_ALERTS,
+            Self::Refreshes(_, most) => Throttle::hourly(most, AGAIN),
+            Self::UserRefreshes(_, most) => Throttle::hourly(most.saturating_mul(SESSIONS), AGAIN * SESSIONS),
+        }
+    }
+
+    /// What whatever is no repetition has to leave room for: repetitions.
+    fn room(self) -> u32 {
+        match self {
+            Self::Refreshes(..) => AGAIN,
+            Self::UserRefreshes(..) => AGAIN * SESSIONS,
+            _ => 0,
         }
     }
 
     /// Takes one attempt, or says how long to wait for it. The row stays locked until the transaction ends.
     pub async fn take(self, tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
-        let name = self.to_string();
-        let drained = throttles::drained_at(tx, &name, now).await?;
-        match self.throttle().admit(Some(drained), now) {
-            Verdict::Admit(drained) => Ok(throttles::set(tx, &name, drained).await?),
+        let drained = self.lock(tx, now).await?;
+        let drained = self.admit(Some(drained), false, now)?;
+        Ok(throttles::set(tx, &self.to_string(), drained).await?)
+    }
+
+    /// When it is empty. The row stays locked until the transaction ends.
+    pub async fn lock(self, tx: &mut Tx, now: Timestamp) -> Result<Timestamp, DbError> {
+        throttles::drained_at(tx, &self.to_string(), now).await
+    }
+
+    /// The same without a lock; `None`: never used.
+    pub async fn look(self, tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
+        throttles::look(tx, &self.to_string()).await
+    }
+
+    /// When it is empty after one more, or how long to wait for that. `again`: what was admitted before is only repeated.
+    pub fn admit(self, drained: Option<Timestamp>, again: bool, now: Timestamp) -> Result<Timestamp, Error> {
+        let room = if again { 0 } else { self.room() };
+        match self.throttle().admit_leaving(room, drained, now) {
+            Verdict::Admit(drained) => Ok(drained),
             Verdict::Wait(retry_after) => Err(Error::TooManyAttempts { retry_after }),
         }
     }
@@ -134,7 +173,7 @@ impl Bucket<'_> {
 
     /// Whether one more would fit. The row stays locked until the transaction ends.
     pub async fn has_room(self, tx: &mut Tx, now: Timestamp) -> Result<bool, DbError> {
-        let drained = throttles::drained_at(tx, &self.to_string(), now).await?;
+        let drained = self.lock(tx, now).await?;
         Ok(matches!(self.throttle().admit(Some(drained), now), Verdict::Admit(_)))
     }
 
@@ -216,6 +255,8 @@ mod tests {
             Bucket::AllowanceAlerts(UserId::from_parts(1, [0; 10])),
             Bucket::StoppedTopUp(UserId::from_parts(1, [0; 10]), Timestamp::EPOCH),
             Bucket::StoppedTopUp(UserId::from_parts(1, [0; 10]), Timestamp::MAX),
+            Bucket::Refreshes(SessionId::from_parts(1, [0; 10]), 1),
+            Bucket::UserRefreshes(UserId::from_parts(1, [0; 10]), 1),
         ];
         let names: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), all.len());

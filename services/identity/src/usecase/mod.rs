@@ -25,6 +25,7 @@ mod organizations;
 mod perish;
 pub mod present;
 pub mod prune;
+mod rations;
 mod refresh;
 mod sessions;
 mod sign_in;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bursar_db::Tx;
-use bursar_id::{OwnerId, UserId};
+use bursar_id::{OwnerId, SessionId, UserId};
 use bursar_members::{Standing, Word, standings, words};
 use bursar_secret::Token;
 
@@ -15,6 +15,7 @@ use super::contexts::admits;
 use super::departures::demand_staying;
 use super::operators::demand_not_suspended;
 use super::organizations::Live;
+use super::rations::Ration;
 use super::tokens::Proof;
 use super::{Identity, Tokens};
 use crate::Error;
@@ -29,10 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a refresh begins anew because its branch was moved under it: into an organization that was just made.
 const ATTEMPTS: usize = 3;
 
-/// What organization was asked, and what it said.
-#[derive(Default)]
-struct Answer {
-    /// Which organization it was asked about, if about any.
+/// What is known of a refresh token before anything is locked.
+struct Presented {
+    /// Its session.
+    session: SessionId,
+    /// How often that is refreshed.
+    ration: Ration,
+    /// Which organization was asked about, if about any.
     about: Option<OwnerId>,
     /// What it said; `None` when it did not answer.
     live: Option<Live>,
@@ -56,19 +60,17 @@ impl Identity {
         // Before anything is looked up: by a clock that is wrong a good token is over, and one that is over is good.
         self.believed()?;
         let key = self.0.signer.current().await?;
-        let answer = self.ask_about(digest).await?;
+        let presented = self.look_at(digest).await?;
         let mut tx = self.0.db.begin().await?;
-        let found = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
-        let session = sessions::by_id_locked(&mut tx, found.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let held = presented.ration.hold(&mut tx, self.now()).await?;
+        let session = sessions::by_id_locked(&mut tx, presented.session).await?.ok_or(Error::RefreshTokenInvalid)?;
         demand_not_suspended(&mut tx, session.user_id).await?;
         // Again under the session's lock: a twin may have rotated the token while this call waited.
         let token = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
         let now = self.believed()?;
-        match decide_refresh(&state(&token, &session), &self.0.config.refresh, now) {
-            RefreshDecision::Rotate => {
-                branches::retire(&mut tx, session.id, &token.branch, now).await?;
-            }
-            RefreshDecision::Forgive => {}
+        let decision = decide_refresh(&state(&token, &session), &self.0.config.refresh, now);
+        let proof = match decision {
+            RefreshDecision::Rotate | RefreshDecision::Forgive => proof(&mut tx, &token, &session).await?,
             RefreshDecision::Refuse => return Err(Error::RefreshTokenInvalid),
             RefreshDecision::EndSession => {
                 sessions::end(&mut tx, session.id, now, EndReason::TokenReused).await?;
@@ -76,14 +78,18 @@ impl Identity {
                 tracing::warn!(session = %session.id, "a rotated refresh token came back: the session has ended");
                 return Err(Error::RefreshTokenInvalid);
             }
+        };
+        let again = decision == RefreshDecision::Forgive;
+        presented.ration.take(&mut tx, &held, again, now).await?;
+        if !again {
+            branches::retire(&mut tx, session.id, &token.branch, now).await?;
         }
         let user = users::by_id(&mut tx, session.user_id).await?.ok_or(Error::RefreshTokenInvalid)?;
         demand_staying(&user)?;
-        let proof = Proof::of(&token, &session)?;
-        if proof.context.organization().is_some() && answer.about != Some(proof.context) {
+        if proof.context.organization().is_some() && presented.about != Some(proof.context) {
             return Ok(None);
         }
-        let mut membership = self.membership(&mut tx, user.id, proof.context, answer.live).await?;
+        let mut membership = self.membership(&mut tx, user.id, proof.context, presented.live).await?;
         if !admits(&mut tx, proof.context, proof.methods).await? {
             // The branch stays where it is, and has no place there.
             membership = Word::NOTHING;
@@ -95,19 +101,23 @@ impl Identity {
         self.hand_out(&key, &user, session.id, (proof.context, membership), &refresh).map(Some)
     }
 
-    /// What organization says now of the membership that a refresh token needs. Nothing is asked when it needs none or is
-    /// not good anyway.
-    async fn ask_about(&self, digest: &[u8]) -> Result<Answer, Error> {
+    /// Looks at a refresh token, and asks organization about the membership that a successor needs. Nothing is asked when it
+    /// needs none, when the token is not good anyway, and when its ration is used up.
+    async fn look_at(&self, digest: &[u8]) -> Result<Presented, Error> {
         let mut tx = self.0.db.read().await?;
-        let Some(token) = branches::token(&mut tx, digest).await? else { return Ok(Answer::default()) };
-        let Some(session) = sessions::by_id(&mut tx, token.session_id).await? else { return Ok(Answer::default()) };
+        let token = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let session = sessions::by_id(&mut tx, token.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let (policy, now) = (&self.0.config.refresh, self.now());
+        let ration = Ration::of(session.id, session.user_id, policy.most_per_hour);
+        let unasked = Presented { session: session.id, ration, about: None, live: None };
+        let decision = decide_refresh(&state(&token, &session), policy, now);
+        if !matches!(decision, RefreshDecision::Rotate | RefreshDecision::Forgive) {
+            return Ok(unasked);
+        }
+        ration.look(&mut tx, decision == RefreshDecision::Forgive, now).await?;
+        let owner = proof(&mut tx, &token, &session).await?.context;
         drop(tx);
-        let decision = decide_refresh(&state(&token, &session), &self.0.config.refresh, self.now());
-        let owner = Proof::of(&token, &session)?.context;
-        let (RefreshDecision::Rotate | RefreshDecision::Forgive, Some(organization)) = (decision, owner.organization())
-        else {
-            return Ok(Answer::default());
-        };
+        let Some(organization) = owner.organization() else { return Ok(unasked) };
         let answer = tokio::time::timeout(PATIENCE, self.live_membership(session.user_id, organization)).await;
         let live = match answer {
             Ok(Ok(live)) => Some(live),
@@ -120,7 +130,7 @@ impl Identity {
                 None
             }
         };
-        Ok(Answer { about: Some(owner), live })
+        Ok(Presented { about: Some(owner), live, ..unasked })
     }
 
     /// What the user is in the context: the later of what organization says now and of what it has told.
@@ -144,6 +154,16 @@ impl Identity {
             && standings::of(tx, &[context]).await?.is_empty();
         Ok(if open { word } else { Word::NOTHING })
     }
+}
+
+/// What the branch of a token says, which may have moved or been left since that was rotated: its live token knows. A branch
+/// without one is over.
+async fn proof(tx: &mut Tx, token: &RefreshTokenRow, session: &SessionRow) -> Result<Proof, Error> {
+    if token.rotated_at.is_none() {
+        return Proof::of(token, session);
+    }
+    let live = branches::live(tx, session.id, &token.branch).await?.ok_or(Error::RefreshTokenInvalid)?;
+    Proof::of(&live, session)
 }
 
 fn state(token: &RefreshTokenRow, session: &SessionRow) -> RefreshState {

@@ -88,6 +88,37 @@ bursar_testkit::engines! {
         world.refresh(&refreshed.refresh_token).await.expect("the token was rotated once");
     }
 
+    async fn an_answer_that_was_lost_is_given_again_where_the_branch_is_by_then(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[]).await;
+        let lost = world.refresh(&ada.tokens.refresh_token).await.unwrap();
+        world.organization.create(org(1), &ada).await;
+        becomes(org(1).to_string(), || current(&world, &lost.access_token)).await;
+        let again = world.refresh(&ada.tokens.refresh_token).await.expect("within the grace");
+        assert_eq!((again.owner.clone(), role(&again).as_deref()), (org(1).to_string(), Some("OWNER")));
+        let client = world.anybody.with_token(&again.access_token);
+        switch(&client, &ada.user).await.unwrap();
+        let left = world.refresh(&ada.tokens.refresh_token).await.expect("within the grace");
+        let day = world.clock.now().as_unix_secs() + 24 * 3600;
+        assert_eq!(left.refresh_token_expires_at.unwrap().seconds, day, "it was left meanwhile");
+    }
+
+    async fn a_branch_that_is_over_gives_no_lost_answer_again(db: TestDb) {
+        let world = World::start_with(&db, |settings| {
+            settings.tokens.refresh_grace = std::time::Duration::from_hours(1);
+        })
+        .await;
+        let ada = world.join("Ada").await;
+        world.refresh(&ada.tokens.refresh_token).await.unwrap();
+        let mut last = String::new();
+        for _ in 0..32 {
+            world.pass(1);
+            last = switch(ada.client(), &ada.user).await.unwrap().refresh_token;
+        }
+        refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        world.refresh(&last).await.expect("the session goes on");
+    }
+
     async fn an_older_program_that_tells_no_branch_moves_the_only_one(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(2)]).await;

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bursar_id::Role;
 use bursar_proto::identity::v1::{GetMeRequest, ListSessionsRequest, RefreshRequest};
 use bursar_testkit::{Person, refused};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::world::{World, claims, switch};
+use crate::organization::org;
+use crate::world::{World, claims, switch, user};
 
 async fn sessions_of(person: &Person) -> usize {
     let listed = person.client().sessions().list_sessions(ListSessionsRequest::default()).await;
@@ -145,6 +147,76 @@ bursar_testkit::engines! {
         world.pass(11);
         refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
         assert_eq!(sessions_of(&other).await, 1, "the reuse ended the one session");
+    }
+
+    /// Whoever holds a stolen token cannot have its rotation forgotten before its holder comes back with it.
+    async fn however_often_a_thief_refreshes_the_holder_finds_out(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let mut thiefs = world.refresh(&ada.tokens.refresh_token).await.unwrap();
+        for _ in 0..40 {
+            world.pass(3_600);
+            thiefs = world.refresh(&thiefs.refresh_token).await.unwrap();
+        }
+        refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        refused(world.refresh(&thiefs.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+    }
+
+    async fn a_session_is_refreshed_so_often_and_none_the_worse_for_more(db: TestDb) {
+        let world = World::start_with(&db, |settings| settings.tokens.max_refreshes_per_hour = 5).await;
+        let phone = world.join("Ada").await;
+        let laptop = Person::sign_in(&world.anybody, &phone.email).await;
+        let (mut before, mut token) = (String::new(), phone.tokens.refresh_token.clone());
+        for _ in 0..5 {
+            let next = world.refresh(&token).await.unwrap().refresh_token;
+            before = std::mem::replace(&mut token, next);
+        }
+        for _ in 0..3 {
+            let refusal = refused(world.refresh(&token).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+            assert!(refusal.retryable);
+        }
+        world.pass(10);
+        token = world.refresh(&before).await.expect("whose answer was lost gets another").refresh_token;
+        refused(world.refresh(&token).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        assert_eq!(sessions_of(&laptop).await, 2, "none has ended");
+        world.refresh(&laptop.tokens.refresh_token).await.expect("another session has its own");
+        // One fits again after a twelfth of an hour, and one more for the answer that was lost.
+        world.pass(24 * 60);
+        world.refresh(&token).await.expect("it was not rotated, so it is no reuse");
+    }
+
+    async fn a_reuse_ends_the_session_however_often_that_was_refreshed(db: TestDb) {
+        let world = World::start_with(&db, |settings| settings.tokens.max_refreshes_per_hour = 1).await;
+        let ada = world.join("Ada").await;
+        let next = world.refresh(&ada.tokens.refresh_token).await.unwrap();
+        world.pass(11);
+        refused(world.refresh(&next.refresh_token).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        refused(world.refresh(&next.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+    }
+
+    async fn a_user_refreshes_ten_sessions_as_often_as_one_and_another_user_as_before(db: TestDb) {
+        let world = World::start_with(&db, |settings| settings.tokens.max_refreshes_per_hour = 1).await;
+        let (ada, ben) = (world.join("Ada").await, world.join("Ben").await);
+        world.refresh(&ada.tokens.refresh_token).await.unwrap();
+        for _ in 1..10 {
+            let next = Person::sign_in(&world.anybody, &ada.email).await;
+            world.refresh(&next.tokens.refresh_token).await.unwrap();
+        }
+        let eleventh = Person::sign_in(&world.anybody, &ada.email).await;
+        refused(world.refresh(&eleventh.tokens.refresh_token).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        world.refresh(&ben.tokens.refresh_token).await.unwrap();
+    }
+
+    async fn whoever_refreshes_too_often_asks_nobody(db: TestDb) {
+        let world = World::start_with(&db, |settings| settings.tokens.max_refreshes_per_hour = 1).await;
+        let ada = world.join("Ada").await;
+        world.organization.place(org(1), user(&ada), Some(Role::Member));
+        let team = switch(ada.client(), &org(1).to_string()).await.unwrap();
+        let next = world.refresh(&team.refresh_token).await.unwrap();
+        let asked = world.organization.asked();
+        refused(world.refresh(&next.refresh_token).await, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+        assert_eq!(world.organization.asked(), asked);
     }
 
     async fn a_switch_leaves_the_refresh_token_before_good(db: TestDb) {

@@ -183,6 +183,8 @@ pub struct TokenSettings {
     /// How long a refresh token that was just rotated still answers with its successor.
     #[serde(with = "span")]
     pub refresh_grace: Duration,
+    /// How often one session may be refreshed within an hour, and as often at once; all sessions of one user ten times as often.
+    pub max_refreshes_per_hour: u32,
     /// Life of a mailed address verification; those that were mailed before keep theirs.
     #[serde(with = "span")]
     pub verification_ttl: Duration,
@@ -472,6 +474,7 @@ impl Default for TokenSettings {
             refresh_ttl: Duration::from_hours(30 * 24),
             session_age: Duration::from_hours(180 * 24),
             refresh_grace: Duration::from_secs(10),
+            max_refreshes_per_hour: 1_200,
             verification_ttl: Duration::from_hours(24),
         }
     }

@@ -21,6 +21,10 @@ const ISSUER_LINE_MAX: usize = 120;
 const RATION_MAX: u32 = 10_000;
 /// A network has ten times as many as an address of it.
 const RATION_OF_ADDRESS_MAX: u32 = RATION_MAX / 10;
+/// Fewer would refuse whoever has the most branches that a session may have, each refreshed as its access tokens expire.
+const REFRESHES_MIN: u32 = 600;
+/// Each leaves a row behind that is kept as long as the token would have been good.
+const REFRESHES_MAX: u32 = 36_000;
 /// So many contents of an export take half a gigabyte of memory.
 const EXPORT_CONTENTS_MAX: u32 = 1_000_000;
 /// Whoever is alone may have half of them, and has room for any message that is not refused for its size: one for which there is
@@ -165,6 +169,12 @@ impl Settings {
         let least = MESSAGE_BYTES_MIN.saturating_add(self.limits.in_flight.saturating_mul(1024));
         if bytes < least {
             problems.push(format!("limits.message_bytes: {bytes} is out of range, use {least} or more"));
+        }
+        let refreshes = self.tokens.max_refreshes_per_hour;
+        if !(REFRESHES_MIN..=REFRESHES_MAX).contains(&refreshes) {
+            problems.push(format!(
+                "tokens.max_refreshes_per_hour: {refreshes} is out of range, use {REFRESHES_MIN} to {REFRESHES_MAX}"
+            ));
         }
         let contents = library.export_contents;
         if !(1..=EXPORT_CONTENTS_MAX).contains(&contents) {
