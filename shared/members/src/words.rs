@@ -23,6 +23,11 @@ const LEARN: &str = "INSERT INTO members (owner, user_id, role, incarnation, ver
     version = excluded.version WHERE members.incarnation < excluded.incarnation \
     OR (members.incarnation = excluded.incarnation AND members.version < excluded.version)";
 const FORGET_USER: &str = "DELETE FROM members WHERE user_id = $1";
+const FORGET_SOME_SQLITE: &str = "DELETE FROM members WHERE user_id = $1 AND owner IN \
+    (SELECT owner FROM members WHERE user_id = $1 LIMIT $2)";
+/// With an array: as a join, each row of the user's would be compared with each that is to go.
+const FORGET_SOME_POSTGRES: &str = "DELETE FROM members WHERE user_id = $1 AND owner = ANY(ARRAY\
+    (SELECT owner FROM members WHERE user_id = $1 LIMIT $2))";
 const ORGANIZATIONS: &str = "SELECT owner FROM members WHERE user_id = $1 AND owner < $2 ORDER BY owner";
 const END_BEFORE: &str = "UPDATE members SET role = NULL, incarnation = $1 WHERE incarnation < $1";
 
@@ -32,10 +37,12 @@ const DOUBT: &str = "UPDATE members SET incarnation = 0, version = 0 WHERE owner
 
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
+pub const SQLITE: &[&str] =
+    &[NAMED_SQLITE, LEARN, FORGET_USER, FORGET_SOME_SQLITE, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
+pub const POSTGRES: &[&str] =
+    &[NAMED_POSTGRES, LEARN, FORGET_USER, FORGET_SOME_POSTGRES, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
 
 /// A membership's name.
 pub type Name = (OwnerId, UserId);
@@ -121,6 +128,22 @@ pub async fn forget(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
     let user = user.as_uuid();
     on!(tx, c => sqlx::query(FORGET_USER).bind(user.as_bytes().as_slice()).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// The same, up to `limit` memberships at a time; says how many.
+pub async fn forget_some(tx: &mut Tx, user: UserId, limit: i64) -> Result<u64, DbError> {
+    let user = user.as_uuid();
+    let user = user.as_bytes().as_slice();
+    Ok(match tx {
+        Tx::Sqlite(t) => {
+            let query = sqlx::query(FORGET_SOME_SQLITE).bind(user).bind(limit);
+            query.execute(&mut **t).await?.rows_affected()
+        }
+        Tx::Postgres(t) => {
+            let query = sqlx::query(FORGET_SOME_POSTGRES).bind(user).bind(limit);
+            query.execute(&mut **t).await?.rows_affected()
+        }
+    })
 }
 
 /// The organizations in which anything was ever told of a user, in the order of their bytes.

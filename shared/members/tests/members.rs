@@ -147,6 +147,7 @@ bursar_testkit::engines! {
         assert!(words::named_now(&db, &[]).await.unwrap().is_empty());
 
         let mut tx = db.begin().await.unwrap();
+        assert_eq!(words::forget_some(&mut tx, ada, 1).await.unwrap(), 1, "some at a time");
         words::forget(&mut tx, ada).await.unwrap();
         assert_eq!(words::named(&mut tx, &pairs).await.unwrap().len(), 1, "only Ben is left");
     }

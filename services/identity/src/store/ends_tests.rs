@@ -94,7 +94,7 @@ bursar_testkit::engines! {
         assert_eq!(ids(users::perished(&mut tx, until(before), ends, 10).await.unwrap()), [id(3), id(4)]);
         // Also where the account was to end once before, and stayed.
         users::leave(&mut tx, id(3), now()).await.unwrap();
-        assert!(users::stay(&mut tx, id(3), 1).await.unwrap());
+        assert!(users::stay(&mut tx, id(3), (1, 1)).await.unwrap());
         assert_eq!(ids(users::perished(&mut tx, until(before), ends, 10).await.unwrap()), [id(4), id(3)]);
         let again = verifications::VerificationRow { user_id: id(4), ..verification(ends.1) };
         verifications::insert(&mut tx, &[1; 32], &again).await.unwrap();

@@ -3,6 +3,7 @@
 //! One text serves both engines unless the function shows a `match`. Locks are taken in one order
 //! everywhere: throttles, then the user, then the session, then its tokens.
 
+pub mod belongings;
 pub mod branches;
 pub mod keys;
 pub mod listing;

@@ -6,8 +6,8 @@ use bursar_testkit::plans::{analyze, fill, none_is_forgotten, numbers, plan, sca
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{
-    MIGRATIONS, branches, keys, listing, options, places, preferences, prune, service_accounts, sessions, suspensions,
-    throttles, users, verifications,
+    MIGRATIONS, belongings, branches, keys, listing, options, places, preferences, prune, service_accounts, sessions,
+    suspensions, throttles, users, verifications,
 };
 
 /// Statements that both engines run.
@@ -26,6 +26,8 @@ const BOTH: &[(&str, &str)] = bursar_testkit::statements![
     users::DELETE,
     users::LEAVE,
     users::STAY,
+    users::LET_GO,
+    users::IS_LET_GO,
     users::IS_LEAVING,
     users::STAYED_AFTER,
     users::REMEMBER_DELETED,
@@ -97,6 +99,9 @@ const POSTGRES: &[(&str, &str)] = bursar_testkit::statements![
     users::STAYED_AHEAD_LOCKED,
     sessions::BY_ID_LOCKED,
     service_accounts::BY_ID_LOCKED,
+    belongings::TOKENS_POSTGRES,
+    belongings::SESSIONS_POSTGRES,
+    belongings::VERIFICATIONS_POSTGRES,
     prune::TOKENS_OF_SESSIONS_POSTGRES,
     prune::TOKENS_OF_SESSIONS_AHEAD_POSTGRES,
     prune::TOKENS_OF_ENDED_SESSIONS_POSTGRES,
@@ -105,6 +110,9 @@ const POSTGRES: &[(&str, &str)] = bursar_testkit::statements![
 /// Statements with lists, as SQLite takes them.
 const SQLITE: &[(&str, &str)] = bursar_testkit::statements![
     users::BY_IDS_SQLITE,
+    belongings::TOKENS_SQLITE,
+    belongings::SESSIONS_SQLITE,
+    belongings::VERIFICATIONS_SQLITE,
     prune::TOKENS_OF_SESSIONS_SQLITE,
     prune::TOKENS_OF_SESSIONS_AHEAD_SQLITE,
     prune::TOKENS_OF_ENDED_SESSIONS_SQLITE,

@@ -1,6 +1,6 @@
 //! What identity's store promises, on both engines.
 
-use bursar_db::{Db, Tx};
+use bursar_db::{Db, DbError, Tx, on};
 use bursar_id::{OwnerId, ServiceAccountId, SessionId, UserId};
 use bursar_members::people::People;
 use bursar_testkit::{at, id};
@@ -42,7 +42,7 @@ pub(crate) fn ada() -> UserRow {
     }
 }
 
-pub(super) fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> branches::RefreshTokenRow {
+pub(crate) fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> branches::RefreshTokenRow {
     branches::RefreshTokenRow {
         session_id,
         branch: branch.to_vec(),
@@ -56,7 +56,7 @@ pub(super) fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timesta
     }
 }
 
-pub(super) fn verification(expires_at: Timestamp) -> verifications::VerificationRow {
+pub(crate) fn verification(expires_at: Timestamp) -> verifications::VerificationRow {
     verifications::VerificationRow {
         user_id: ada().id,
         email_key: ada().email_key,
@@ -77,6 +77,22 @@ pub(crate) fn session(n: u64, user: UserId) -> sessions::SessionRow {
         expires_at: later(100),
         ended_at: None,
     }
+}
+
+/// Rows of what one account can have many of, whoever has them.
+pub(crate) async fn owned(tx: &mut Tx) -> i64 {
+    const OWNED: &str = "SELECT (SELECT COUNT(*) FROM sessions) + (SELECT COUNT(*) FROM refresh_tokens) \
+        + (SELECT COUNT(*) FROM email_verifications) + (SELECT COUNT(*) FROM requests) + (SELECT COUNT(*) FROM members)";
+    let count: Result<(i64,), DbError> = async { Ok(on!(tx, c => sqlx::query_as(OWNED).fetch_one(c).await?)) }.await;
+    count.unwrap().0
+}
+
+/// Takes a user's departure back as a program did that knew of no point of no return.
+pub(crate) async fn stay_as_before(tx: &mut Tx, user: UserId) {
+    const STAY: &str = "UPDATE users SET leaving_since = NULL WHERE id = $1";
+    let stays: Result<u64, DbError> =
+        async { Ok(on!(tx, c => sqlx::query(STAY).bind(user).execute(c).await?.rows_affected())) }.await;
+    assert_eq!(stays.unwrap(), 1);
 }
 
 /// A store with Ada in it.
@@ -243,12 +259,27 @@ bursar_testkit::engines! {
             assert!(users::leave(&mut tx, ada, now()).await.is_err(), "under way");
             assert!(users::is_leaving(&mut tx, ada).await.unwrap());
             assert!(users::stayed_after(&mut tx, "", 10).await.unwrap().is_empty());
-            assert!(!users::stay(&mut tx, ada, number - 1).await.unwrap(), "another one");
-            assert!(users::stay(&mut tx, ada, number).await.unwrap());
-            assert!(!users::stay(&mut tx, ada, number).await.unwrap(), "over already");
+            assert!(!users::stay(&mut tx, ada, (number - 1, 1)).await.unwrap(), "another one");
+            assert!(users::stay(&mut tx, ada, (number, 1)).await.unwrap());
+            assert!(!users::stay(&mut tx, ada, (number, 1)).await.unwrap(), "over already");
             assert_eq!(users::stayed_after(&mut tx, "", 10).await.unwrap(), [(ada, number)]);
             assert!(users::stayed_after(&mut tx, &ada.to_string(), 10).await.unwrap().is_empty());
         }
+    }
+
+    async fn a_departure_that_was_let_go_is_taken_back_by_nobody_but_in_a_restored_store(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let ada = ada().id;
+        assert!(!users::let_go(&mut tx, ada, (1, 1)).await.unwrap(), "nobody leaves");
+        users::leave(&mut tx, ada, now()).await.unwrap();
+        assert!(!users::let_go(&mut tx, ada, (2, 1)).await.unwrap(), "another one");
+        assert!(!users::is_let_go(&mut tx, ada, (1, 1)).await.unwrap());
+        assert!(users::let_go(&mut tx, ada, (1, 1)).await.unwrap());
+        assert!(users::is_let_go(&mut tx, ada, (1, 1)).await.unwrap());
+        assert!(!users::stay(&mut tx, ada, (1, 1)).await.unwrap());
+        assert!(!users::is_let_go(&mut tx, ada, (1, 2)).await.unwrap(), "organization is asked again");
+        assert!(users::stay(&mut tx, ada, (1, 2)).await.unwrap());
     }
 
     async fn a_suspension_begins_and_ends_once_and_counts_its_changes(db: TestDb) {

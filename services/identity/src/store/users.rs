@@ -89,8 +89,11 @@ pub(super) const STAYED_AHEAD_LOCKED: &str =
     perished!("departures > 0 AND +created_at > $1", "departures, created_at LIMIT $4", locked);
 pub(super) const LEAVE: &str =
     "UPDATE users SET leaving_since = $2, departures = departures + 1 WHERE id = $1 AND leaving_since IS NULL";
-pub(super) const STAY: &str =
-    "UPDATE users SET leaving_since = NULL WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL";
+pub(super) const STAY: &str = "UPDATE users SET leaving_since = NULL WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL \
+    AND (let_go IS NULL OR let_go <> departures OR let_go_in <> $3)";
+pub(super) const LET_GO: &str = "UPDATE users SET let_go = departures, let_go_in = $3 WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL";
+pub(super) const IS_LET_GO: &str = "SELECT COUNT(*) FROM users \
+    WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL AND let_go = departures AND let_go_in = $3";
 pub(super) const IS_LEAVING: &str = "SELECT COUNT(*) FROM users WHERE id = $1 AND leaving_since IS NOT NULL";
 pub(super) const STAYED_AFTER: &str = "SELECT id, departures FROM users \
     WHERE id > $1 AND departures > 0 AND leaving_since IS NULL ORDER BY id LIMIT $2";
@@ -228,9 +231,27 @@ pub async fn leave(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<(), DbErro
     bursar_db::exactly_one(on!(tx, c => sqlx::query(LEAVE).bind(id).bind(now).execute(c).await?.rows_affected()))
 }
 
-/// Takes a departure back; `false` when it is not under way any more.
-pub async fn stay(tx: &mut Tx, id: UserId, number: i64) -> Result<bool, DbError> {
-    Ok(on!(tx, c => sqlx::query(STAY).bind(id).bind(number).execute(c).await?.rows_affected()) == 1)
+/// Which departure of a user's: its number, and the incarnation of the store.
+pub type Departure = (i64, u64);
+
+/// Notes that organization has let a departure go: nobody takes it back any more. `false` when it is not under way any more.
+pub async fn let_go(tx: &mut Tx, id: UserId, (number, incarnation): Departure) -> Result<bool, DbError> {
+    let incarnation = incarnation.cast_signed();
+    Ok(on!(tx, c => sqlx::query(LET_GO).bind(id).bind(number).bind(incarnation).execute(c).await?.rows_affected()) == 1)
+}
+
+/// Whether that is noted of a departure which is under way.
+pub async fn is_let_go(tx: &mut Tx, id: UserId, (number, incarnation): Departure) -> Result<bool, DbError> {
+    let incarnation = incarnation.cast_signed();
+    let (rows,): (i64,) =
+        on!(tx, c => sqlx::query_as(IS_LET_GO).bind(id).bind(number).bind(incarnation).fetch_one(c).await?);
+    Ok(rows > 0)
+}
+
+/// Takes a departure back; `false` when it is not under way any more, or organization has let it go.
+pub async fn stay(tx: &mut Tx, id: UserId, (number, incarnation): Departure) -> Result<bool, DbError> {
+    let incarnation = incarnation.cast_signed();
+    Ok(on!(tx, c => sqlx::query(STAY).bind(id).bind(number).bind(incarnation).execute(c).await?.rows_affected()) == 1)
 }
 
 /// Whether an account is about to be deleted.

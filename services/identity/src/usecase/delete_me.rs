@@ -21,6 +21,7 @@ impl Identity {
         }
         let leaving = self.begin_departure(asked.user()?).await?;
         self.may_go(leaving).await?;
+        self.clear(leaving, Some(asked.user()?.session)).await?;
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.end_account(&mut m, asked, leaving).await;
         self.0.mutations.end(m, done).await
@@ -43,7 +44,12 @@ impl Identity {
         leaving: Leaving,
     ) -> Result<Done<(), Payload>, Error> {
         let caller = asked.user()?;
-        admit_leaving(m, caller).await?;
+        if leaving.is_sure(m.tx()).await? {
+            // The session was live when the departure began; somebody who asks by another one may have cleared it away since.
+            m.admit(OwnerId::User(caller.user));
+        } else {
+            admit_leaving(m, caller).await?;
+        }
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&caller.user);
         let now = m.now();

@@ -4,7 +4,9 @@
 //! 1. the account is marked as leaving, and committed, together with a job that looks after it: from then on its sessions
 //!    can do nothing but ask for the deletion again
 //! 2. organization confirms that the user owns nothing, and refuses the user as an owner from then on
-//! 3. the account ends, if it is still leaving by the same departure; the others are told by event
+//! 3. the account is noted to be let go: nobody takes that back, and what it has by the thousands is deleted in portions
+//!    (`clearing.rs`)
+//! 4. the account ends, if it is still leaving by the same departure; the others are told by event
 //!
 //! When organization says that the user owns something, or says nothing, the mark is taken back instead of 3, and
 //! organization is told by event. What a crash or a caller who hung up leaves behind, the job finishes or takes back.
@@ -20,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Identity, Owned, events};
 use crate::Error;
-use crate::store::users::{self, UserRow};
+use crate::store::users::{self, Departure, UserRow};
 
 /// Finishes a departure or takes it back, when nobody else has.
 pub const DEPARTURE: Kind<Leaving> = Kind::new("identity.departure");
@@ -41,6 +43,17 @@ impl Leaving {
     /// Whether this is what the account, as it is stored, is about to do.
     fn is_of(self, user: &UserRow) -> bool {
         user.leaving_since.is_some() && user.departures == self.number
+    }
+
+    /// As the store knows it. Of one that was restored since, organization knows other marks.
+    pub(super) async fn departure(self, tx: &mut Tx) -> Result<Departure, DbError> {
+        Ok((self.number, bursar_events::incarnation(tx).await?))
+    }
+
+    /// Whether organization has let it go, and nobody can take it back.
+    pub(super) async fn is_sure(self, tx: &mut Tx) -> Result<bool, DbError> {
+        let departure = self.departure(tx).await?;
+        users::is_let_go(tx, self.user, departure).await
     }
 }
 
@@ -74,6 +87,9 @@ impl Identity {
     }
 
     async fn ask_to_go(&self, leaving: Leaving) -> Result<(), Error> {
+        if leaving.is_sure(&mut self.0.db.read().await?).await? {
+            return Ok(());
+        }
         match self.confirm_departure(leaving).await? {
             Owned { count: 0, .. } => Ok(()),
             owned => Err(Error::OwnsOrganizations(owned)),
@@ -88,14 +104,15 @@ impl Identity {
     }
 
     /// Takes a departure back, if it is still under way, and tells organization.
-    async fn stay(&self, leaving: Leaving) -> Result<(), Error> {
+    pub(super) async fn stay(&self, leaving: Leaving) -> Result<(), Error> {
         let mut tx = self.0.db.begin().await?;
-        let stays = users::stay(&mut tx, leaving.user, leaving.number).await?;
+        let departure = leaving.departure(&mut tx).await?;
+        let stays = users::stay(&mut tx, leaving.user, departure).await?;
         let told = stays.then(|| events::staying(leaving.user, leaving.number));
         Ok(self.0.outbox.commit(tx, told.into_iter().collect()).await?)
     }
 
-    /// Ends an account that organization has let go: the events that tell of it. `None` when there is no such account any
+    /// Ends an account that organization has let go, and that was cleared: the events that tell of it. `None` when there is no such account any
     /// more.
     pub(super) async fn go(
         &self,
@@ -132,6 +149,7 @@ impl Identity {
             tracing::info!(%error, user = %leaving.user, "an account that was about to end stays");
             return Ok(false);
         }
+        self.clear(leaving, None).await?;
         let mut tx = self.0.db.begin().await?;
         let now = self.now();
         match self.go(&mut tx, leaving, now).await {

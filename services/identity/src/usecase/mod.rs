@@ -11,6 +11,7 @@ mod accounts;
 mod alerts;
 pub mod attempts;
 pub mod bootstrap;
+mod clearing;
 mod contexts;
 mod delete_me;
 pub mod departures;

@@ -14,7 +14,7 @@ use bursar_testkit::{Client, PASSWORD, Person, Refusal, columns_with, refused};
 use tonic::{Code, Status};
 
 use crate::organization::org;
-use crate::world::{World, becomes, user};
+use crate::world::{World, becomes, switch, user};
 
 /// Asks for the deletion under one request id.
 async fn delete(who: &Person) -> Result<(), Status> {
@@ -145,6 +145,34 @@ bursar_testkit::engines! {
         delete(&ada).await.expect("nothing is in the way");
         for spelling in [written, folded] {
             becomes(Vec::<String>::new(), async || columns_with(&world.db, spelling).await).await;
+        }
+    }
+
+    async fn what_somebody_was_called_and_preferred_is_in_no_answer_that_is_kept(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let (name, choice) = ("Augusta Countess of Lovelace", "solarized at night");
+        let value = prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(choice.to_owned())) };
+        let request = |request_id: &str| UpdateMeRequest {
+            display_name: name.to_owned(),
+            preferences: Some(prost_types::Struct { fields: [("theme".to_owned(), value.clone())].into() }),
+            request_id: request_id.to_owned(),
+            ..Default::default()
+        };
+        let tab = switch(ada.client(), &ada.user).await.unwrap();
+        for (client, request_id) in [(ada.client(), "first"), (&world.anybody.with_token(&tab.access_token), "second")] {
+            client.users().update_me(request(request_id)).await.unwrap();
+        }
+        let kept = async |text: &str| {
+            let held = columns_with(&world.db, text).await;
+            let of_hers = ["requests.", "users.", "preferences."];
+            held.into_iter().filter(|it| of_hers.iter().any(|table| it.starts_with(table))).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(name).await.len(), 2, "in the answers, and with the user");
+        assert_eq!(kept(choice).await.len(), 2, "in the answers, and beside the user");
+        delete(&ada).await.expect("nothing is in the way");
+        for text in [name, choice] {
+            assert_eq!(kept(text).await, Vec::<String>::new());
         }
     }
 
