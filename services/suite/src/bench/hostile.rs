@@ -46,7 +46,7 @@ const SIGN_IN_PACE: Duration = Duration::from_millis(250);
 /// How often each of the other callers calls.
 const PACE: Duration = Duration::from_millis(50);
 /// Callers of the tenant that does its worst.
-const WORST_CALLERS: usize = 16;
+pub(super) const WORST_CALLERS: usize = 16;
 /// People who sign in at once.
 const CLASS: usize = 100;
 /// Callers where the way is to have many.
@@ -112,6 +112,8 @@ pub(crate) enum Way {
     Selves,
     /// The same at organization: who belongs there.
     Members,
+    /// Sessions of one person that are refreshed as fast as they can be, beyond what is their ration.
+    Refreshes,
     /// Holds that all lapse within seconds.
     Lapses,
     /// The balance of the account that has them, while they are made.
@@ -130,7 +132,7 @@ pub(crate) enum Way {
 
 impl Way {
     /// All of them; those that fill the ledger last.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Audits,
         Self::Several,
         Self::Pages,
@@ -145,6 +147,7 @@ impl Way {
         Self::Looks,
         Self::Selves,
         Self::Members,
+        Self::Refreshes,
         Self::Lapses,
         Self::Balances,
         Self::Refunds,
@@ -171,6 +174,7 @@ impl Way {
             Self::Looks => "512 GetBalance at once of 50 people",
             Self::Selves => "512 GetMe at once",
             Self::Members => "512 ListMembers at once",
+            Self::Refreshes => "refreshes of one person's sessions",
             Self::Lapses => "holds that lapse together",
             Self::Balances => "GetBalance beside lapsing holds",
             Self::Refunds => "refunds of one charge",
@@ -266,7 +270,7 @@ impl Neighbours {
         self.channels = server.billing().await?;
         self.identity = server.connect(Service::Identity).await?;
         self.organizations = server.connect(Service::Organization).await?;
-        if matches!(way, Way::Selves | Way::Members) {
+        if matches!(way, Way::Selves | Way::Members | Way::Refreshes) {
             self.team = self.team.renewed(server).await?;
         }
         Ok(self)
@@ -331,7 +335,7 @@ impl Neighbours {
     async fn look(&self, way: Way, caller: usize) -> Result<(), Status> {
         let member = &self.team.members[caller % self.team.members.len()];
         match way {
-            Way::Selves => {
+            Way::Selves | Way::Refreshes => {
                 let request = member.token.on(identity::GetMeRequest {});
                 UserServiceClient::new(self.identity.clone()).get_me(request).await.map(drop)
             }

@@ -110,7 +110,7 @@ enum Load {
     /// `hot` through one billing service and then through two on one PostgreSQL, callers spread over both. Needs
     /// --store and the program `bursar-billing` beside this one.
     Replicas,
-    /// Nine tenants charge and read at a steady pace, alone and beside a tenth that does its worst in twenty-one ways.
+    /// Nine tenants charge and read at a steady pace, alone and beside a tenth that does its worst in twenty-two ways.
     Hostile,
 }
 

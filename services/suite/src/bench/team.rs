@@ -129,6 +129,16 @@ impl Team {
         identity::SignInRequest { email, password, ..Default::default() }
     }
 
+    /// The refresh tokens of so many new sessions of the founder's.
+    pub(crate) async fn sessions(&self, server: &Server, count: usize) -> anyhow::Result<Vec<String>> {
+        let founder = self.people.first().context("nobody to sign in")?;
+        let mut tokens = Vec::with_capacity(count);
+        for _ in 0..count {
+            tokens.push(founder.sign_in(server).await?.refresh_token);
+        }
+        Ok(tokens)
+    }
+
     /// A client for one of many callers.
     pub(crate) fn client(&self, caller: usize) -> CreditServiceClient<Channel> {
         CreditServiceClient::new(self.channels[caller % self.channels.len()].clone())
@@ -221,6 +231,7 @@ pub(crate) struct Person {
     password: String,
     /// In the personal context.
     pub(crate) token: Bearer,
+    refresh_token: String,
 }
 
 impl Person {
@@ -255,7 +266,7 @@ async fn sign_in(server: &Server, email: String, password: String) -> anyhow::Re
     let answer = SessionServiceClient::new(server.connect(Service::Identity).await?).sign_in(request).await?;
     let tokens = answer.into_inner().tokens.context("tokens")?;
     let token = Bearer::new(&tokens.access_token)?;
-    Ok(Person { id: tokens.owner, email, password, token })
+    Ok(Person { id: tokens.owner, email, password, token, refresh_token: tokens.refresh_token })
 }
 
 /// A new organization of somebody's.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bursar_proto::billing::v1 as pb;
@@ -23,7 +23,7 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::hostile::Way;
+use super::hostile::{WORST_CALLERS, Way};
 use super::scenario::{all_made, batch, charge, request_id};
 use super::server::Server;
 use super::team::{Bearer, Person, Team, crowd, operator, renewed};
@@ -55,6 +55,8 @@ pub(super) struct Worst {
     others: Vec<(String, Bearer)>,
     /// The accounts of one who has many.
     crowd: Arc<[Person]>,
+    /// The refresh token of each caller's session, where they are refreshed.
+    sessions: Arc<[Mutex<String>]>,
     /// A charge to be refunded for ever.
     charge: String,
     picture: Vec<u8>,
@@ -95,8 +97,8 @@ impl Worst {
         let (operator, identity) = (operator(server).await?, server.connect(Service::Identity).await?);
         let reads = server.connect(Service::Billing).await?;
         let crowd = crowd(server, CROWD).await?;
-        let (picture, chance) = (large_picture()?, Entropy::seeded(SEED));
-        Ok(Self { team, operator, others, crowd, charge, picture, chance, identity, organizations, reads })
+        let (picture, chance, sessions) = (large_picture()?, Entropy::seeded(SEED), Arc::default());
+        Ok(Self { team, operator, others, crowd, sessions, charge, picture, chance, identity, organizations, reads })
     }
 
     /// The same tenant with new tokens and connections, for this way.
@@ -110,7 +112,9 @@ impl Worst {
             (server.connect(Service::Identity).await?, server.connect(Service::Organization).await?);
         let reads = server.connect(Service::Billing).await?;
         let crowd = if way == Way::Looks { renewed(server, &self.crowd).await? } else { self.crowd };
-        Ok(Self { team, operator, others, crowd, identity, organizations, reads, ..self })
+        let count = if way == Way::Refreshes { WORST_CALLERS } else { 0 };
+        let sessions = team.sessions(server, count).await?.into_iter().map(Mutex::new).collect();
+        Ok(Self { team, operator, others, crowd, sessions, identity, organizations, reads, ..self })
     }
 
     /// One call of one of its callers. Cancelled is one that the caller has given up.
@@ -161,6 +165,7 @@ impl Worst {
                 let mut client = MemberServiceClient::new(self.organizations.clone());
                 client.list_members(self.team.founder().on(request)).await.map(drop)
             }
+            Way::Refreshes => self.refresh(caller).await,
             Way::Balances if !caller.is_multiple_of(2) => self.balance(&self.team.product).await,
             Way::Lapses | Way::Balances => self.hold(caller).await,
             Way::Together if !caller.is_multiple_of(2) => self.audit(&self.operator, &self.team.owner).await,
@@ -175,6 +180,16 @@ impl Worst {
                 self.team.client(caller).batch_charge(request).await.map(drop)
             }
         }
+    }
+
+    /// One more of the caller's session; one that is refused leaves the token as good as it was.
+    async fn refresh(&self, caller: usize) -> Result<(), Status> {
+        let session = &self.sessions[caller % self.sessions.len()];
+        let held = || session.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = identity::RefreshRequest { refresh_token: held().clone() };
+        let answer = SessionServiceClient::new(self.identity.clone()).refresh(request).await?.into_inner();
+        *held() = answer.tokens.unwrap_or_default().refresh_token;
+        Ok(())
     }
 
     async fn audit(&self, token: &Bearer, owner: &str) -> Result<(), Status> {
