@@ -12,7 +12,7 @@ use bursar_rpc::{Stored, Violations};
 use tonic::Request;
 
 use crate::usecase::{
-    ContextView, Found, ListedRow, Me, NewSecret, ServiceAccountRow, SessionRow, SuspensionRow, Tokens, UserRow,
+    ContextView, Found, ListedRow, Me, NewSecret, ServiceAccountRow, SessionView, SuspensionRow, Tokens, UserRow,
     UserToken,
 };
 
@@ -116,7 +116,8 @@ fn suspension(row: SuspensionRow) -> Suspension {
 }
 
 /// A session; `current` is the one of the call.
-pub(super) fn session(row: SessionRow, current: SessionId) -> Session {
+pub(super) fn session(view: SessionView, current: SessionId) -> Session {
+    let row = view.session;
     Session {
         id: row.id.to_string(),
         owner: row.context.to_string(),
@@ -125,6 +126,7 @@ pub(super) fn session(row: SessionRow, current: SessionId) -> Session {
         expires_at: Some(to_timestamp(row.expires_at)),
         user_agent: row.user_agent,
         current: row.id == current,
+        left_branches: i32::try_from(view.left_branches).unwrap_or(i32::MAX),
     }
 }
 

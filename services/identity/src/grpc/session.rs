@@ -48,7 +48,7 @@ impl SessionService for Handlers {
         let message = request.into_inner();
         let list = self.0.parts().pages.list("ListSessions", [user.user.to_string().as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self.0.list_sessions(user, &page).await?.messages(|row| convert::session(row, user.session));
+        let page = self.0.list_sessions(user, &page).await?.messages(|view| convert::session(view, user.session));
         Ok(Response::new(ListSessionsResponse { sessions: page.rows, next_page_token: page.next_page_token }))
     }
 

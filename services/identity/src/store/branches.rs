@@ -4,6 +4,8 @@
 //! before them stay until they would have expired, since whoever has stolen one could otherwise go on until it is forgotten,
 //! and its reuse would end nothing; but they are found by their digests alone, and nothing here passes over them.
 
+use std::collections::HashMap;
+
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, SessionId, UserId};
 use bursar_time::Timestamp;
@@ -39,6 +41,12 @@ pub(super) const TOKEN: &str = "SELECT session_id, branch, authenticated_at, met
 pub(super) const LIVE: &str = "SELECT session_id, branch, authenticated_at, methods, context, left_at, issued_at, \
     expires_at, rotated_at FROM refresh_tokens \
     WHERE session_id = $1 AND branch = $2 AND rotated_at IS NULL ORDER BY issued_at DESC LIMIT 1";
+pub(super) const LEFT_SQLITE: &str = "SELECT session_id, COUNT(DISTINCT branch) FROM refresh_tokens \
+    WHERE session_id IN (SELECT value FROM json_each($1)) AND rotated_at IS NULL AND left_at IS NOT NULL AND expires_at > $2 \
+    GROUP BY session_id";
+pub(super) const LEFT_POSTGRES: &str = "SELECT session_id, COUNT(DISTINCT branch) FROM refresh_tokens \
+    WHERE session_id = ANY(ARRAY(SELECT value FROM json_array_elements_text($1::json))) \
+    AND rotated_at IS NULL AND left_at IS NOT NULL AND expires_at > $2 GROUP BY session_id";
 pub(super) const RETIRE: &str = "UPDATE refresh_tokens SET rotated_at = $3 \
     WHERE session_id = $1 AND branch = $2 AND rotated_at IS NULL";
 pub(super) const LEAVE: &str = "UPDATE refresh_tokens SET left_at = $3, \
@@ -84,6 +92,16 @@ pub async fn live(tx: &mut Tx, session: SessionId, branch: &[u8]) -> Result<Opti
 /// Whom a branch acts for; `None` when it has ended, or when it is an older program's.
 pub async fn context(tx: &mut Tx, session: SessionId, branch: &[u8]) -> Result<Option<OwnerId>, DbError> {
     Ok(live(tx, session, branch).await?.and_then(|token| token.context))
+}
+
+/// How many branches of each of these sessions were left and have not ended; sessions without any are left out.
+pub async fn left(tx: &mut Tx, sessions: &[SessionId], now: Timestamp) -> Result<HashMap<SessionId, i64>, DbError> {
+    let ids = serde_json::Value::from(sessions.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string();
+    let rows: Vec<(SessionId, i64)> = match tx {
+        Tx::Sqlite(t) => sqlx::query_as(LEFT_SQLITE).bind(ids).bind(now).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(LEFT_POSTGRES).bind(ids).bind(now).fetch_all(&mut **t).await?,
+    };
+    Ok(rows.into_iter().collect())
 }
 
 /// Retires every live token of a branch.

@@ -99,6 +99,7 @@ const POSTGRES: &[(&str, &str)] = bursar_testkit::statements![
     users::STAYED_AHEAD_LOCKED,
     sessions::BY_ID_LOCKED,
     service_accounts::BY_ID_LOCKED,
+    branches::LEFT_POSTGRES,
     belongings::TOKENS_POSTGRES,
     belongings::SESSIONS_POSTGRES,
     belongings::VERIFICATIONS_POSTGRES,
@@ -110,6 +111,7 @@ const POSTGRES: &[(&str, &str)] = bursar_testkit::statements![
 /// Statements with lists, as SQLite takes them.
 const SQLITE: &[(&str, &str)] = bursar_testkit::statements![
     users::BY_IDS_SQLITE,
+    branches::LEFT_SQLITE,
     belongings::TOKENS_SQLITE,
     belongings::SESSIONS_SQLITE,
     belongings::VERIFICATIONS_SQLITE,

@@ -53,6 +53,7 @@ pub use accounts::{NewAccount, NewSecret, ServiceToken};
 pub use contexts::ContextView;
 pub use operators::{ActFor, Found, Suspend, UserToken, UsersWanted, Wanted};
 pub use organizations::Owned;
+pub use sessions::SessionView;
 pub use sign_in::Credentials;
 pub use sign_up::{SignUp, VerifyAgain};
 pub use tokens::Tokens;

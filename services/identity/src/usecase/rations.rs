@@ -1,6 +1,8 @@
 //! How often refresh tokens are exchanged: rationed by session and by user, since each exchange leaves a row behind that is
 //! kept for as long as the token would have been good (`domain/session.rs`).
 //!
+//! A session has a tenth of its user's, so whoever has stolen one leaves the other sessions room.
+//!
 //! Who has used the ration up is told so before organization is asked and before anything is locked. The token stays as it is
 //! then: it is not rotated, so it is no reuse to come back with it. A call that is refused for another reason takes nothing.
 

@@ -12,7 +12,16 @@ use super::departures::demand_staying;
 use crate::Error;
 use crate::domain::session::{EndReason, is_live};
 use crate::store::sessions::{self, SessionRow};
-use crate::store::users;
+use crate::store::{branches, users};
+
+/// One session as its user sees it.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// The session.
+    pub session: SessionRow,
+    /// Its branches that were left and can still be refreshed.
+    pub left_branches: i64,
+}
 
 /// The session that was found for a call; an error once it has ended, and for another user's.
 pub(super) fn still_live(
@@ -82,13 +91,16 @@ impl Identity {
         &self,
         caller: &UserCaller,
         page: &PageRequest<SessionId>,
-    ) -> Result<Page<SessionRow>, Error> {
+    ) -> Result<Page<SessionView>, Error> {
         let now = self.now();
         let mut tx = self.0.db.read().await?;
         self.live_session(&mut tx, caller, now).await?;
         let believed = (now, latest_beginning(now));
         let rows = sessions::live_of(&mut tx, caller.user, page.after().copied(), believed, page.limit()).await?;
-        Ok(page.page(rows, |row| row.id)?)
+        let page = page.page(rows, |row| row.id)?;
+        let ids: Vec<SessionId> = page.rows.iter().map(|row| row.id).collect();
+        let left = branches::left(&mut tx, &ids, now).await?;
+        Ok(page.map(|session| SessionView { left_branches: left.get(&session.id).copied().unwrap_or(0), session }))
     }
 
     /// Ends one of the caller's sessions. Somebody else's looks like none.

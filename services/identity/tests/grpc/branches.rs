@@ -1,7 +1,7 @@
 //! Kind I: the context belongs to the branch, and neither branches nor sessions live for ever.
 
 use bursar_id::{OrganizationId, Role};
-use bursar_proto::identity::v1::{GetMeRequest, ListContextsRequest};
+use bursar_proto::identity::v1::{GetMeRequest, ListContextsRequest, ListSessionsRequest};
 use bursar_testkit::{Person, refused};
 use tonic::Code;
 
@@ -157,6 +157,29 @@ bursar_testkit::engines! {
             assert_eq!(next.owner, org(1).to_string());
             world.anybody.with_token(&next.access_token).users().get_me(GetMeRequest {}).await.unwrap();
         }
+    }
+
+    async fn a_session_says_how_many_of_its_branches_were_left_and_go_on(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[org(1)]).await;
+        world.pass(1);
+        let laptop = Person::sign_in(&world.anybody, &ada.email).await;
+        let left = async |token: &str| {
+            let client = world.anybody.with_token(token);
+            let listed = client.sessions().list_sessions(ListSessionsRequest::default()).await.unwrap().into_inner();
+            listed.sessions.into_iter().map(|session| session.left_branches).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&laptop.tokens.access_token).await, [0, 0]);
+        switch(ada.client(), &org(1).to_string()).await.unwrap();
+        let last = switch(laptop.client(), &ada.user).await.unwrap();
+        let last = switch(&world.anybody.with_token(&last.access_token), &org(1).to_string()).await.unwrap();
+        assert_eq!(left(&last.access_token).await, [2, 1], "the latest first");
+        world.pass(20 * 3600);
+        let tab = world.refresh(&laptop.tokens.refresh_token).await.expect("somebody goes on in one of them");
+        world.pass(20 * 3600);
+        let last = world.refresh(&last.refresh_token).await.unwrap();
+        assert_eq!(left(&last.access_token).await, [1, 0]);
+        assert!(!tab.refresh_token.is_empty());
     }
 
     async fn a_session_has_so_many_branches_and_no_more(db: TestDb) {
