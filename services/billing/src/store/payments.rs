@@ -43,7 +43,7 @@ const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $
      moved = $15, months = $16, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
-const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL";
+const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL AND state = 'CREATED'";
 const KEEP: &str = "UPDATE payments SET request = $2, request_hash = $3, first_answer = $4 WHERE id = $1";
 const FIND: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1");
 const NAMED: &str = concat!("SELECT ", columns!(), " FROM payments WHERE reference = $1");
@@ -357,7 +357,7 @@ pub(crate) async fn asked_with(tx: &mut Tx, id: PaymentId) -> Result<Option<Stri
     Ok(row.and_then(|(token,)| token))
 }
 
-/// Writes down the provider's name for a payment, unless it has one.
+/// Writes down the provider's name for a payment, unless it has one, or it is known how it ended.
 pub(crate) async fn name(tx: &mut Tx, id: PaymentId, reference: &str) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(NAME).bind(id).bind(reference).execute(c).await?.rows_affected());
     Ok(())

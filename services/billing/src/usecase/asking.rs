@@ -36,8 +36,9 @@ impl Cashier {
         let (token, payment) = match self.means_of(payment.id).await? {
             Means::Token(token, payment) => (token, payment),
             Means::Declined(code) => {
-                let news = News::Declined(code.to_owned());
-                return Ok(Some(Settlement { reference: None, news }));
+                let said = Settlement { reference: None, news: News::Declined(code.to_owned()) };
+                // Where somebody else has it named, they asked with another card, and hear how it ends.
+                return Ok((!Box::pin(self.declined_unasked(payment.id, &said)).await?).then_some(said));
             }
             Means::None => return Ok(None),
         };
@@ -56,10 +57,32 @@ impl Cashier {
                     Some(reference) => Some(reference),
                     None => return Ok(None),
                 },
-                Prepared::Ended(settlement) => return Ok(Some(settlement)),
+                Prepared::Ended(said) => {
+                    let is_declined = matches!(said.news, News::Declined(_));
+                    if is_declined && Box::pin(self.declined_unasked(payment.id, &said)).await? {
+                        // Somebody else has it named, and asks for it: what becomes of it is said of that.
+                        return Box::pin(self.ask(&payment)).await;
+                    }
+                    return Ok(Some(said));
+                }
             },
         };
         Ok(Some(self.till.payments.pay(&to_pay, reference.as_deref()).await?))
+    }
+
+    /// Learns that a payment was declined before any money was asked for, in a transaction of its own: whoever has an intent made
+    /// for it at the same time finds it declined as they write down its name, and asks for nothing ([`Cashier::name`]). `true`:
+    /// somebody was faster, and may be asking for its money by now; then nothing was learnt.
+    async fn declined_unasked(&self, id: PaymentId, said: &Settlement) -> Result<bool, Error> {
+        let mut tx = self.till.db.begin().await?;
+        let (payment, events) = self.settle(&mut tx, id, Some(said), None).await?;
+        if payment.reference.is_some() {
+            tx.rollback().await?;
+            return Ok(true);
+        }
+        self.outbox.commit(tx, events).await?;
+        self.jobs.wake();
+        Ok(false)
     }
 
     /// The same during the call that the payment is for. That it was declined or canceled is kept: the call's refusal keeps nothing.
@@ -96,14 +119,17 @@ impl Cashier {
     }
 
     /// Writes down what the provider calls a payment, before it takes any money. Of two who ask at once, the first one's stands.
-    /// `None`: it was given up meanwhile. Given up later it is canceled by that name, so no money is asked for unseen.
+    /// `None`: it was given up meanwhile, or somebody else has heard how it ended, and nobody may take money for it any more. Given
+    /// up later it is canceled by that name, so no money is asked for unseen.
     async fn name(&self, id: PaymentId, reference: &str) -> Result<Option<String>, Error> {
         let mut tx = self.till.db.begin().await?;
         payments::name(&mut tx, id, reference).await?;
         let named = payments::get(&mut tx, id).await?.ok_or(Error::Failed)?;
         tx.commit().await?;
-        let reference = named.reference.ok_or(Error::Failed)?;
-        Ok((!named.returned).then_some(reference))
+        if named.state != PaymentState::Created || named.returned {
+            return Ok(None);
+        }
+        named.reference.map(Some).ok_or(Error::Failed)
     }
 
     /// With what a payment is paid, written down before anybody is asked.
