@@ -1,5 +1,6 @@
 //! Asking a provider for a payment's money. With what it is asked is written down before: whoever lost its answer asks the
-//! same again, whatever has become of the owner's cards meanwhile. Whoever may buy nothing any more is asked for nothing.
+//! same again, whatever has become of the owner's cards meanwhile. That another card pays instead is another attempt's affair
+//! (`unanswered.rs`). Whoever may buy nothing any more is asked for nothing.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, PaymentId, UserId};
@@ -158,7 +159,7 @@ impl Cashier {
             }
             Err(error) => return Err(error),
         }
-        let token = match self.token(&mut tx, &payment).await? {
+        let token = match self.token(&mut tx, &payment, &PaymentMethod::from_stored(&payment.method)).await? {
             Ok(token) => token,
             Err(code) => return Ok(Means::Declined(code)),
         };
@@ -167,18 +168,22 @@ impl Cashier {
         Ok(Means::Token(token, Box::new(payment)))
     }
 
-    /// The provider's name for what a payment is paid with; or why that cannot pay any more.
-    async fn token(&self, tx: &mut Tx, payment: &Payment) -> Result<Result<String, &'static str>, Error> {
-        let method = PaymentMethod::from_stored(&payment.method);
+    /// The provider's name for what pays a payment by this method; or why that cannot pay any more.
+    pub(super) async fn token(
+        &self,
+        tx: &mut Tx,
+        payment: &Payment,
+        method: &PaymentMethod,
+    ) -> Result<Result<String, &'static str>, Error> {
         if let PaymentMethod::Named(name) = method {
-            return Ok(Ok(name));
+            return Ok(Ok(name.clone()));
         }
         if payment.amount.is_zero() {
             // Nobody is asked for nothing.
             return Ok(Ok(String::new()));
         }
         let at = self.paid_at(tx, payment).await?;
-        let payer = payer(tx, payment.owner, &method, at).await?;
+        let payer = payer(tx, payment.owner, method, at).await?;
         Ok(token_of(payer.as_ref(), self.till.clock.now()).map(str::to_owned))
     }
 
@@ -233,4 +238,4 @@ pub(super) fn payer_among<'a>(saved: &'a [SavedMethod], was: &PaymentMethod, at:
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,7 +6,8 @@
 //! | with what it is paid is written down, and the provider is asked under its id ([`Cashier::ask`]) | a transaction, then none | asked again it says the same |
 //! | what it says is learnt, what was bought is delivered ([`Cashier::settle`]) | one transaction, the caller's or the job's | it is found done |
 //!
-//! Later news (a provider's, the sandbox's) go the third step's way ([`Cashier::hear`]). Where nothing may be sold for it
+//! Who asks for a payment that was not answered, and has another card by now, learns first what has become of it
+//! (`unanswered.rs`). Later news (a provider's, the sandbox's) go the third step's way ([`Cashier::hear`]). Where nothing may be sold for it
 //! any more the payment is **returned** ([`Cashier::abandon`]): what is paid, now or later, goes back.
 //!
 //! What fulfilling a payment means is in `fulfilment.rs`.
@@ -39,7 +40,7 @@ use crate::store::{methods, payments, purchases};
 pub(crate) const PAYMENT: Kind<Due> = Kind::new("billing.payment");
 
 /// How long a payment is its caller's alone; then the job looks after it.
-const PATIENCE: Span = Span::from_mins(1);
+pub(super) const PATIENCE: Span = Span::from_mins(1);
 
 /// How many payments of an owner may be open at a time.
 pub(super) const MOST_OPEN: u32 = 100;
@@ -123,12 +124,17 @@ impl Cashier {
     /// Writes a payment down before anybody is asked for money; or finds the one that was begun for the same thing, unless
     /// that has come to nothing.
     pub(super) async fn begin(&self, new: Beginning) -> Result<Payment, Error> {
+        Box::pin(self.learn_of_lost(&new)).await?;
         let now = self.till.clock.now();
         let mut tx = self.till.db.begin().await?;
         let attempt = match self.attempt(&mut tx, new.thing).await? {
             Attempt::Known(payment) => {
                 tx.commit().await?;
-                return Ok(*payment);
+                let payment = Box::pin(self.as_of_now(*payment, &new.method)).await?;
+                if payment.came_to_nothing() {
+                    return Box::pin(self.begin(new)).await;
+                }
+                return Ok(payment);
             }
             Attempt::Next(attempt) => attempt,
         };
@@ -400,9 +406,15 @@ impl Cashier {
     pub(crate) async fn look_after(&self, Due { payment }: Due) -> Result<(), Error> {
         let found = payments::get(&mut self.till.db.read().await?, payment).await?;
         let Some(mut found) = found else { return Ok(()) };
-        let heard = match self.ask(&found).await {
-            Ok(None) => self.look_at(&found).await,
-            asked => asked,
+        let heard = match Box::pin(self.as_of_now_for_the_job(found.clone())).await {
+            Ok(now) => {
+                found = now;
+                match self.ask(&found).await {
+                    Ok(None) => self.look_at(&found).await,
+                    asked => asked,
+                }
+            }
+            Err(error) => Err(error),
         };
         let waits = found.is_open() && found.bought.purpose() != Purpose::Renewal;
         let over = !lasts(found.created_at.saturating_add(OPEN_FOR), OPEN_FOR, self.till.clock.now());

@@ -238,7 +238,11 @@ impl SubscriptionUseCases {
         let mut tx = self.till.db.read().await?;
         let quoted = self.quote(&mut tx, owner, change, now).await;
         if let Some(begun) = begun_by(&mut tx, asked, &unique).await? {
-            return Ok(begun);
+            let Ok((live, quote)) = &quoted else { return Ok(begun) };
+            let method = payer_of(&mut tx, live, &quote.to, now).await?;
+            tx.commit().await?;
+            let begun = Box::pin(self.cashier.as_of_now(begun, &method)).await?;
+            return if begun.came_to_nothing() { Box::pin(self.begin_change(owner, asked)).await } else { Ok(begun) };
         }
         let (live, quote) = quoted?;
         if quote.due.is_zero() {

@@ -27,8 +27,12 @@ impl Cashier {
         // What went back uses up no attempt, so numbers alone do not say what was counted: all that was begun before this retry.
         let was_counted = |it: &Payment| from.next_retry_at.is_some_and(|retry| is_before(it, (from, retry)));
         if let Some(uncounted) = last.filter(|it| it.attempt > from.failures && !was_counted(it) && !it.returned) {
-            // However it ended: it is looked at, and counted, before there is another one.
-            return Ok(uncounted);
+            tx.rollback().await?;
+            let method = PaymentMethod::from_stored(from.next_method());
+            let uncounted = Box::pin(self.as_of_now(uncounted, &method)).await?;
+            // However it ended: it is looked at, and counted, before there is another one. But for what was given up as another
+            // card is to pay.
+            return if uncounted.returned { Box::pin(self.dues(from)).await } else { Ok(uncounted) };
         }
         let attempt = match self.attempt(&mut tx, thing).await? {
             Attempt::Known(payment) => return Ok(*payment),

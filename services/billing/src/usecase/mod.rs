@@ -54,6 +54,7 @@ pub(crate) mod subjects;
 pub(crate) mod subscriptions;
 pub(crate) mod sweep;
 pub(crate) mod top_ups;
+mod unanswered;
 pub(crate) mod viewing;
 pub(crate) mod walk;
 mod years;

@@ -372,6 +372,8 @@ async fn go_on(subscriptions: &SubscriptionUseCases, from: &Subscription, paymen
         match payment.state {
             // Nobody was asked: its owner may not buy now.
             PaymentState::Created => return Ok(Step::Waits),
+            // Given up as another card is to pay: that uses up no attempt, and the next round begins the next.
+            _ if payment.returned => return Ok(Step::Waits),
             PaymentState::Pending | PaymentState::RequiresAction | PaymentState::Declined | PaymentState::Canceled => {
                 return not_paid(subscriptions, tx, from, &payment).await;
             }
