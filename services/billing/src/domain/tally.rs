@@ -38,8 +38,8 @@ impl Asked {
         let mut open = window.open(now, period, zone);
         let mut windows = vec![open];
         if window == LimitWindow::Period {
-            // Where the period before this one began the entries say. Of one that a plan which moved in has ended, with a month
-            // that had begun long before, what is older than that month is not read.
+            // Where the period before this one began the entries say. One that a plan which moved in has ended, with a month that had
+            // begun long before, is read once an open hold is found that counts in it ([`Tally::reaches_back`]).
             let before = if open.starts_at > since { PERIODS_BEFORE } else { Span::ZERO };
             return Self { subject, window, windows, from: open.starts_at.saturating_sub(before) };
         }
@@ -88,9 +88,32 @@ impl Tally {
         &self.asked
     }
 
-    /// Whether it adds up just this, in days and months that begin there.
+    /// Whether it adds up just this, in days and months that begin there; from an earlier time on it is the same.
     pub fn is_for(&self, asked: &[Asked], zone: &Zone) -> bool {
-        self.asked == asked && self.zone == *zone
+        let same = |(ours, theirs): (&Asked, &Asked)| {
+            (&ours.subject, ours.window, &ours.windows) == (&theirs.subject, theirs.window, &theirs.windows)
+                && ours.from <= theirs.from
+        };
+        self.zone == *zone && self.asked.len() == asked.len() && self.asked.iter().zip(asked).all(same)
+    }
+
+    /// Whether a hold is open, as far as the entries have been read, that counts in a billing period which began before all that is
+    /// read: a plan that moved in has ended that one, with a month that had begun within it. Then nothing is read any more, and
+    /// every entry is to be given from the new [`Tally::starts_at`] on.
+    pub fn reaches_back(&mut self) -> bool {
+        let mut goes_back = false;
+        for asked in self.asked.iter_mut().filter(|asked| asked.window == LimitWindow::Period) {
+            let its = self.holds.values().filter(|hold| asked.subject.of(&hold.work, hold.key).is_some());
+            if let Some(began) = its.map(|hold| hold.moment.period).min().filter(|began| *began < asked.from) {
+                asked.from = began;
+                goes_back = true;
+            }
+        }
+        if goes_back {
+            self.holds.clear();
+            self.used.iter_mut().for_each(HashMap::clear);
+        }
+        goes_back
     }
 
     /// From when on entries are needed.
@@ -142,8 +165,9 @@ impl Tally {
             let Some(subject) = asked.subject.of(work, key) else { continue };
             let starts_at = asked.window.start_of(moment, &self.zone);
             if let Some(ends_at) = asked.end_of(starts_at) {
-                let it = used.entry((subject, starts_at)).or_insert(Used::of(0, ends_at));
-                *it = Used::of(it.used.saturating_add(delta).max(0), ends_at);
+                // What nobody knows the end of was not over when this was made: it is kept for as long as something may count in it.
+                let it = used.entry((subject, starts_at)).or_insert(Used::of(0, ends_at.max(moment.at)));
+                *it = Used::of(it.used.saturating_add(delta).max(0), it.ends_at.max(moment.at));
             }
         }
     }

@@ -18,11 +18,11 @@ pub(super) fn limit(n: u64, subject: LimitSubject, window: LimitWindow, amount: 
     Limit { id: id(n), subject, window, mode, amount: amount.parse().unwrap(), alerts }
 }
 
-fn alerting(limit: Limit, percents: &[u32]) -> Limit {
+pub(super) fn alerting(limit: Limit, percents: &[u32]) -> Limit {
     Limit { alerts: Percents::parse(percents).unwrap(), ..limit }
 }
 
-fn warning(limit: Limit) -> Limit {
+pub(super) fn warning(limit: Limit) -> Limit {
     Limit { mode: LimitMode::Warn, ..limit }
 }
 
@@ -46,7 +46,7 @@ impl Play {
         self.world.limit(limits, zone.parse::<Zone>().unwrap(), self.now);
     }
 
-    fn ask(&mut self, command: Command) -> Result<Outcome, Refusal> {
+    pub(super) fn ask(&mut self, command: Command) -> Result<Outcome, Refusal> {
         self.by(&service(1), command)
     }
 
@@ -58,7 +58,7 @@ impl Play {
         self.now = now.parse().unwrap();
     }
 
-    fn charge_for(&mut self, attribution: Attribution, amount: &str) -> Result<ChargeId, Refusal> {
+    pub(super) fn charge_for(&mut self, attribution: Attribution, amount: &str) -> Result<ChargeId, Refusal> {
         let cost = Cost::Amount(amount.parse().unwrap());
         let command =
             Command::Charge(ChargeCommand { cost, attribution, labels: Labels::default(), occurred_at: None });
@@ -89,8 +89,15 @@ impl Play {
         }
     }
 
-    fn refund(&mut self, charge: ChargeId, amount: &str) {
+    pub(super) fn refund(&mut self, charge: ChargeId, amount: &str) {
         self.ask(Command::Refund(RefundCommand { charge, amount: Some(amount.parse().unwrap()) })).unwrap();
+    }
+
+    /// Use that nothing can count in any more is forgotten, as the program does.
+    pub(super) fn forgets_what_is_over(&mut self) {
+        self.world.forget();
+        let until = self.now.saturating_sub(REACH);
+        self.world.store.used.retain(|_, used| used.ends_at > until);
     }
 
     /// How much of the first limit is used now.
@@ -110,7 +117,7 @@ impl Play {
         Total(state.used_of(&self.world.store.limits.limits()[0], None, self.now).0).to_string()
     }
 
-    fn told(&mut self) -> Vec<(Vec<u16>, String)> {
+    pub(super) fn told(&mut self) -> Vec<(Vec<u16>, String)> {
         self.world.write();
         let told = std::mem::take(&mut self.world.store.alerts);
         told.into_iter().map(|alert| (alert.percents, Total(alert.used).to_string())).collect()

@@ -1,7 +1,10 @@
 //! Limits against a list of everything that was ever spent: random work, by random people, at random instants, under
-//! limits that are set at any time, in calendar months and in those of subscriptions that begin, renew and move in.
+//! limits that are set at any time, in calendar months and in those of subscriptions that begin, renew and move in. And what is
+//! told of that.
 
-use bursar_id::{ChargeId, HoldId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use bursar_id::{ChargeId, HoldId, LimitId};
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
 use jiff::Zoned;
@@ -13,6 +16,9 @@ use super::world::{World, credits, id, model, project, rules};
 use crate::domain::*;
 
 const ZONE: &str = "Europe/Berlin";
+
+/// At which percentages every limit is told of.
+const PERCENTS: [u16; 3] = [50, 90, 100];
 
 /// Something that counts, as a plain list has it.
 #[derive(Debug, Clone)]
@@ -28,9 +34,6 @@ struct Spent {
     amount: i64,
     hold: Option<(HoldId, Timestamp)>,
     charge: Option<ChargeId>,
-    /// A plan that moved in has ended its period, with a month that had begun after that: how much was used of it need not be
-    /// known any more.
-    is_past: bool,
 }
 
 /// What happens next. With `Begin` a subscription begins, or moves in so many seconds after its month has begun; with `Renew` its
@@ -104,17 +107,41 @@ fn month_of(anchor: Timestamp, now: Timestamp) -> (u32, Timestamp) {
     (number, Timestamp::from_micros(begins(number).timestamp().as_microsecond()).unwrap())
 }
 
-/// Whether two things count in one window: by the dates that a calendar on the wall shows.
-fn together(window: LimitWindow, one: &Spent, other: &Spent) -> bool {
-    let (a, b) = (one.at, other.at);
-    let local = |at: Timestamp| utc(at).with_time_zone(TimeZone::get(ZONE).unwrap()).date();
+/// In which window something counts: by the dates that a calendar on the wall shows.
+fn place(window: LimitWindow, of: &Spent) -> i64 {
+    let local = || utc(of.at).with_time_zone(TimeZone::get(ZONE).unwrap()).date();
+    let month = |date: jiff::civil::Date| i64::from(date.year()) * 100 + i64::from(date.month());
     match window {
-        LimitWindow::Hour => a.as_unix_secs().div_euclid(3_600) == b.as_unix_secs().div_euclid(3_600),
-        LimitWindow::Day => local(a) == local(b),
-        LimitWindow::Month => local(a).first_of_month() == local(b).first_of_month(),
-        LimitWindow::Period => one.period == other.period,
+        LimitWindow::Hour => of.at.as_unix_secs().div_euclid(3_600),
+        LimitWindow::Day => month(local()) * 100 + i64::from(local().day()),
+        LimitWindow::Month => month(local()),
+        LimitWindow::Period => of.period.as_micros(),
     }
 }
+
+fn together(window: LimitWindow, one: &Spent, other: &Spent) -> bool {
+    place(window, one) == place(window, other)
+}
+
+/// Whose use of some work a limit is about, if of anybody's.
+fn whose(limit: &LimitSubject, of: &Spent) -> Option<Subject> {
+    match limit {
+        LimitSubject::EveryMember => Some(Subject::Member(id(of.member))),
+        LimitSubject::One(subject) => does(subject, of).then(|| subject.clone()),
+    }
+}
+
+fn does(subject: &Subject, of: &Spent) -> bool {
+    match subject {
+        Subject::Member(user) => id(of.member) == *user,
+        Subject::Project(it_is) => of.project.is_some_and(|n| name(n) == it_is.as_str()),
+        Subject::Model(it_is) => of.model.is_some_and(|n| name(n) == it_is.as_str()),
+        Subject::Key(key) => of.key.is_some_and(|n| id(n) == *key),
+    }
+}
+
+/// What is told of a limit: at which percentages, and how much is used then.
+type Told = (LimitId, Vec<u16>, i64);
 
 /// The list, and what it says.
 #[derive(Default)]
@@ -125,6 +152,10 @@ struct List {
     made: u64,
     /// Since when the months of a subscription are counted, if there ever was one.
     anchor: Option<Timestamp>,
+    /// The most that was used in a window since a limit about it was set, and how often something was told of that again.
+    heard: BTreeMap<(Subject, LimitWindow, i64), (i64, u32)>,
+    /// What is to be told.
+    told: Vec<Told>,
 }
 
 impl List {
@@ -137,24 +168,84 @@ impl List {
         Timestamp::from_micros(first.timestamp().as_microsecond()).unwrap()
     }
 
+    fn sum(&self, subject: &Subject, window: LimitWindow, of: &Spent) -> i64 {
+        let counted = self.spent.iter().filter(|it| does(subject, it) && together(window, it, of));
+        counted.map(|it| it.amount).sum()
+    }
+
     /// What is used in the window that `of` is in, of whatever `limit` says of the work of `of`; `None` if that is none of it.
     fn used(&self, limit: &Limit, of: &Spent) -> Option<i64> {
-        let same = |it: &Spent| match &limit.subject {
-            LimitSubject::EveryMember => it.member == of.member,
-            LimitSubject::One(Subject::Member(user)) => id(it.member) == *user,
-            LimitSubject::One(Subject::Project(it_is)) => it.project.is_some_and(|n| name(n) == it_is.as_str()),
-            LimitSubject::One(Subject::Model(it_is)) => it.model.is_some_and(|n| name(n) == it_is.as_str()),
-            LimitSubject::One(Subject::Key(key)) => it.key.is_some_and(|n| id(n) == *key),
-        };
         let own = |other: &&Limit| {
             other.subject == LimitSubject::One(Subject::Member(id(of.member)))
                 && (other.window, other.mode) == (limit.window, limit.mode)
         };
-        if !same(of) || (limit.subject == LimitSubject::EveryMember && self.limits.iter().any(|it| own(&it))) {
+        if limit.subject == LimitSubject::EveryMember && self.limits.iter().any(|it| own(&it)) {
             return None;
         }
-        let counted = self.spent.iter().filter(|it| same(it) && together(limit.window, it, of));
-        Some(counted.map(|it| it.amount).sum())
+        whose(&limit.subject, of).map(|subject| self.sum(&subject, limit.window, of))
+    }
+
+    /// Makes a change of what `of` comes to, and notes what is to be told of it at `now`: what is reached for the first time since a
+    /// limit was set, and eight times what is reached again.
+    fn change(&mut self, of: &Spent, now: &Spent, make: impl FnOnce(&mut Self)) {
+        let open = |limit: &Limit| together(limit.window, of, now);
+        let limits: Vec<Limit> =
+            self.limits.iter().filter(|it| open(it) && self.used(it, of).is_some()).cloned().collect();
+        let before: Vec<i64> = limits.iter().filter_map(|it| self.used(it, of)).collect();
+        make(self);
+        let (mut retold, mut peaks) = (BTreeSet::new(), BTreeMap::new());
+        for (limit, before) in limits.iter().zip(before) {
+            let after = self.used(limit, of).unwrap();
+            let key = (whose(&limit.subject, of).unwrap(), limit.window, place(limit.window, of));
+            let (peak, times) = self.heard.get(&key).copied().unwrap_or_default();
+            let reaches = |used: i64, percent: u16| used * 100 >= limit.amount.micro() * i64::from(percent);
+            let crossed = |from: i64| PERCENTS.into_iter().filter(move |it| !reaches(from, *it) && reaches(after, *it));
+            let (mut percents, first): (Vec<u16>, Vec<u16>) = (crossed(before).collect(), crossed(peak).collect());
+            if percents.len() > first.len() {
+                if times < 8 {
+                    retold.insert(key.clone());
+                } else {
+                    percents = first;
+                }
+            }
+            if !percents.is_empty() {
+                self.told.push((limit.id, percents, after));
+            }
+            peaks.insert(key, peak.max(after));
+        }
+        for (key, peak) in peaks {
+            let times = self.heard.get(&key).map_or(0, |it| it.1) + u32::from(retold.contains(&key));
+            self.heard.insert(key, (peak, times));
+        }
+    }
+
+    /// A limit is set: what is reached by now is told to nobody, and what is reached again anew.
+    fn rearm(&mut self, limit: &Limit, now: Timestamp) {
+        for n in 1..6 {
+            let of = self.probe(n, now);
+            let LimitSubject::One(subject) = subject(n) else { continue };
+            let is_about = match &limit.subject {
+                LimitSubject::EveryMember => matches!(subject, Subject::Member(_)),
+                LimitSubject::One(one) => *one == subject,
+            };
+            if is_about {
+                let used = self.sum(&subject, limit.window, &of);
+                self.heard.insert((subject, limit.window, place(limit.window, &of)), (used, 0));
+            }
+        }
+    }
+
+    /// Nothing that would be spent now by whatever the `n`-th subject is.
+    fn probe(&self, n: u8, now: Timestamp) -> Spent {
+        let (member, project, model, key) = match n {
+            1 => (1, None, None, None),
+            2 => (2, None, None, None),
+            3 => (1, Some(0), None, None),
+            4 => (1, None, Some(0), None),
+            _ => (1, None, None, Some(1)),
+        };
+        let (period, amount, hold, charge) = (self.period(now), 0, None, None);
+        Spent { at: now, period, member, project, model, key, amount, hold, charge }
     }
 
     /// Whether so much more fits, as a part of `of`, under all hard limits that speak of it.
@@ -225,8 +316,14 @@ impl Game {
 
     fn spent(&self, (member, project, model, key): Work, amount: i64) -> Spent {
         let period = self.list.period(self.now);
-        let (at, hold, charge, is_past) = (self.now, None, None, false);
-        Spent { at, period, member, project, model, key, amount, hold, charge, is_past }
+        let (at, hold, charge) = (self.now, None, None);
+        Spent { at, period, member, project, model, key, amount, hold, charge }
+    }
+
+    /// It is on the list.
+    fn spend(&mut self, new: Spent) {
+        let now = self.list.probe(1, self.now);
+        self.list.change(&new.clone(), &now, |list| list.spent.push(new));
     }
 
     fn charge(&mut self, work: Work, amount: i64) {
@@ -238,7 +335,7 @@ impl Game {
             && let Ok(Outcome::Charged(it)) = outcome
         {
             new.charge = Some(it.charge.id);
-            self.list.spent.push(new);
+            self.spend(new);
         }
     }
 
@@ -251,7 +348,7 @@ impl Game {
             && let Ok(Outcome::Held(it)) = outcome
         {
             new.hold = Some((it.hold.id, it.hold.deadline));
-            self.list.spent.push(new);
+            self.spend(new);
         }
     }
 
@@ -264,7 +361,6 @@ impl Game {
     fn capture(&mut self, which: usize, amount: i64) {
         let Some(which) = self.one(which, |it| it.hold.is_some()) else { return };
         let of = self.list.spent[which].clone();
-        let amount = if of.is_past { amount.min(of.amount) } else { amount };
         let more = (amount - of.amount).max(0);
         let (hold, cost) = (of.hold.unwrap().0, Some(Cost::Amount(micro(amount))));
         let command = Command::Capture(CaptureCommand { hold, cost, allow_excess: true });
@@ -272,7 +368,9 @@ impl Game {
         if agree(&self.list, &outcome, more == 0 || self.list.fits(&of, more), "capture")
             && let Ok(Outcome::Charged(it)) = outcome
         {
-            self.list.spent[which] = Spent { amount, hold: None, charge: Some(it.charge.id), ..of };
+            let now = self.list.probe(1, self.now);
+            let settled = Spent { amount, hold: None, charge: Some(it.charge.id), ..of.clone() };
+            self.list.change(&of, &now, |list| list.spent[which] = settled);
         }
     }
 
@@ -299,10 +397,19 @@ impl Game {
         let same = |it: &Limit| (&it.subject, it.window, it.mode) == (&subject, window, mode);
         self.list.limits.retain(|it| !same(it));
         self.list.made += 1;
-        let (id, alerts) = (id(self.list.made), Percents::default());
+        let (id, alerts) = (id(self.list.made), Percents::parse(&PERCENTS.map(u32::from)).unwrap());
         let limit = Limit { id, subject, window, mode, amount: micro(amount), alerts };
+        self.list.rearm(&limit, self.now);
         self.list.limits.push(limit);
         self.world.limit(self.list.limits.clone(), ZONE.parse().unwrap(), self.now);
+    }
+
+    /// What is over for so long that nothing can count in it any more is forgotten.
+    fn pass(&mut self, time: Span) {
+        self.now = self.now.checked_add(time).unwrap();
+        self.world.forget();
+        let until = self.now.saturating_sub(REACH);
+        self.world.store.used.retain(|_, used| used.ends_at > until);
     }
 
     fn unlimit(&mut self, which: usize) {
@@ -317,9 +424,6 @@ impl Game {
         let anchor = self.now.saturating_sub(Span::from_secs(ago));
         self.book((anchor, 0));
         self.list.anchor = Some(anchor);
-        for it in self.list.spent.iter_mut().filter(|it| ago > 0 && it.period < anchor) {
-            it.is_past = true;
-        }
     }
 
     fn renew(&mut self) {
@@ -337,7 +441,7 @@ impl Game {
     fn step(&mut self, step: &Step) {
         self.list.lapse(self.now);
         match *step {
-            Step::Pass(seconds) => self.now = self.now.checked_add(Span::from_secs(seconds)).unwrap(),
+            Step::Pass(seconds) => self.pass(Span::from_secs(seconds)),
             Step::Charge { member, project, model, key, amount } => self.charge((member, project, model, key), amount),
             Step::Hold { member, project, model, key, amount, ttl } => {
                 self.hold((member, project, model, key), amount, ttl);
@@ -352,6 +456,9 @@ impl Game {
         }
         self.list.lapse(self.now);
         compare(&mut self.world, &self.list, self.now);
+        let told = std::mem::take(&mut self.world.store.alerts).into_iter();
+        let told: Vec<Told> = told.map(|it| (it.limit.id, it.percents, it.used)).collect();
+        assert_eq!(told, std::mem::take(&mut self.list.told), "{step:?}");
     }
 }
 
@@ -368,15 +475,7 @@ fn compare(world: &mut World, list: &List, now: Timestamp) {
             if !set.governs(limit, &subject) {
                 continue;
             }
-            let (member, project, model, key) = match n {
-                1 => (1, None, None, None),
-                2 => (2, None, None, None),
-                3 => (1, Some(0), None, None),
-                4 => (1, None, Some(0), None),
-                _ => (1, None, None, Some(1)),
-            };
-            let (period, amount, hold, charge, is_past) = (list.period(now), 0, None, None, false);
-            let of = Spent { at: now, period, member, project, model, key, amount, hold, charge, is_past };
+            let of = list.probe(n, now);
             let key = UseKey { subject, window: limit.window, starts_at: open.starts_at };
             let used = world.store.used.get(&key).map_or(0, |it| it.used);
             assert_eq!(Some(used), list.used(limit, &of), "{limit:?} of {key:?}");

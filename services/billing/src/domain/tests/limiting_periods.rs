@@ -83,9 +83,10 @@ fn what_is_above_a_hold_is_checked_in_the_month_that_a_plan_which_moved_in_has_e
     let cases = [
         ("2026-02-10T10:00:00Z", true, UNTIL),
         ("2026-03-02T10:00:00Z", true, UNTIL),
-        // Of a limit that was set since, the ledger says what was used; not when that month was over.
+        // Of a limit that was set since, the ledger says what was used; not when that month was over, but that it was not yet as the
+        // hold was made.
         ("2026-02-10T10:00:00Z", false, "2026-03-10T10:00:00Z"),
-        ("2026-03-02T10:00:00Z", false, "2026-03-02T10:00:00Z"),
+        ("2026-03-02T10:00:00Z", false, "2026-03-05T12:00:00Z"),
     ];
     for (anchor, is_set, until) in cases {
         let mut play = Play::at("2026-03-05T12:00:00Z", "UTC", if is_set { by_period("10") } else { Vec::new() });
@@ -98,5 +99,36 @@ fn what_is_above_a_hold_is_checked_in_the_month_that_a_plan_which_moved_in_has_e
         reached(play.capture(held, "6.000001"), "9", until);
         play.capture(held, "6").unwrap();
         assert_eq!(play.used(), "0", "{anchor}: nothing of it is of the month that is open");
+    }
+}
+
+#[test]
+fn what_was_spent_before_a_month_that_a_plan_moved_in_with_counts_where_holds_do_that_were_made_then() {
+    let by_day = vec![limit(2, member(1), LimitWindow::Day, "100")];
+    for sets_first in [false, true] {
+        let mut play =
+            Play::at("2026-03-01T12:00:00Z", "UTC", if sets_first { by_period("10") } else { by_day.clone() });
+        play.charge("4").unwrap();
+        play.is_now("2026-03-05T11:00:00Z");
+        let held = play.hold("5", Span::DAY).unwrap();
+        play.is_now("2026-03-05T12:00:00Z");
+        begins(&mut play, "2026-03-03T10:00:00Z", 0);
+        play.charge("3").unwrap();
+        play.set("UTC", by_period("10"));
+        assert_eq!(play.used(), "3", "what was spent before is of the month that is over");
+        let outcome = play.capture(held, "6.000001");
+        let Err(Refusal::LimitReached(it)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(
+            Total(it.used).to_string(),
+            "9",
+            "4 long before, and 5: as where the limit was set first ({sets_first})"
+        );
+        // What is over is forgotten, but not as long as the hold counts in it.
+        play.is_now("2026-03-06T10:59:00Z");
+        play.forgets_what_is_over();
+        let Err(Refusal::LimitReached(it)) = play.capture(held, "6.000001") else { panic!("it is known still") };
+        assert_eq!(Total(it.used).to_string(), "9");
+        play.capture(held, "6").unwrap();
+        assert_eq!(play.used(), "3", "nothing of it is of the month that is open");
     }
 }

@@ -377,9 +377,14 @@ impl World {
             let open = (now, store.account.period.at(now).month);
             let asked = Asked::of(limit.subject.clone(), limit.window, open, set.zone());
             let mut tally = Tally::new(vec![asked], set.zone().clone());
-            for entry in store.ledger().iter().filter(|entry| entry.at >= tally.starts_at()).collect::<Vec<_>>() {
-                if let Some(charge) = tally.push(entry) {
-                    tally.refund(&store.charge(charge).unwrap(), entry.amount);
+            loop {
+                for entry in store.ledger().iter().filter(|entry| entry.at >= tally.starts_at()).collect::<Vec<_>>() {
+                    if let Some(charge) = tally.push(entry) {
+                        tally.refund(&store.charge(charge).unwrap(), entry.amount);
+                    }
+                }
+                if !tally.reaches_back() {
+                    break;
                 }
             }
             store.used.retain(|key, _| !about(key));

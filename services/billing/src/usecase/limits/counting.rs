@@ -74,11 +74,10 @@ impl Counting {
             return Ok(false);
         }
         let mut begun = Reading::go_on(ahead, owner, asked, zone);
-        if !begun.is_nearly_at(account.head.seq) {
+        if !begun.rest(tx, &self.rules.current(), account.head.seq).await? {
             *reading = Some(begun);
             return Ok(false);
         }
-        begun.rest(tx, &self.rules.current(), account.head.seq).await?;
         limits::replace_use(tx, owner, &begun.about(), &begun.finish()).await?;
         Ok(true)
     }

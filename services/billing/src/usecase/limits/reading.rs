@@ -52,7 +52,7 @@ impl Reading {
         for _ in 0..ROUNDS {
             let account = accounts::find(&mut db.read().await?, self.owner).await?;
             let last = account.map_or(0, |account| account.head.seq);
-            if self.read.is_some() && self.is_nearly_at(last) {
+            if self.read.is_some() && self.is_nearly_at(last) && !self.begins_earlier() {
                 return Ok(());
             }
             while self.read.is_none_or(|read| read < last) {
@@ -63,12 +63,29 @@ impl Reading {
         Ok(())
     }
 
-    /// Reads the rest, up to the account's last entry. The account is locked.
-    pub(crate) async fn rest(&mut self, tx: &mut Tx, rules: &Rules, last: u64) -> Result<(), Error> {
-        while self.read.is_none_or(|read| read < last) {
-            self.page(tx, rules, last).await?;
+    /// Reads the rest, up to the account's last entry. The account is locked. `false`: more is to be read than is read while others
+    /// wait.
+    pub(crate) async fn rest(&mut self, tx: &mut Tx, rules: &Rules, last: u64) -> Result<bool, Error> {
+        loop {
+            if !self.is_nearly_at(last) {
+                return Ok(false);
+            }
+            while self.read.is_none_or(|read| read < last) {
+                self.page(tx, rules, last).await?;
+            }
+            if !self.begins_earlier() {
+                return Ok(true);
+            }
         }
-        Ok(())
+    }
+
+    /// Whether what was read says that something older counts: then nothing is read yet.
+    fn begins_earlier(&mut self) -> bool {
+        let reaches_back = self.tally.reaches_back();
+        if reaches_back {
+            self.read = None;
+        }
+        reaches_back
     }
 
     /// Reads a page of the entries up to `last`.

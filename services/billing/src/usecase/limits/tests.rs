@@ -3,13 +3,16 @@
 use bursar_id::HoldId;
 use bursar_id::kinds::Project;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Asked, Call};
-use bursar_testkit::{credits, engines, id, personal};
+use bursar_rpc::{Asked, Call, ServiceCaller, ServiceRole};
+use bursar_testkit::{credits, engines, id, organization, personal};
 use bursar_time::Span;
 
 use super::counting::following::{PORTION, Portion};
 use super::*;
-use crate::domain::{Actor, Attribution, Command, HoldCommand, Labels, Outcome, ProjectName, Request, SettingsChange};
+use crate::domain::{
+    Actor, Attribution, CaptureCommand, Command, Cost, HoldCommand, Labels, Outcome, ProjectName, Request,
+    SettingsChange, Total,
+};
 use crate::lane::{Job, Refused};
 use crate::usecase::shop::{Shop, charge, manager};
 use crate::usecase::walk::Walk;
@@ -33,6 +36,28 @@ fn under(
     let command = SetCommand { subject, window, mode, amount: credits(amount), alerts: Percents::default() };
     let call = Call::new(manager(owner), "bursar.billing.v1.LimitService/SetLimit");
     Asked::read(call, request_id, &pb::SetLimitRequest::default(), |_, _| Some(command.clone()))
+}
+
+/// The same as an operator asks it, who belongs to no organization.
+fn by_operator(window: LimitWindow, amount: &str) -> Asked<SetCommand> {
+    let (subject, mode, alerts) = (LimitSubject::EveryMember, LimitMode::Hard, Percents::default());
+    let command = SetCommand { subject, window, mode, amount: credits(amount), alerts };
+    let (role, permission) = (ServiceRole::Operator, Permission::Operate);
+    let caller = Caller::Service(ServiceCaller { account: id(7), role, on_behalf_of: None, permission });
+    let call = Call::new(caller, "bursar.billing.v1.LimitService/SetLimit");
+    Asked::read(call, "", &pb::SetLimitRequest::default(), |_, _| Some(command.clone()))
+}
+
+/// Captures more than was held. `Err`: how much of the limit is used that it would go above.
+async fn capture(shop: &Shop, owner: OwnerId, hold: HoldId, amount: &str) -> Result<(), String> {
+    let command = CaptureCommand { hold, cost: Some(Cost::Amount(credits(amount))), allow_excess: true };
+    let job = Job { owner, actor: Actor::Job, request: Request::unnamed(Command::Capture(command)) };
+    let mut tx = shop.db.begin().await.unwrap();
+    match shop.subscriptions.till.batcher.apply(&mut tx, &job).await.unwrap() {
+        Ok(_) => tx.commit().await.map_err(|error| error.to_string()),
+        Err(Refused::Rule(Refusal::LimitReached(it))) => Err(Total(it.used).to_string()),
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 /// Sets a limit as `set` does, after `reading`. Says whether it is set.
@@ -345,5 +370,30 @@ engines! {
         assert_eq!(listed(&limits, personal(3)).await, line(3, "2026-01-16T05:00:00Z"));
         shop.spend(personal(1), "4").await;
         assert_eq!(listed(&limits, personal(1)).await[0].1, 6, "and counts on from there");
+    }
+
+    async fn a_limit_that_is_set_after_a_plan_moved_in_knows_what_was_spent_where_open_holds_count(db: TestDb) {
+        let shop = Shop::open(&db, "2026-03-01T12:00:00Z").await;
+        let (team, limits) = (organization(1), shop.limits());
+        shop.grants(team, credits("100")).await;
+        shop.spend(team, "4").await;
+        shop.set("2026-03-03T10:00:00Z");
+        shop.subscribe(personal(1), "business", "sandbox_ok", "").await.unwrap();
+        shop.set("2026-03-05T11:00:00Z");
+        let held = hold(&shop, team, "5").await;
+        shop.set("2026-03-05T12:00:00Z");
+        shop.moves(id(1), id(1)).await;
+        shop.spend(team, "3").await;
+        is_done(limits.set(team, &by_operator(LimitWindow::Period, "10")).await);
+        let now = [(LimitWindow::Period, 3, "2026-04-03T10:00:00Z".to_owned())];
+        assert_eq!(listed(&limits, team).await, now, "what was spent before is of the month that is over");
+        assert_eq!(capture(&shop, team, held, "6.000001").await, Err("9".to_owned()), "4 before the plan's month, and 5");
+        // What is over for good is forgotten, but not what the hold counts in.
+        shop.set("2026-03-06T10:59:00Z");
+        limits::prune(&shop.db, shop.clock.now()).await.unwrap();
+        assert_eq!(capture(&shop, team, held, "6.000001").await, Err("9".to_owned()));
+        assert_eq!(capture(&shop, team, held, "6").await, Ok(()));
+        assert_eq!(listed(&limits, team).await, now, "nothing of it is of the month that is open");
+        shop.assert_sound(team).await;
     }
 }
