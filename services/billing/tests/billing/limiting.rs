@@ -289,6 +289,27 @@ engines! {
         world.audit(team).await;
     }
 
+    async fn a_limit_that_is_set_again_tells_anew_of_what_is_reached_from_then_on(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "1000").await;
+        let at_half_of = |amount: &str| alerting(warning(limit(ana.owner, "every", Day, amount)), &[50]);
+        let set = ana.limited(at_half_of("10")).await;
+        for _ in 0..12 {
+            let held = ana.held(reserve(ana.owner, "5")).await;
+            ana.release(free(&held)).await.unwrap();
+        }
+        assert_eq!(world.alerts().await.len(), 9, "once, and eight times again");
+        let again = ana.limited(at_half_of("8")).await;
+        assert_eq!((&again.id, &*again.used), (&set.id, "0"));
+        ana.charged(spend(ana.owner, "4")).await;
+        let last = world.alerts().await.pop().unwrap();
+        assert_eq!((&last.percents[..], &*last.used, &*last.amount), (&[50][..], "4", "8"), "however often before");
+        ana.limited(at_half_of("6")).await;
+        ana.charged(spend(ana.owner, "1")).await;
+        assert_eq!(world.alerts().await.len(), 10, "what is reached already is not told");
+        world.audit(ana.owner).await;
+    }
+
     async fn a_repetition_is_answered_whatever_limits_there_are_now(db: TestDb) {
         let world = World::on(db).await;
         let ana = world.person_with(1, "100").await;

@@ -18,7 +18,7 @@
 //! | `selling`, `assorting` | the catalog's rules, and what an edit leaves to those who have something of it |
 //! | `paying`, `owing` | payments' news, and what is owed when they are taken back |
 //! | `pricing` | what work costs, against a naive rate card |
-//! | `limiting`, `limiting_periods`, `limiting_model` | limits: what counts where, against a naive list of everything that was spent |
+//! | `limiting`, `limiting_alerts`, `limiting_periods`, `limiting_model` | limits: what counts where, against a naive list of everything that was spent |
 //! | `scoping` | what a lot may pay for |
 //! | `topping` | when an account falls below what its top-up wants |
 //! | `alerting` | when use of an allowance reaches what its managers want to be told of, against a naive sum of the lots |
@@ -36,6 +36,7 @@ mod golden_made;
 mod granting;
 mod holding;
 mod limiting;
+mod limiting_alerts;
 mod limiting_model;
 mod limiting_periods;
 mod matrix;
