@@ -167,20 +167,40 @@ fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
         .with_unit("{subscription}")
         .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
         .build();
-    let (told, helping) = (Arc::new(AtomicUsize::new(0)), subscriptions.clone());
+    let late = env
+        .meter
+        .u64_gauge("billing.renewals.late")
+        .with_unit("{subscription}")
+        .with_description(
+            "Subscriptions whose provider says for a week neither that they are paid nor that they are not.",
+        )
+        .build();
+    let (told, helping) = (Arc::new([0, 0].map(AtomicUsize::new)), subscriptions.clone());
     let (walk, left) = (Arc::new(renewals::Walk::default()), Arc::new(renewals::Left::default()));
     runner.every("billing.renewals", RENEW_EVERY, move || {
-        let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
+        let (subscriptions, gauges, told) = (subscriptions.clone(), [held.clone(), late.clone()], Arc::clone(&told));
         let walk = Arc::clone(&walk);
         async move {
             let round = renewals::next_round(&subscriptions, &walk).await?;
             if round.goes_on {
                 return Ok(Next::Again);
             }
-            held.record(round.held as u64, &[]);
-            if told.swap(round.held, Ordering::Relaxed) != round.held && round.held > 0 {
+            let waiting = [round.held, round.late];
+            let mut is_new = [false; 2];
+            for (((gauge, told), now), is_new) in gauges.iter().zip(&*told).zip(waiting).zip(&mut is_new) {
+                gauge.record(now as u64, &[]);
+                *is_new = told.swap(now, Ordering::Relaxed) != now && now > 0;
+            }
+            if is_new[0] {
                 let held = round.held;
                 tracing::warn!(held, "subscriptions are more than one period behind: `renewals list` shows them");
+            }
+            if is_new[1] {
+                let late = round.late;
+                tracing::error!(
+                    late,
+                    "subscriptions are a week late, and nobody says whether they are paid: `renewals list` shows them"
+                );
             }
             match round.failed {
                 0 => Ok(Next::Finished),

@@ -30,7 +30,7 @@ pub use usecase::checkpoints;
 pub use usecase::finance;
 pub use usecase::inbox;
 pub use usecase::inspection;
-pub use usecase::renewals::{HeldRenewal, held, resume};
+pub use usecase::renewals::{HeldRenewal, LateRenewal, held, late, resume};
 
 use std::sync::Arc;
 

@@ -254,6 +254,12 @@ async fn renewals(settings: &Settings, what: Renewals) -> anyhow::Result<ExitCod
                 println!("{} {}: due since {}, {} periods", it.owner, it.subscription, it.since, it.periods);
             }
             println!("{} subscriptions are more than one period behind at {now}", held.len());
+            let late = bursar_billing::late(&db, now, LISTED).await?;
+            for it in &late {
+                let (owner, id, since, failures) = (it.owner, it.subscription, it.since, it.failures);
+                println!("{owner} {id}: due since {since}, declined {failures} times, and then without an answer");
+            }
+            println!("{} subscriptions are a week late: their provider does not say whether they are paid", late.len());
         }
         Renewals::Resume { owner, all: _ } => {
             let resumed = bursar_billing::resume(&db, owner, now).await?;

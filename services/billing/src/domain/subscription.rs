@@ -22,6 +22,9 @@ use super::refusal::Inconsistent;
 /// How many days after the end of the last paid month its next one is tried again.
 const RETRY_AFTER_DAYS: [u64; 4] = [1, 3, 5, 7];
 
+/// How many days after that nobody is waited for any more, but for what is neither paid nor declined.
+const LATE_AFTER: Span = Span::from_days(7);
+
 /// Months that a subscription is said to be behind at most: a century's.
 const MOST_BEHIND: u32 = 1_200;
 
@@ -226,6 +229,12 @@ impl Subscription {
     pub fn is_held(&self, now: Timestamp) -> bool {
         let ends = self.cancel_at_period_end && !self.is_next_paid();
         !ends && self.is_due(now) && self.next_month().end <= now
+    }
+
+    /// Whether it is due at `now`, and was before the day on which its next month would be tried for the last time: where that is
+    /// not held, nobody can say whether it is paid.
+    pub fn is_late(&self, now: Timestamp) -> bool {
+        self.is_due(now) && self.month.end.saturating_add(LATE_AFTER) <= now
     }
 
     /// The month after the one that it is in.

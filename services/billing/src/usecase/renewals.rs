@@ -19,6 +19,10 @@
 //! until then the subscription is `PAST_DUE`, what it allows stays, and what the account has pays. After the last time it ends.
 //! Where its plan says so, the month's allowance is there all the while (`grace.rs`).
 //!
+//! A month whose provider says neither that it is paid nor that it is not, since it is away or refuses whatever this deployment
+//! asks for (`payment/stripe/refusals.rs`), stays due: nobody's plan ends by what is not theirs. From the day of the last retry on
+//! it is **late**: it is tried on, and operators are shown it ([`late`]).
+//!
 //! One that was canceled (`canceling.rs`) ends at its boundary: nothing is asked for, and none is held.
 //!
 //! Most months are ordinary, and are begun many at a time (`renewals/batches.rs`), by every replica at once ([`help`]); one
@@ -45,6 +49,7 @@ use futures::{StreamExt as _, future, stream};
 
 pub(crate) use self::help::{Left, help};
 use self::waiting::held_of;
+pub use self::waiting::{LateRenewal, late};
 pub(super) use self::waiting::{is_held, is_held_by};
 use super::cashier::note;
 use super::contracts::{self, Planned};
@@ -91,6 +96,7 @@ pub(crate) struct Walk(Mutex<Place>);
 struct Place {
     reached: Option<Subscription>,
     failed: usize,
+    late: usize,
     held: usize,
 }
 
@@ -111,10 +117,19 @@ pub(crate) struct Round {
     pub(crate) done: usize,
     /// Subscriptions that are still due.
     pub(crate) failed: usize,
+    /// Those of them that are late.
+    pub(crate) late: usize,
     /// Those that are held.
     pub(crate) held: usize,
     /// It ended because it had done enough: there may be more to do.
     pub(crate) goes_on: bool,
+}
+
+impl Round {
+    /// Where the walk is with this.
+    fn reaching(&self, reached: Option<Subscription>) -> Place {
+        Place { reached, failed: self.failed, late: self.late, held: self.held }
+    }
 }
 
 /// Brings every subscription that is due up to date, the longest overdue first, from where the walk has come to. One that
@@ -140,8 +155,8 @@ fn waits(subscription: &Subscription, standings: &Standings) -> bool {
 async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &Walk) -> Result<Round, Error> {
     let till = &subscriptions.till;
     let (now, until) = (till.clock.now(), Instant::now() + ENOUGH);
-    let Place { mut reached, failed, held } = walk.place();
-    let mut round = Round { failed, held, ..Round::default() };
+    let Place { mut reached, failed, late, held } = walk.place();
+    let mut round = Round { failed, late, held, ..Round::default() };
     let (mut single, mut together, mut taken) = (0, 0, Vec::new());
     loop {
         let mut tx = till.db.read().await?;
@@ -167,7 +182,7 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
         round.goes_on = cut_at.is_some() || (enough && is_full);
         let is_over = cut_at.is_some() || enough;
         reached = Some(cut_at.unwrap_or(newest));
-        walk.is_at(Place { reached: reached.clone(), failed: round.failed, held: round.held });
+        walk.is_at(round.reaching(reached.clone()));
         if is_over {
             break;
         }
@@ -179,8 +194,7 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
     round.done += again.done;
     let rest = again.rest.into_iter().chain(again.taken).collect();
     each(subscriptions, rest, until, &mut round).await;
-    let next = Place { reached, failed: round.failed, held: round.held };
-    walk.is_at(if round.goes_on { next } else { Place::default() });
+    walk.is_at(if round.goes_on { round.reaching(reached) } else { Place::default() });
     Ok(round)
 }
 
@@ -207,6 +221,7 @@ async fn each(
             }
             Err(error) => {
                 round.failed += 1;
+                round.late += usize::from(subscription.is_late(subscriptions.till.clock.now()));
                 work += 1;
                 tracing::warn!(subscription = %subscription.id, %error, "a renewal failed; trying again");
             }
@@ -437,6 +452,8 @@ async fn end(subscriptions: &SubscriptionUseCases, mut tx: Tx, from: &Subscripti
     Ok(Step::Made(Box::new(ended)))
 }
 
+#[cfg(test)]
+mod lateness;
 #[cfg(test)]
 mod many;
 #[cfg(test)]

@@ -69,6 +69,7 @@ mod stripe;
 mod stripe_cards;
 mod stripe_desk;
 mod stripe_package;
+mod stripe_refusals;
 mod stripe_troubles;
 mod stripe_unattended;
 mod subjects;

@@ -78,7 +78,7 @@ impl State {
         fails: bool,
     ) -> (Answer, &'static str) {
         let header = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
-        if header("authorization") != format!("Bearer {}", FakeStripe::KEY) {
+        if header("authorization") != format!("Bearer {}", FakeStripe::KEY) || self.astray == Some(Astray::Key) {
             return (no(401, "invalid_request_error", "", "Invalid API Key provided"), "false");
         }
         if header("stripe-version") != FakeStripe::VERSION || self.astray == Some(Astray::Version) {
@@ -86,6 +86,10 @@ impl State {
         }
         if self.astray == Some(Astray::Account) && uri.path() != "/v1/customers" {
             return (invalid("resource_missing", "No such object; it is of another account"), "false");
+        }
+        let pays = uri.path().ends_with("/confirm") || uri.path() == "/v1/payment_intents";
+        if let Some(Astray::Word(word)) = self.astray.filter(|_| pays && *method == Method::POST) {
+            return (invalid(word, "It is refused"), "false");
         }
         let text = String::from_utf8_lossy(body);
         if !body.is_empty() && !header("content-type").starts_with("application/x-www-form-urlencoded") {

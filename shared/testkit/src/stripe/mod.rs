@@ -45,6 +45,10 @@ pub enum Astray {
     Version,
     /// The key is of another account, where nothing is of what was made here.
     Account,
+    /// The key is none any more.
+    Key,
+    /// Whatever is to be paid is refused in this word. The rest goes on.
+    Word(&'static str),
 }
 
 /// How a card behaves.
@@ -58,6 +62,10 @@ pub enum Card {
     Challenged,
     /// What it pays is on its way.
     Pending,
+    /// Stripe refuses in this word to take what it is to pay, and no bank is asked.
+    Refused(&'static str),
+    /// Stripe refuses in this word to make an intent for it.
+    Barred(&'static str),
 }
 
 /// A webhook that is to be delivered.

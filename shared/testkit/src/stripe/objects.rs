@@ -169,6 +169,9 @@ impl State {
         if !self.has_customer(customer) || self.objects.get(method).is_none_or(|it| it["customer"] != *customer) {
             return invalid("resource_missing", "No such customer, or the payment method does not belong to it");
         }
+        if let Some(Card::Barred(word)) = self.cards.get(method) {
+            return invalid(word, "It is refused");
+        }
         let id = self.id("pi");
         let intent = json!({
             "id": id, "object": "payment_intent", "amount": amount, "amount_received": 0, "capture_method": "automatic",
@@ -210,7 +213,8 @@ impl State {
         }
         let off_session = text(fields, "off_session") == "true";
         match self.cards.get(&method).copied().unwrap_or(Card::Good) {
-            Card::Good => (200, self.settle(id, true)),
+            Card::Good | Card::Barred(_) => (200, self.settle(id, true)),
+            Card::Refused(word) => invalid(word, "It is refused"),
             Card::Pending => {
                 let intent = self.change(id, |it| it["status"] = "processing".into());
                 self.tell("payment_intent.processing", &intent);

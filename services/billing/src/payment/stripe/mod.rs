@@ -6,8 +6,8 @@
 //!   a payment is confirmed off session, and a bank that wants to see the customer declines it
 //!   (`authentication_required`); with its customer it waits for them (3-D Secure). What nobody wants any more is canceled,
 //!   so that neither whoever asked for it at that moment nor its customer can finish it.
-//! - **Declines.** Only what is certain to be wrong with a payment or its card is one. What may be the deployment's fault, such
-//!   as a key of another account, is trouble: it is tried again, and nobody loses anything by it.
+//! - **Declines** ([`refusals`]). What is wrong with one payment or its card is one, whatever Stripe's word for it. What is the
+//!   deployment's fault, such as a key of another account, is trouble: it is tried again, and nobody loses anything by it.
 //! - **Saving a card.** The customer enters it on a page of Stripe's (checkout in setup mode); what comes of it is told by a
 //!   webhook. Each payment method has a customer of its own at Stripe, so its name here is both: `cus_…:pm_…`. Removing it
 //!   removes both there.
@@ -17,6 +17,7 @@
 pub(crate) mod event;
 mod form;
 mod least;
+mod refusals;
 mod shapes;
 pub(crate) mod signature;
 mod wire;
@@ -30,6 +31,7 @@ use super::{Action, Prepared, Settlement, Setup, ToPay, ToSave, Trouble};
 use crate::domain::{Card, News};
 use form::Form;
 pub(super) use least::least;
+use refusals::Oddities;
 use shapes::{Intent, Made, Method, Refunds, Refusal, Session};
 use wire::{Said, Wire, segment};
 
@@ -42,9 +44,6 @@ const REFUND: &str = "bursar_refund";
 
 /// Why an amount is declined that Stripe cannot count.
 const NOT_WHOLE: &str = "amount_not_whole";
-
-/// Why a card is declined that was taken from its customer.
-const DETACHED: &str = "payment_method_missing";
 
 /// How many pages of refunds of one payment are looked through, of a hundred each.
 const PAGES: u32 = 10;
@@ -67,13 +66,14 @@ pub(crate) struct Account {
 pub(crate) struct Stripe {
     wire: Wire,
     return_url: String,
+    oddities: Oddities,
 }
 
 impl Stripe {
     /// Connects nowhere yet.
     pub(crate) fn new(account: Account) -> anyhow::Result<Self> {
         let wire = Wire::new(&account.url, account.key, account.timeout)?;
-        Ok(Self { wire, return_url: account.return_url })
+        Ok(Self { wire, return_url: account.return_url, oddities: Oddities::default() })
     }
 
     /// Makes the payment intent, which takes nothing.
@@ -100,7 +100,7 @@ impl Stripe {
         let made: Said<Made> = self.wire.post("/v1/payment_intents", form, None).await?;
         Ok(match made {
             Ok(made) => Prepared::Reference(segment(&made.id)?.to_owned()),
-            Err(refusal) => Prepared::Ended(self.unpaid(to_pay.token, None, refusal).await?),
+            Err(refusal) => Prepared::Ended(self.unpaid(to_pay, None, refusal).await?),
         })
     }
 
@@ -110,7 +110,11 @@ impl Stripe {
             return self.cancel(reference, to_pay.amount).await;
         }
         let path = format!("/v1/payment_intents/{}", segment(reference)?);
-        let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
+        let intent: Intent = match self.wire.get(&path).await? {
+            Ok(intent) => intent,
+            // What Stripe does not know, nobody pays, nor will ever.
+            Err(refusal) => return self.unpaid(to_pay, Some(reference), refusal).await,
+        };
         if intent.status != "requires_confirmation" {
             return settled(&intent, to_pay.amount);
         }
@@ -122,44 +126,16 @@ impl Stripe {
         let confirm = format!("{path}/confirm");
         // Under no key: an intent is confirmed once.
         match self.wire.post::<Intent>(&confirm, form, None).await? {
-            Ok(intent) => settled(&intent, to_pay.amount),
+            Ok(intent) => {
+                self.oddities.forget();
+                settled(&intent, to_pay.amount)
+            }
             // Somebody else was faster, or the answer to that was lost: what is so now, the intent says.
             Err(refusal) if refusal.code.as_deref() == Some("payment_intent_unexpected_state") => {
                 let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
                 settled(&intent, to_pay.amount)
             }
-            Err(refusal) => self.unpaid(to_pay.token, Some(reference), refusal).await,
-        }
-    }
-
-    /// A decline, where what is refused is this payment with this card. What may be the deployment's fault is trouble: nobody's
-    /// plan ends by that. Of a card that was taken from its customer Stripe may say no more than that the request is invalid, so
-    /// where it does not say what is wrong the card itself is looked at.
-    async fn unpaid(&self, token: &str, reference: Option<&str>, no: Refusal) -> Result<Settlement, Trouble> {
-        if no.is_decline() {
-            return Ok(declined(reference, &no));
-        }
-        if no.is_of_method() {
-            self.demand_customer(names(token)?.0).await?;
-        } else if self.card(token).await?.is_some() {
-            return Err(refused(no));
-        } else {
-            let news = News::Declined(DETACHED.to_owned());
-            return Ok(Settlement { reference: reference.map(str::to_owned), news });
-        }
-        Ok(declined(reference, &no))
-    }
-
-    /// That the account is the one where this customer was made, so that what is missing of theirs was removed: Stripe tells of a
-    /// customer also after they were removed.
-    async fn demand_customer(&self, customer: &str) -> Result<(), Trouble> {
-        let known: Said<Made> = self.wire.get(&format!("/v1/customers/{customer}")).await?;
-        match known {
-            Ok(_) => Ok(()),
-            Err(no) if no.is_missing() => {
-                Err(Trouble::Refused("its customer is of another account than the key".to_owned()))
-            }
-            Err(no) => Err(refused(no)),
+            Err(refusal) => self.unpaid(to_pay, Some(reference), refusal).await,
         }
     }
 
@@ -325,11 +301,6 @@ fn metadata(name: &str) -> String {
 #[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
 fn refused(refusal: Refusal) -> Trouble {
     Trouble::Refused(refusal.word())
-}
-
-/// It is not paid, and will not be.
-fn declined(reference: Option<&str>, refusal: &Refusal) -> Settlement {
-    Settlement { reference: reference.map(str::to_owned), news: News::Declined(refusal.word()) }
 }
 
 /// What an intent says of itself. Paid is what was asked for, and nothing else.
