@@ -38,6 +38,7 @@
 //! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
 //! | `worth`, `given_back` | what a lot's credits are worth, and what of its money went back |
 //! | `month_part` | what of a year's month each of the payments has paid for that the year and its changes had |
+//! | `set_aside` | what is told of a payment's money that is booked nowhere |
 //! | `not_granted` | what of a payment's money is in no lot, or not yet, and what has become of it |
 //! | `grace` | a month that is granted before its payment |
 //! | `rollover` | what of a month that is over is there for one more |
@@ -95,6 +96,7 @@ mod rollover;
 mod rules;
 mod sales_audit;
 mod scope;
+mod set_aside;
 mod shape;
 mod state;
 mod subscription;
@@ -159,6 +161,7 @@ pub use rollover::{MOST_ROLLED, rolled_over};
 pub use rules::{Rules, Spending};
 pub use sales_audit::SalesAudit;
 pub use scope::{Scope, ScopeError};
+pub use set_aside::{SetAside, Whereabouts};
 pub use state::AccountState;
 pub use subscription::{Month, Subscription, SubscriptionState};
 pub use tally::{Asked, Tally};

@@ -34,6 +34,7 @@ use super::invoice::Bill;
 use super::paid_lot::PaidLot;
 use super::refusal::Inconsistent;
 use super::scope::Scope;
+use super::set_aside::SetAside;
 use super::subscription::Subscription;
 
 macro_rules! words {
@@ -315,6 +316,8 @@ pub struct Payment {
     pub dispute: Dispute,
     /// How much of it the dispute is about.
     pub disputed: Price,
+    /// What the provider has told of its money that is booked nowhere.
+    pub aside: Vec<SetAside>,
     /// Why it was declined, in the provider's word.
     pub decline_code: Option<String>,
     /// With what it is paid: a saved payment method, or the provider's own name for one.
@@ -434,9 +437,11 @@ impl Payment {
         self.at_most_all(self.refunded.checked_add(lost).unwrap_or(self.amount))
     }
 
-    /// How much may still be refunded: what a dispute has taken, or may take, is not given back a second time.
+    /// How much may still be refunded: what a dispute has taken, or may take, is not given back a second time, be it booked or set
+    /// aside.
     pub fn refundable(&self) -> Price {
-        self.amount.checked_sub(self.taken()).unwrap_or_else(|_| Price::zero(self.amount.currency()))
+        let gone = self.at_most_all(self.taken().checked_add(self.taken_aside()).unwrap_or(self.amount));
+        self.amount.checked_sub(gone).unwrap_or_else(|_| Price::zero(self.amount.currency()))
     }
 
     /// Whether it is for the period that its owner's subscription is in, on the terms that this is on.

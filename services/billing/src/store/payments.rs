@@ -18,7 +18,7 @@ macro_rules! columns {
         "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
          reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
          taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change, start_interval, months, \
-         features, rollover, grace, included"
+         features, rollover, grace, included, aside"
     };
 }
 
@@ -26,7 +26,7 @@ const INSERT: &str = concat!(
     "INSERT INTO payments (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39) ON CONFLICT DO NOTHING"
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40) ON CONFLICT DO NOTHING"
 );
 const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose, state, thing, attempt, currency, amount, \
      method, reference, product, credits, period, subscription_id, fulfilled_at, lot_id, started_by, created_at, bill, invoice_id) \
@@ -40,7 +40,7 @@ const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose
 const TRIED_POSTGRES: &str = "SELECT thing FROM payments WHERE thing = ANY ($1::bytea[])";
 const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
      reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
-     moved = $15, months = $16, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
+     moved = $15, months = $16, aside = $17, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
 const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL AND state = 'CREATED'";
@@ -156,6 +156,7 @@ struct Row {
     /// 1 where it is so.
     grace: Option<i64>,
     included: Option<String>,
+    aside: Option<String>,
 }
 
 impl Row {
@@ -212,6 +213,7 @@ impl Row {
             refunded: price(self.refunded)?,
             dispute: self.dispute.parse().map_err(unreadable)?,
             disputed: price(self.disputed)?,
+            aside: self.aside.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text)).map_err(unreadable)?,
             decline_code: self.decline_code,
             method: self.method,
             reference: self.reference,
@@ -269,7 +271,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
         .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?).bind(change)
         .bind(start).bind(months(new)?).bind(features).bind(rollover).bind(grace)
-        .bind(included::included_at_start(&new.bought)?)
+        .bind(included::included_at_start(&new.bought)?).bind(aside(new)?)
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
 }
@@ -334,12 +336,16 @@ pub(crate) async fn update(tx: &mut Tx, it: &Payment) -> Result<(), DbError> {
         .bind(it.disputed.micros()).bind(it.decline_code.as_deref()).bind(it.reference.as_deref())
         .bind(it.fulfilled_at).bind(i64::from(it.returned)).bind(it.lot)
         .bind(it.taken_back.credits).bind(it.taken_back.voided).bind(it.taken_back.owed).bind(it.invoice).bind(moved(it)?)
-        .bind(months(it)?)
+        .bind(months(it)?).bind(aside(it)?)
         .execute(c).await?.rows_affected()))
 }
 
 fn moved(of: &Payment) -> Result<Option<String>, DbError> {
     of.moved.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+fn aside(of: &Payment) -> Result<Option<String>, DbError> {
+    (!of.aside.is_empty()).then(|| serde_json::to_string(&of.aside)).transpose().map_err(unreadable)
 }
 
 pub(super) fn months(of: &Payment) -> Result<Option<String>, DbError> {

@@ -207,6 +207,7 @@ impl Cashier {
             refunded: none,
             dispute: Dispute::None,
             disputed: none,
+            aside: Vec::new(),
             decline_code: None,
             method,
             reference: None,

@@ -10,6 +10,10 @@
 //! Events come late, twice and in any order; that is the payment's affair ([`crate::domain::Payment::learn`]). An event about
 //! something that is not known here is tried again for hours, as it may be faster than what it is about; then it is **set
 //! aside**: nobody loses money in silence. An operator looks at it (`bursar-billing webhooks`).
+//!
+//! What is told of a payment's money and can be booked nowhere, as it is about another dispute or in another currency, is kept with
+//! the payment besides ([`SetAside`]): nobody refunds it, and the month's report does not add up without it. That stays so when the
+//! event is dropped, until the bank decides for the merchant.
 
 use bursar_db::Db;
 use bursar_id::PaymentId;
@@ -19,7 +23,7 @@ use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::payments::PaymentUseCases;
-use crate::domain::{News, Payment, SavedMethod};
+use crate::domain::{News, Payment, SavedMethod, SetAside};
 use crate::error::Error;
 use crate::payment::Settlement;
 use crate::payment::stripe::event::{Event, Kept, Notice};
@@ -183,6 +187,7 @@ impl Inbox {
         let is_foreign = |news: &News| news.amount().is_some_and(|it| it.currency() != known.amount.currency());
         if news.iter().any(is_foreign) {
             // An amount that cannot be counted would count for nothing.
+            self.keep_aside(known, dispute.as_deref(), news).await?;
             return Ok(End::Aside(format!("it is about another currency than {} of {}", known.amount, known.id)));
         }
         if let Some(dispute) = dispute {
@@ -191,6 +196,7 @@ impl Inbox {
             tx.commit().await?;
             if !is_known {
                 // A payment has one dispute's amount and decision: two of them together somebody has to see to.
+                self.keep_aside(known, Some(&dispute), news).await?;
                 return Ok(End::Aside(format!(
                     "it is about another dispute of {}, for all that is known of that",
                     known.id
@@ -202,6 +208,14 @@ impl Inbox {
             self.0.cashier.hear(known.id, Some(&heard)).await?;
         }
         Ok(End::Done)
+    }
+
+    /// Keeps with a payment what cannot be booked of it.
+    async fn keep_aside(&self, of: &Payment, dispute: Option<&str>, news: &[News]) -> Result<(), Error> {
+        match SetAside::told(dispute, news) {
+            Some(told) => self.0.cashier.keep_aside(of.id, told).await,
+            None => Ok(()),
+        }
     }
 
     /// Saves a card that a customer has entered. Where it can be nobody's any more, the provider forgets it, too.

@@ -8,7 +8,7 @@ use bursar_money::Price;
 use serde::{Deserialize, Serialize};
 
 use super::cashier::Cashier;
-use crate::domain::{News, Payment, PaymentState};
+use crate::domain::{News, Payment, PaymentState, SetAside};
 use crate::error::Error;
 use crate::store::payments;
 
@@ -40,6 +40,20 @@ impl Cashier {
         self.refund_later(tx, payment.id, rest, &format!("{}:returned:{}", payment.id, total.micros())).await
     }
 
+    /// Keeps what the provider tells of a payment's money that is booked nowhere: from then on nobody refunds that.
+    pub(super) async fn keep_aside(&self, id: PaymentId, more: SetAside) -> Result<(), Error> {
+        let mut tx = self.till.db.begin().await?;
+        let mut payment = payments::lock(&mut tx, id).await?.ok_or(Error::NotFound("payment"))?;
+        if payment.keep_aside(more) {
+            // What is back goes back where nothing was sold for it.
+            self.send_back(&mut tx, &mut payment).await?;
+            payments::update(&mut tx, &payment).await?;
+        }
+        tx.commit().await?;
+        self.jobs.wake();
+        Ok(())
+    }
+
     /// Has the provider give money back, once for each key.
     pub(super) async fn refund_later(
         &self,
@@ -66,5 +80,43 @@ impl Cashier {
         };
         let amount = Price::from_micros(payment.amount.currency(), refund.micros).map_err(|_| Error::Failed)?;
         Ok(self.till.payments.give_back(&reference, amount, &refund.key).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_testkit::{engines, personal};
+
+    use super::*;
+    use crate::usecase::canceling::CancelAt;
+    use crate::usecase::canceling::tests::cancel;
+    use crate::usecase::shop::Shop;
+
+    fn usd(dollars: i64) -> Price {
+        format!("{dollars}.00 USD").parse().unwrap()
+    }
+
+    engines! {
+        async fn what_is_set_aside_of_what_goes_back_goes_back_once_it_is_there(db: TestDb) {
+            let (shop, owner) = (Shop::open(&db, "2026-01-31T10:00:00Z").await, personal(1));
+            let waiting = shop.subscribe(owner, "business", "sandbox_pending", "").await.unwrap();
+            cancel(&shop, owner, CancelAt::Now).await.unwrap();
+            let id: PaymentId = waiting.payment_id.parse().unwrap();
+            let heard = async |news: &[News]| {
+                let told = SetAside::told(Some("dp_2"), news).unwrap();
+                shop.payments.cashier.keep_aside(id, told).await.unwrap();
+                shop.payments.known(id).await.unwrap()
+            };
+            let begun = heard(&[News::Disputed(usd(30))]).await;
+            assert_eq!((begun.aside.len(), begun.refunded), (1, usd(0)));
+            shop.payments.told(id, News::Paid).await.unwrap();
+            for news in [&[News::Disputed(usd(30))][..], &[News::Disputed(usd(30))]] {
+                assert_eq!(heard(news).await.refunded, usd(70), "nobody pays twice for what a bank may take");
+            }
+            for _ in 0..2 {
+                assert_eq!(heard(&[News::Disputed(usd(30)), News::DisputeWon]).await.refunded, usd(100));
+            }
+            assert_eq!(shop.count("jobs WHERE kind = 'billing.payment-refund'").await, 2);
+        }
     }
 }

@@ -60,6 +60,7 @@ mod scoping;
 mod second_factor;
 mod secrecy;
 mod selling;
+mod set_aside;
 mod settings;
 mod settling;
 mod sizes;

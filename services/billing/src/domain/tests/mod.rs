@@ -54,6 +54,7 @@ mod retrying;
 mod scoping;
 mod script;
 mod selling;
+mod set_aside;
 mod steps;
 mod topping;
 mod words;

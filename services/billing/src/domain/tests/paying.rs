@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use super::world::{at, credits, id, owner};
 use crate::domain::*;
 
-fn usd(dollars: i64) -> Price {
+pub(super) fn usd(dollars: i64) -> Price {
     Price::from_units_nanos("USD".parse().unwrap(), dollars, 0).unwrap()
 }
 
 /// A payment of 20 dollars for 300 credits.
-fn payment(state: PaymentState) -> Payment {
+pub(super) fn payment(state: PaymentState) -> Payment {
     Payment {
         id: id(1),
         owner: owner(),
@@ -27,6 +27,7 @@ fn payment(state: PaymentState) -> Payment {
         refunded: usd(0),
         dispute: Dispute::None,
         disputed: usd(0),
+        aside: Vec::new(),
         decline_code: None,
         method: "sandbox_ok".to_owned(),
         reference: None,

@@ -2,8 +2,9 @@
 //!
 //! Every payment that was delivered has its invoice of as much, credit notes of what went back, and lots whose prices come to what
 //! it is without taxes. Of a year that is so once its last month has begun; until then the rest is paid ahead, and where it has ended
-//! or went back, it never begins. Each difference is a line. Pages are read as the audit reads them, in the report's snapshot, and
-//! what belongs to a page is asked for at once.
+//! or went back, it never begins. Each difference is a line. What a provider has told of a payment's
+//! money that is booked nowhere is one, too: invoices, notes and lots say that it is there, and its bank does not. Pages are read as
+//! the audit reads them, in the report's snapshot, and what belongs to a page is asked for at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,7 +18,9 @@ use super::ahead::{Begun, Rest, Rests, begins};
 use super::basis::Basis;
 use super::known::{Notes, before};
 use super::{FinanceError, MonthReport, PAGE};
-use crate::domain::{Bought, Invoice, Lot, PaidLot, Payment, PaymentState, Purchase, PurchaseState, Total};
+use crate::domain::{
+    Bought, Invoice, Lot, PaidLot, Payment, PaymentState, Purchase, PurchaseState, SetAside, Total, Whereabouts,
+};
 use crate::error::Error;
 use crate::store::{invoices, payments, purchases};
 
@@ -53,6 +56,8 @@ pub struct Books {
     pub waiting: i64,
     /// Paid, not delivered, and gone back: there is no invoice of it, and so no credit note.
     pub sent_back: i64,
+    /// Disputed or gone besides, as a provider has told of it and it was set aside: nothing else here says so.
+    pub set_aside: i64,
 }
 
 impl Books {
@@ -61,7 +66,7 @@ impl Books {
         let billed = self.payments - self.invoices - self.not_invoiced;
         let back = self.given_back - self.credit_notes - self.not_noted;
         let sold = self.payments - self.taxes - self.lots - self.without_lots - self.ahead - self.never_begun;
-        billed.abs() + back.abs() + sold.abs()
+        billed.abs() + back.abs() + sold.abs() + self.set_aside
     }
 
     /// Both together, unless that is beyond what can be counted.
@@ -80,6 +85,7 @@ impl Books {
             never_begun: self.never_begun.checked_add(other.never_begun)?,
             waiting: self.waiting.checked_add(other.waiting)?,
             sent_back: self.sent_back.checked_add(other.sent_back)?,
+            set_aside: self.set_aside.checked_add(other.set_aside)?,
         })
     }
 }
@@ -112,6 +118,9 @@ impl fmt::Display for Books {
         write!(f, "not delivered {}", Total(waiting))?;
         if self.sent_back != 0 {
             write!(f, ", undelivered and gone back {}", Total(self.sent_back))?;
+        }
+        if self.set_aside != 0 {
+            write!(f, "; set aside {}", Total(self.set_aside))?;
         }
         write!(f, "; difference {}", Total(self.difference()))
     }
@@ -256,6 +265,7 @@ async fn compare_payments(
             let of_account: &mut i64 = without_lots.entry(currency).or_default();
             *of_account = of_account.saturating_add(books.without_lots);
             report.note(currency, &books)?;
+            note_aside(payment, report)?;
             let unnoted = (books.not_noted != 0).then_some(Total(books.not_noted));
             report.not_noted.extend(
                 unnoted.map(|it| format!("{owner} {}: {it} {currency} went back without a credit note", payment.id)),
@@ -272,6 +282,21 @@ async fn compare_payments(
         too_much.map(|(currency, _)| format!("{owner}: the lots of its payments in {currency} say more than was paid")),
     );
     Ok(rests)
+}
+
+/// What of a payment's money is booked nowhere, in the books of its own currency, and a line for each of it.
+fn note_aside(payment: &Payment, report: &mut MonthReport) -> Result<(), FinanceError> {
+    for it in payment.aside.iter().filter(|it| it.is_withheld()) {
+        let SetAside { name, amount, whereabouts } = it;
+        report.note(amount.currency(), &Books { set_aside: amount.micros(), ..Books::default() })?;
+        let said = if *whereabouts == Whereabouts::Gone { "gone" } else { "disputed" };
+        let by = if name.is_empty() { "a refund" } else { name };
+        let Payment { owner, id, .. } = payment;
+        report
+            .differences
+            .push(format!("{owner} {id}: {amount} of it is {said} by {by}, which was set aside: no note says so"));
+    }
+    Ok(())
 }
 
 /// Every other lot that was paid for has a payment of somebody else.
