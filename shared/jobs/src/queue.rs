@@ -11,6 +11,11 @@ use tokio::sync::Notify;
 
 use crate::{Kind, store};
 
+/// As what the prints of those are made whom jobs are for.
+const SOMEBODYS: &str = "jobs of somebody";
+/// As what the prints of those are made whose jobs are.
+const OWNED: &str = "jobs of an owner";
+
 /// The jobs of one store. Cheap to clone; all clones wake the same [`crate::Runner`].
 #[derive(Debug, Clone)]
 pub struct Jobs(Arc<Inner>);
@@ -49,32 +54,39 @@ impl Jobs {
     ) -> Result<(), DbError> {
         let now = self.0.clock.now();
         let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
-        self.put(tx, (id, now), (kind, payload), (run_at, unique)).await
+        self.put(tx, (id, now), (kind, payload), (run_at, unique, None)).await
     }
 
-    /// Enqueues a job of which there may be any number, as [`Jobs::enqueue`] does, and which goes with somebody:
-    /// [`Jobs::forget_those_of`] takes it off. What stands for them beside the job is a keyed print of `whose`.
+    /// Enqueues a job of which there may be any number, as [`Jobs::enqueue`] does, and which goes with two: `whom` it is for,
+    /// for [`Jobs::forget_those_of`], and `whose` it is, for [`Jobs::forget_owned`]. What stands for them beside the job are
+    /// keyed prints.
     pub async fn enqueue_for<P: Serialize>(
         &self,
         tx: &mut Tx,
         kind: Kind<P>,
         payload: &P,
         run_at: Timestamp,
-        whose: &str,
+        (whom, whose): (&str, &str),
     ) -> Result<(), DbError> {
         let now = self.0.clock.now();
         let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
         // No two have one key: each has its own id in it.
-        let unique = format!("{}/{id}", self.print(whose));
-        self.put(tx, (id, now), (kind, payload), (run_at, Some(&unique))).await
+        let (unique, owner) = (format!("{}/{id}", self.print(SOMEBODYS, whom)), self.print(OWNED, whose));
+        self.put(tx, (id, now), (kind, payload), (run_at, Some(&unique), Some(&owner))).await
     }
 
     /// Takes the jobs of a kind off the table that were enqueued for somebody, whether they wait or are dead letters: none of
     /// them is done, nor can be revived. One that is worked on at this moment may be done. Says how many.
-    pub async fn forget_those_of<P>(&self, tx: &mut Tx, kind: Kind<P>, whose: &str) -> Result<u64, DbError> {
-        let print = self.print(whose);
+    pub async fn forget_those_of<P>(&self, tx: &mut Tx, kind: Kind<P>, whom: &str) -> Result<u64, DbError> {
+        let print = self.print(SOMEBODYS, whom);
         // Ids follow after a slash, and `0` after that.
         store::forget_those_of(tx, kind.name(), (&format!("{print}/"), &format!("{print}0"))).await
+    }
+
+    /// Takes up to `limit` jobs of a kind off the table that are somebody's, whoever they are for; the same holds of them. Says how
+    /// many; fewer than `limit`: these were all.
+    pub async fn forget_owned<P>(&self, tx: &mut Tx, kind: Kind<P>, whose: &str, limit: i64) -> Result<u64, DbError> {
+        store::forget_owned(tx, kind.name(), &self.print(OWNED, whose), limit).await
     }
 
     async fn put<P: Serialize>(
@@ -82,16 +94,16 @@ impl Jobs {
         tx: &mut Tx,
         (id, now): (JobId, Timestamp),
         (kind, payload): (Kind<P>, &P),
-        (run_at, unique): (Timestamp, Option<&str>),
+        (run_at, unique, owner): (Timestamp, Option<&str>, Option<&str>),
     ) -> Result<(), DbError> {
         let clear = serde_json::to_vec(payload).map_err(|error| DbError::corrupt(error.to_string()))?;
         let sealed = self.seal(id, &clear);
-        store::insert(tx, &store::NewJob { id, kind: kind.name(), unique, sealed, run_at, now }).await
+        store::insert(tx, &store::NewJob { id, kind: kind.name(), unique, owner, sealed, run_at, now }).await
     }
 
-    /// What stands for somebody in keys.
-    fn print(&self, whose: &str) -> String {
-        format!("{:032x}", u128::from_be_bytes(self.0.sealer.print("jobs of somebody", whose)))
+    /// What stands for somebody beside jobs, as what they are to them.
+    fn print(&self, as_what: &str, whose: &str) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0.sealer.print(as_what, whose)))
     }
 
     /// Says that a job was committed: it is looked for now.
@@ -121,7 +133,8 @@ impl Jobs {
         let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
         let sealed = self.seal(id, b"null");
         let mut tx = self.0.db.begin().await?;
-        let job = store::NewJob { id, kind: name, unique: Some(store::PERIODIC), sealed, run_at: now, now };
+        let job =
+            store::NewJob { id, kind: name, unique: Some(store::PERIODIC), owner: None, sealed, run_at: now, now };
         store::enrol(&mut tx, &job).await?;
         tx.commit().await
     }

@@ -16,8 +16,8 @@ pub const KEEP_DEAD: Span = Span::from_days(30);
 pub(crate) const BATCH: i64 = 500;
 
 const INSERT: &str = "INSERT INTO jobs \
-     (id, kind, unique_key, sealed, attempts, lease, leased, asked, due_at, enqueued_at) \
-     VALUES ($1, $2, $3, $4, 0, 0, 0, 1, $5, $6) \
+     (id, kind, unique_key, sealed, attempts, lease, leased, asked, due_at, enqueued_at, owner) \
+     VALUES ($1, $2, $3, $4, 0, 0, 0, 1, $5, $6, $7) \
      ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL AND dead_at IS NULL DO UPDATE \
      SET asked = jobs.asked + 1, due_at = CASE \
      WHEN jobs.leased = 0 AND excluded.due_at < jobs.due_at THEN excluded.due_at ELSE jobs.due_at END";
@@ -74,6 +74,9 @@ const FORGET_LIVE_OF: &str = "DELETE FROM jobs WHERE kind = $1 AND unique_key >=
 /// Dead letters have an index of their own, since many may have one key.
 const FORGET_DEAD_OF: &str = "DELETE FROM jobs WHERE kind = $1 AND unique_key >= $2 AND unique_key < $3 \
      AND unique_key IS NOT NULL AND dead_at IS NOT NULL";
+/// Dead or not, in portions: nobody says how many an owner has.
+const FORGET_OWNED: &str = "DELETE FROM jobs WHERE id IN \
+     (SELECT id FROM jobs WHERE kind = $1 AND owner = $2 AND owner IS NOT NULL LIMIT $3)";
 /// What is asked twice holds also for rows that somebody has changed between the two.
 const BURY_STRANGERS_SQLITE: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 \
      WHERE dead_at IS NULL AND due_at < $2 AND id IN (SELECT id FROM jobs WHERE dead_at IS NULL AND due_at < $2 \
@@ -107,6 +110,7 @@ pub(crate) struct NewJob<'a> {
     pub(crate) id: JobId,
     pub(crate) kind: &'static str,
     pub(crate) unique: Option<&'a str>,
+    pub(crate) owner: Option<&'a str>,
     pub(crate) sealed: Vec<u8>,
     pub(crate) run_at: Timestamp,
     pub(crate) now: Timestamp,
@@ -148,7 +152,7 @@ fn json<T: serde::Serialize>(list: &[T]) -> Result<String, DbError> {
 /// Writes a job, or has the one with the same unique key done once more.
 pub(crate) async fn insert(tx: &mut Tx, job: &NewJob<'_>) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(INSERT).bind(job.id).bind(job.kind).bind(job.unique).bind(&job.sealed)
-        .bind(job.run_at).bind(job.now).execute(c).await?.rows_affected()))
+        .bind(job.run_at).bind(job.now).bind(job.owner).execute(c).await?.rows_affected()))
 }
 
 /// Writes the row of something periodic, unless it is there.
@@ -315,6 +319,11 @@ pub(crate) async fn forget_those_of(
     Ok(gone)
 }
 
+/// Deletes up to `limit` jobs of a kind that are an owner's; says how many.
+pub(crate) async fn forget_owned(tx: &mut Tx, kind: &'static str, owner: &str, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(FORGET_OWNED).bind(kind).bind(owner).bind(limit).execute(c).await?.rows_affected()))
+}
+
 /// Deletes up to [`BATCH`] rows of what was periodic, has been due since before `before` and is of no kind that this program
 /// knows; says how many.
 pub(crate) async fn drop_retired(tx: &mut Tx, known: &[&'static str], before: Timestamp) -> Result<u64, DbError> {
@@ -377,7 +386,7 @@ mod tests {
 
     use super::*;
 
-    const BOTH: [&str; 14] = [
+    const BOTH: [&str; 15] = [
         INSERT,
         ENROL,
         FINISH,
@@ -392,6 +401,7 @@ mod tests {
         REDATE_DEAD,
         FORGET_LIVE_OF,
         FORGET_DEAD_OF,
+        FORGET_OWNED,
     ];
     const SQLITE: [&str; 4] = [FIRST_DUE_SQLITE, TAKE_SQLITE, BURY_STRANGERS_SQLITE, DROP_RETIRED_SQLITE];
     const POSTGRES: [&str; 4] = [FIRST_DUE_POSTGRES, TAKE_POSTGRES, BURY_STRANGERS_POSTGRES, DROP_RETIRED_POSTGRES];
@@ -416,9 +426,10 @@ mod tests {
             let db = Db::open(&db.store_url(), &Migrations::SHARED, &options).await.unwrap();
             let sealed = if db.engine() == Engine::Sqlite { "CAST('x' AS BLOB)" } else { "convert_to('x', 'UTF8')" };
             let rows = format!(
-                "INSERT INTO jobs (id, kind, unique_key, sealed, attempts, lease, leased, asked, due_at, enqueued_at, dead_at) {} \
+                "INSERT INTO jobs (id, kind, unique_key, sealed, attempts, lease, leased, asked, due_at, enqueued_at, dead_at, owner) {} \
                  SELECT 'job_' || n, CASE WHEN n % 10 < 5 THEN 'mail' ELSE 'mail.bulk' END, \
-                 CASE WHEN n % 7 < 5 THEN n || '/job' END, {sealed}, 0, 0, 0, 1, n, n, CASE WHEN n % 4 < 3 THEN n END FROM c",
+                 CASE WHEN n % 7 < 5 THEN n || '/job' END, {sealed}, 0, 0, 0, 1, n, n, CASE WHEN n % 4 < 3 THEN n END, \
+                 CASE WHEN n % 7 < 5 THEN 'owner' || (n % 900) END FROM c",
                 numbers(1, 4_000)
             );
             fill(&db, &[rows]).await;
@@ -430,6 +441,8 @@ mod tests {
                 let by_key = |line: &str| line.contains("unique_key>?") || (line.contains("Index Cond") && line.contains("unique_key"));
                 assert!(plan.lines().any(by_key), "the key is not compared in the index: {statement}:\n{plan}");
             }
+            let plan = plan(&db, FORGET_OWNED).await;
+            assert!(plan.contains("jobs_owner") && scans(&db, &plan, &[]).await.is_empty(), "{FORGET_OWNED}:\n{plan}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! kind of its own, so that nobody who waits for a link stands behind it.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::MailId;
+use bursar_id::{MailId, OwnerId};
 use bursar_jobs::{Failure, Jobs, Kind, Lease, Next, Runner, Terms, Work};
 use bursar_time::Timestamp;
 use lettre::message::Mailbox;
@@ -23,13 +23,15 @@ const BULK_TERMS: Terms = Terms { at_once: 2, ..TERMS };
 
 /// Queues a mail in the caller's transaction: it is sent if and only if that commits. Call [`Jobs::wake`] after the
 /// commit to have it sent at once. The address must be one that `bursar_email::Email` takes.
-pub async fn queue(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail) -> Result<(), DbError> {
-    jobs.enqueue_for(tx, MAIL, mail, now, &recipient(&mail.to)).await
+///
+/// A mail is somebody's, whoever it goes to: the organization's or the person's whose affair it is, with whom it ends.
+pub async fn queue(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail, owner: OwnerId) -> Result<(), DbError> {
+    jobs.enqueue_for(tx, MAIL, mail, now, (&recipient(&mail.to), &owner.to_string())).await
 }
 
 /// Queues a mail of which many may come at once, like [`queue`]: it keeps none waiting that was queued by that.
-pub async fn queue_bulk(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail) -> Result<(), DbError> {
-    jobs.enqueue_for(tx, BULK, mail, now, &recipient(&mail.to)).await
+pub async fn queue_bulk(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail, owner: OwnerId) -> Result<(), DbError> {
+    jobs.enqueue_for(tx, BULK, mail, now, (&recipient(&mail.to), &owner.to_string())).await
 }
 
 /// Forgets whatever waits to be sent to an address, or was given up, whose holder is gone: it is neither sent nor revived. Says
@@ -38,6 +40,18 @@ pub async fn forget(jobs: &Jobs, tx: &mut Tx, address: &str) -> Result<u64, DbEr
     let (whose, mut gone) = (recipient(address), 0);
     for kind in [MAIL, BULK] {
         gone += jobs.forget_those_of(tx, kind, &whose).await?;
+    }
+    Ok(gone)
+}
+
+/// Forgets up to `limit` of what waits to be sent in the affairs of an owner who has ended, or was given up, whatever addresses
+/// it is for: an invoice's may be nobody's who is known. Says how much; less than `limit`: that was all. Of what an earlier
+/// program queued nobody knows whose it is.
+pub async fn forget_owned(jobs: &Jobs, tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<u64, DbError> {
+    let (owner, mut gone) = (owner.to_string(), 0_u64);
+    for kind in [MAIL, BULK] {
+        let left = limit.saturating_sub(i64::try_from(gone).unwrap_or(i64::MAX));
+        gone += jobs.forget_owned(tx, kind, &owner, left).await?;
     }
     Ok(gone)
 }

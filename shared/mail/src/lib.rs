@@ -11,7 +11,9 @@
 //! it is delivered again; the `Message-ID` stays the same, so that most mail programs show it once. As a file it is
 //! written to the same name again.
 //!
-//! Beside each mail stands a keyed print of its recipient: [`forget`] takes off what is for an address whose holder is gone.
+//! Beside each mail stand two keyed prints: of its recipient, so that [`forget`] takes off what is for an address whose holder is
+//! gone, and of its owner, so that [`forget_owned`] takes off what is of an organization or a person that has ended, whatever
+//! address it is for.
 //!
 //! What lives here: queueing and delivering, and how a name or an address that somebody chose is repeated ([`quoted`],
 //! [`quoted_address`]). What must not: what a mail says (that is its service's business).
@@ -21,7 +23,7 @@ mod letter;
 mod quote;
 mod transport;
 
-pub use courier::{Courier, forget, queue, queue_bulk};
+pub use courier::{Courier, forget, forget_owned, queue, queue_bulk};
 pub use letter::{Mail, MailError};
 pub use quote::{quoted, quoted_address};
 pub use transport::Transport;

@@ -12,10 +12,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use bursar_db::{Db, Migrations, PoolOptions, on};
+use bursar_id::OwnerId;
 use bursar_jobs::{Jobs, Kind, Runner, Terms};
-use bursar_mail::{Courier, Mail, Transport, forget, queue, queue_bulk};
+use bursar_mail::{Courier, Mail, Transport, forget, forget_owned, queue, queue_bulk};
 use bursar_secret::{Entropy, Sealer, Secret};
-use bursar_testkit::TestDb;
+use bursar_testkit::{TestDb, organization, personal};
 use bursar_time::{Clock, Span, Timestamp};
 use sqlx::Row;
 use tokio::task::JoinHandle;
@@ -58,14 +59,22 @@ impl World {
     }
 
     async fn send(&self, to: &str, text: &str) {
+        self.send_of(owner(1), to, text).await;
+    }
+
+    async fn send_of(&self, owner: OwnerId, to: &str, text: &str) {
         let mut tx = self.db.begin().await.expect("begins");
-        queue(&self.jobs(), &mut tx, self.clock.now(), &welcome(to, text)).await.expect("queues");
+        queue(&self.jobs(), &mut tx, self.clock.now(), &welcome(to, text), owner).await.expect("queues");
         tx.commit().await.expect("commits");
     }
 
     async fn send_in_bulk(&self, to: &str) {
+        self.send_in_bulk_of(owner(1), to).await;
+    }
+
+    async fn send_in_bulk_of(&self, owner: OwnerId, to: &str) {
         let mut tx = self.db.begin().await.expect("begins");
-        queue_bulk(&self.jobs(), &mut tx, self.clock.now(), &welcome(to, "x")).await.expect("queues");
+        queue_bulk(&self.jobs(), &mut tx, self.clock.now(), &welcome(to, "x"), owner).await.expect("queues");
         tx.commit().await.expect("commits");
     }
 
@@ -93,6 +102,11 @@ impl World {
     async fn until_queued(&self, count: i64) {
         until(&format!("{count} queued mails"), async || self.queued().await == count).await;
     }
+}
+
+/// The `n`-th organization.
+fn owner(n: u64) -> OwnerId {
+    organization(n)
 }
 
 fn welcome(to: &str, text: &str) -> Mail {
@@ -123,10 +137,10 @@ bursar_testkit::engines! {
         let letter = |to: &str| Mail { to: to.into(), subject: "Hi".into(), text: format!("http://x/?token={to}\n"), html: String::new() };
 
         let mut undone = world.db.begin().await.expect("begins");
-        queue(&jobs, &mut undone, world.clock.now(), &letter("undone@example.com")).await.expect("queues");
+        queue(&jobs, &mut undone, world.clock.now(), &letter("undone@example.com"), owner(1)).await.expect("queues");
         undone.rollback().await.expect("rolls back");
         let mut open = world.db.begin().await.expect("begins");
-        queue(&jobs, &mut open, world.clock.now(), &letter("ann@example.com")).await.expect("queues");
+        queue(&jobs, &mut open, world.clock.now(), &letter("ann@example.com"), owner(1)).await.expect("queues");
         jobs.wake();
         tokio::task::yield_now().await;
         assert!(files(directory.path()).is_empty(), "sent before the commit");
@@ -314,6 +328,42 @@ bursar_testkit::engines! {
         world.until_queued(0).await;
         let sent = files(directory.path());
         assert!(sent.len() == 1 && sent[0].contains("ben@example.com"), "{sent:?}");
+        world.shutdown.cancel();
+    }
+
+    async fn what_is_of_an_owner_who_has_ended_is_neither_sent_nor_revived_whatever_address_it_is_for(at: TestDb) {
+        let world = World::new(&at).await;
+        let (gone, person) = (owner(2), personal(2));
+        world.send_of(gone, "books@example.com", "x").await;
+        world.send_in_bulk_of(gone, "ann@example.com").await;
+        let mut tx = world.db.begin().await.expect("begins");
+        let bury = "UPDATE jobs SET dead_at = 1, failure = 'given up'";
+        on!(&mut tx, c => sqlx::query(bury).execute(c).await.expect("buried").rows_affected());
+        tx.commit().await.expect("commits");
+        let jobs = world.jobs();
+        let dead = jobs.dead_letters(10).await.expect("listed");
+        assert_eq!(dead.len(), 2);
+        world.send_of(gone, "ben@example.com", "y").await;
+        world.send_in_bulk_of(gone, "ben@example.com").await;
+        // To the same address, and to who has ended, for others.
+        world.send("books@example.com", "others").await;
+        world.send_of(person, "cem@example.com", "others").await;
+        assert_eq!(count(&world.db, "SELECT count(*) FROM jobs WHERE owner LIKE 'org%' OR owner LIKE 'usr%'").await, 0);
+        for left in [3, 1, 0, 0] {
+            let mut tx = world.db.begin().await.expect("begins");
+            let most = if left == 3 { 1 } else { 2 };
+            forget_owned(&jobs, &mut tx, gone, most).await.expect("forgotten");
+            tx.commit().await.expect("commits");
+            assert_eq!(count(&world.db, "SELECT count(*) FROM jobs").await, left + 2, "so many at a time");
+        }
+        for letter in dead {
+            assert!(!jobs.retry(letter.id).await.expect("looked for"), "revived");
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        world.hire(Transport::directory(directory.path()));
+        world.until_queued(0).await;
+        let sent = files(directory.path());
+        assert!(sent.len() == 2 && sent.iter().all(|mail| mail.contains("others")), "{sent:?}");
         world.shutdown.cancel();
     }
 

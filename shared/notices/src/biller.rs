@@ -28,7 +28,7 @@ impl<O: Owners> Work for Biller<O> {
         let profile = invoice.billing_profile.as_ref().unwrap_or(&none);
         if let Some(addressee) = self.0.addressee(&mut tx, issued.owner, profile).await? {
             let mail = letter(&addressee, &invoice, means.product, means.link_base_url);
-            bursar_mail::queue_bulk(means.jobs, &mut tx, now, &mail).await?;
+            bursar_mail::queue_bulk(means.jobs, &mut tx, now, &mail, issued.owner.into()).await?;
         }
         lease.finish(&mut tx).await?;
         tx.commit().await?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bursar_db::{Db, DbError, Tx};
+use bursar_id::OwnerId;
 use bursar_jobs::{Jobs, Kind};
 use bursar_proto::billing::v1::BillingProfile;
 use bursar_rpc::Transport;
@@ -16,7 +17,7 @@ use crate::{Addressee, Issued};
 /// A service that knows the owners of some accounts.
 pub trait Owners: Send + Sync + 'static {
     /// Whose accounts these are.
-    type Owner: Copy + fmt::Display + Serialize + DeserializeOwned + Send + Sync + 'static;
+    type Owner: Copy + Into<OwnerId> + fmt::Display + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// The job that mails a document.
     const KIND: Kind<Issued<Self::Owner>>;
@@ -44,7 +45,7 @@ pub trait Owners: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), DbError>> + Send;
 
     /// Who is told of a document of this owner, by the billing profile that stands on it (an empty one where it has none);
-    /// `None`: nobody.
+    /// `None`: nobody, as of one who has ended, or is about to: held, so that no mail is queued behind the back of that.
     fn addressee(
         &self,
         tx: &mut Tx,

@@ -2,7 +2,7 @@
 //! automatic top-up was switched off. They go to an address that was proven, and to nobody who is about to go.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::UserId;
+use bursar_id::{OwnerId, UserId};
 use bursar_members::{CreditUnit, policies};
 use bursar_notices::{Addressee, Alert, LimitMail, More, Reader, Whose, allowance_alert, limit_alert, top_up_stopped};
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
@@ -11,7 +11,7 @@ use bursar_time::Timestamp;
 
 use super::Identity;
 use super::attempts::Bucket;
-use crate::store::users;
+use crate::store::users::{self, UserRow};
 
 impl Identity {
     /// Mails that so much of a limit is used, in the transaction that takes note of its event. Of a window that is over nobody
@@ -27,7 +27,7 @@ impl Identity {
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
         let about = LimitMail { alert, member: None, sees: true, more };
         let mail = limit_alert(self.reader(&addressee, unit), &about);
-        bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await
+        bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail, OwnerId::User(user)).await
     }
 
     /// Mails that so much of the period's allowance is used, likewise.
@@ -45,7 +45,7 @@ impl Identity {
         let Some(more) = due(tx, &crossing, Bucket::AllowanceAlerts(user), now).await? else { return Ok(()) };
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
         let mail = allowance_alert(self.reader(&addressee, unit), alert, more);
-        bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await
+        bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail, OwnerId::User(user)).await
     }
 
     /// Mails that the top-up was switched off, in the transaction that takes note of its event, which may be told again. It is
@@ -66,7 +66,7 @@ impl Identity {
         }
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
         let mail = top_up_stopped(self.reader(&addressee, unit), stopped);
-        bursar_mail::queue(&self.0.jobs, tx, now, &mail).await
+        bursar_mail::queue(&self.0.jobs, tx, now, &mail, OwnerId::User(user)).await
     }
 
     fn reader<'a>(&'a self, addressee: &'a Addressee, unit: CreditUnit) -> Reader<'a> {
@@ -76,9 +76,17 @@ impl Identity {
 
 /// The address of somebody who may be told of the own account. Nobody is who has not proven the address, or is about to go.
 pub(super) async fn proven(tx: &mut Tx, user: UserId) -> Result<Option<String>, DbError> {
-    let user = users::by_id(tx, user).await?;
+    Ok(told(users::by_id(tx, user).await?))
+}
+
+/// The same; nobody ends the account until the transaction has ended.
+pub(super) async fn proven_and_held(tx: &mut Tx, user: UserId) -> Result<Option<String>, DbError> {
+    Ok(told(users::by_id_locked(tx, user).await?))
+}
+
+fn told(user: Option<UserRow>) -> Option<String> {
     let user = user.filter(|user| user.email_verified_at.is_some() && user.leaving_since.is_none());
-    Ok(user.map(|user| user.email))
+    user.map(|user| user.email)
 }
 
 fn own(email: String) -> Addressee {

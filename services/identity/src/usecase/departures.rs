@@ -13,7 +13,7 @@
 //! Whoever joins in meanwhile (a repetition, a twin, the job) does so in the same departure, by its number.
 
 use bursar_db::{DbError, Tx, idempotency};
-use bursar_id::UserId;
+use bursar_id::{OwnerId, UserId};
 use bursar_jobs::Kind;
 use bursar_members::words;
 use bursar_proto::event::v1::event::Payload;
@@ -132,6 +132,8 @@ impl Identity {
         words::forget(tx, user.id).await?;
         idempotency::forget_all_of(tx, &user.id.to_string()).await?;
         bursar_mail::forget(&self.0.jobs, tx, &user.email).await?;
+        // Also what is for other addresses, such as the billing profile's: as much as one person may be mailed in a month.
+        bursar_mail::forget_owned(&self.0.jobs, tx, OwnerId::User(user.id), i64::MAX).await?;
         Ok(Some(vec![events::deleted(user.id)]))
     }
 

@@ -8,7 +8,7 @@ use bursar_notices::{Addressee, Issued, Means, Owners, Subject, Whose};
 use bursar_proto::billing::v1::BillingProfile;
 use bursar_time::Timestamp;
 
-use super::alerts::proven;
+use super::alerts::proven_and_held;
 use super::attempts::Bucket;
 use super::{Identity, Parts};
 
@@ -40,7 +40,7 @@ impl Owners for Identity {
         owner: UserId,
         profile: &BillingProfile,
     ) -> Result<Option<Addressee>, DbError> {
-        Ok(proven(tx, owner).await?.map(|email| told(email, profile)))
+        Ok(proven_and_held(tx, owner).await?.map(|email| told(email, profile)))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_email::Email;
-use bursar_id::OwnerId;
+use bursar_id::{OwnerId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Asked, Done, Mutation, Origin};
 use bursar_secret::{Secret, Token};
@@ -117,7 +117,7 @@ impl Identity {
                 }
                 Some(holder) => {
                     let mail = mails::already_registered(&holder.email, &self.0.config);
-                    self.queue_mail(m.tx(), &mail, now).await?;
+                    self.queue_mail(m.tx(), &mail, holder.id, now).await?;
                 }
                 // The account ended in between: the next attempt opens another.
                 None => return Err(DbError::Serialization.into()),
@@ -153,7 +153,7 @@ impl Identity {
             && user.leaving_since.is_none()
         {
             if user.sign_ups > 1 {
-                self.queue_mail(m.tx(), &mails::sign_up_again(&user.email, &self.0.config), now).await?;
+                self.queue_mail(m.tx(), &mails::sign_up_again(&user.email, &self.0.config), user.id, now).await?;
             } else {
                 verifications::delete_of(m.tx(), user.id).await?;
                 self.mail_verification(m.tx(), &user, &user, now).await?;
@@ -180,11 +180,17 @@ impl Identity {
         };
         verifications::insert(tx, token.digest().as_bytes(), &row).await?;
         let mail = mails::verification(&user.email, &self.0.config, &token);
-        self.queue_mail(tx, &mail, now).await
+        self.queue_mail(tx, &mail, user.id, now).await
     }
 
-    async fn queue_mail(&self, tx: &mut Tx, mail: &bursar_mail::Mail, now: Timestamp) -> Result<(), Error> {
-        bursar_mail::queue(&self.0.jobs, tx, now, mail).await?;
+    async fn queue_mail(
+        &self,
+        tx: &mut Tx,
+        mail: &bursar_mail::Mail,
+        holder: UserId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        bursar_mail::queue(&self.0.jobs, tx, now, mail, OwnerId::User(holder)).await?;
         Ok(())
     }
 }

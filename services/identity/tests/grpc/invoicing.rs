@@ -10,7 +10,7 @@ use crate::world::{World, becomes};
 const BOOKS: &str = "books@example.com";
 
 /// Billing issues a document, and tells so; without an address where that is empty.
-async fn issued(world: &World, owner: &str, id: &str, number: &str, invoice_mail: &str) {
+pub(crate) async fn issued(world: &World, owner: &str, id: &str, number: &str, invoice_mail: &str) {
     world.billing.issues(invoice(owner, id, number, invoice_mail));
     told(world, owner, id).await;
 }

@@ -13,6 +13,7 @@ use bursar_time::Timestamp;
 use super::Organization;
 use super::rationing::{Ration, rationed};
 use crate::store::memberships::MemberRow;
+use crate::store::organizations::OrganizationRow;
 use crate::store::{memberships, organizations};
 
 /// How many alerts of one limit at one percentage are mailed a day. The events go on. Each limit and each percentage has its
@@ -44,7 +45,7 @@ impl Organization {
         let Some(percent) = alert.reached(now) else { return Ok(()) };
         // Nothing is read for those that nobody is told of.
         let Some(left) = left_today(tx, id, (alert, percent), now).await? else { return Ok(()) };
-        let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
+        let Some(organization) = to_be_told(tx, id).await? else { return Ok(()) };
         let (managers, policy) = who_manage_billing(tx, id).await?;
         let whose: Option<UserId> = alert.member.parse().ok();
         let member = match whose {
@@ -59,7 +60,7 @@ impl Organization {
             let about = LimitMail { alert, member, sees, more: more(left) };
             for addressee in addressees([manager], &organization.name) {
                 let mail = limit_alert(self.reader(&addressee), &about);
-                bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
+                bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail, OwnerId::Organization(id)).await?;
             }
         }
         Ok(())
@@ -78,11 +79,11 @@ impl Organization {
         let all = format!("allowance-alerts:{id}");
         let subjects = [(format!("{all}:{percent}"), PER_DAY), (all, ALLOWANCES_PER_DAY)];
         let Ration::Left(left) = rationed(tx, &subjects, now).await? else { return Ok(()) };
-        let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
+        let Some(organization) = to_be_told(tx, id).await? else { return Ok(()) };
         let (managers, _) = who_manage_billing(tx, id).await?;
         for addressee in addressees(managers, &organization.name) {
             let mail = allowance_alert(self.reader(&addressee), alert, more(left));
-            bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
+            bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail, OwnerId::Organization(id)).await?;
         }
         Ok(())
     }
@@ -104,7 +105,7 @@ impl Organization {
         if matches!(rationed(tx, &subjects, now).await?, Ration::Over(_)) {
             return Ok(());
         }
-        let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
+        let Some(organization) = to_be_told(tx, id).await? else { return Ok(()) };
         let set_by: Option<UserId> = stopped.set_by.parse().ok();
         let set_by = match set_by {
             Some(user) => memberships::member(tx, id, user).await?,
@@ -115,13 +116,20 @@ impl Organization {
             None => memberships::list(tx, id, Some(Role::Owner), None, 1).await?.pop(),
         };
         let Some(addressee) = addressees(whom, &organization.name).pop() else { return Ok(()) };
-        bursar_mail::queue(&self.0.jobs, tx, now, &top_up_stopped(self.reader(&addressee), stopped)).await
+        let mail = top_up_stopped(self.reader(&addressee), stopped);
+        bursar_mail::queue(&self.0.jobs, tx, now, &mail, OwnerId::Organization(id)).await
     }
 
     fn reader<'a>(&'a self, addressee: &'a Addressee) -> Reader<'a> {
         let config = &self.0.config;
         Reader { addressee, product: &config.product, unit: config.policies.credit_unit }
     }
+}
+
+/// The organization, unless it is gone or being erased: then what waits to be mailed is forgotten, too.
+async fn to_be_told(tx: &mut Tx, id: OrganizationId) -> Result<Option<OrganizationRow>, DbError> {
+    let organization = organizations::by_id(tx, id).await?;
+    Ok(organization.filter(|organization| !organization.life.standing.is_erased()))
 }
 
 /// Whether more alerts are mailed today of which so many may be.

@@ -2,7 +2,7 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_email::Email;
-use bursar_id::{InvitationId, OrganizationId, Role};
+use bursar_id::{InvitationId, OrganizationId, OwnerId, Role};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Call, Done, Looked, Mutation, Origin, Problem, UserCaller};
@@ -12,7 +12,7 @@ use bursar_time::{Span, Timestamp, lasts};
 use super::Organization;
 use super::access::demand_verified;
 use super::mails::{self, InvitationMail};
-use super::rationing::{Ration, rationed};
+use super::rationing::{Ration, rationed, to_address, to_address_by};
 use super::seats::Wanting;
 use crate::Error;
 use crate::domain::Refusal;
@@ -312,15 +312,13 @@ impl Organization {
         let place = origin.filter(|origin| matches!(origin, Origin::Address(_)));
         // One holder may have many places in one network.
         let network = place.filter(|place| place.within_site().is_some());
-        let to = |key: &str| format!("to:{}", bursar_email::digest(key));
-        // What an address may get is everybody's: nobody may use up all of it. No address has a space in it.
-        let (of, by_one) = (format!("{email_key} {organization}"), caps.to_address_by_one_per_day());
-        let by = format!("{email_key} {}", caller.user);
+        // What an address may get is everybody's: nobody may use up all of it.
+        let by_one = caps.to_address_by_one_per_day();
         let mut subjects = vec![
             (format!("by:{}", caller.user), caps.by_sender_per_day),
-            (to(email_key), caps.to_address_per_day),
-            (to(&of), by_one),
-            (to(&by), by_one),
+            (to_address(email_key), caps.to_address_per_day),
+            (to_address_by(email_key, &organization), by_one),
+            (to_address_by(email_key, &caller.user), by_one),
         ];
         let from = |text: &str| format!("from:{}", bursar_email::digest(text));
         subjects.extend(place.map(|place| (from(&place.to_string()), caps.by_origin_per_day)));
@@ -349,7 +347,7 @@ impl Organization {
             expires_at: invitation.expires_at,
         };
         let mail = mails::invitation(&about, &self.0.config, token);
-        bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+        bursar_mail::queue(&self.0.jobs, tx, now, &mail, OwnerId::Organization(organization.id)).await?;
         invitations::note_mail(tx, organization.id, now, now.saturating_sub(DAY)).await?;
         Ok(())
     }

@@ -38,14 +38,14 @@ impl Owners for Organization {
         give_back(tx, &subject, now, now).await
     }
 
-    /// Of an organization that is gone, or is being erased, nobody is told.
+    /// Of an organization that is gone, or is being erased, nobody is told: a purge forgets what waits to be mailed.
     async fn addressee(
         &self,
         tx: &mut Tx,
         owner: OrganizationId,
         profile: &BillingProfile,
     ) -> Result<Option<Addressee>, DbError> {
-        let organization = organizations::by_id(tx, owner).await?;
+        let organization = organizations::by_id_locked(tx, owner).await?;
         let Some(organization) = organization.filter(|it| !it.life.standing.is_erased()) else { return Ok(None) };
         let to = if profile.invoice_mail.is_empty() {
             let owner = memberships::list(tx, owner, Some(Role::Owner), None, 1).await?.pop();

@@ -79,7 +79,7 @@ impl Organization {
         let member = memberships::member(m.tx(), id, user).await?.ok_or(Refusal::MemberNotFound)?;
         let about = NewOwnerMail { organization: &row, owner: &member.email, former: None };
         for mail in mails::new_owner(&about, &self.0.config) {
-            bursar_mail::queue(&self.0.jobs, m.tx(), now, &mail).await?;
+            bursar_mail::queue(&self.0.jobs, m.tx(), now, &mail, OwnerId::Organization(id)).await?;
         }
         let ended = ended.map(|version| events::ended(id, gone, version));
         Ok(Done::New((), ended.into_iter().chain([events::member_as(&member)]).collect()))

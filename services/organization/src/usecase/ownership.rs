@@ -1,7 +1,7 @@
 //! Handing an organization over: at once, or to a nominee who accepts.
 
 use bursar_db::Tx;
-use bursar_id::{OrganizationId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_members::Transfer;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
@@ -116,7 +116,7 @@ impl Organization {
         let about = OwnershipMail { organization, owner: &owner, nominee: &nominee };
         let mails = [mails::nomination(&about, until, &self.0.config), mails::nominated(&about, until, &self.0.config)];
         for mail in mails {
-            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail, OwnerId::Organization(id)).await?;
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Organization {
         let [former, owner] = addresses(tx, organization.id, caller, handover).await?;
         let about = NewOwnerMail { organization, owner: &owner, former: Some(&former) };
         for mail in mails::new_owner(&about, &self.0.config) {
-            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail, OwnerId::Organization(organization.id)).await?;
         }
         Ok(())
     }

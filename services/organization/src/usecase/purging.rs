@@ -10,7 +10,7 @@
 
 use bursar_db::{DbError, Tx, idempotency};
 use bursar_id::{OrganizationId, OwnerId, ServiceAccountId};
-use bursar_jobs::Kind;
+use bursar_jobs::{Jobs, Kind};
 use bursar_members::{OwnPolicy, policies};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Asked, Call, Caller, Done, Mutation, Permission, ServiceCaller, ServiceRole};
@@ -112,6 +112,7 @@ impl Organization {
         organizations::by_id_locked(&mut tx, id).await?;
         let gone = projects::erase(&mut tx, owner, PORTION).await?;
         let mut erased = invitations::erase(&mut tx, id, PORTION).await?;
+        erased += bursar_mail::forget_owned(&self.0.jobs, &mut tx, owner, PORTION).await?;
         erased += preferences::erase_some(&mut tx, id, PORTION).await?;
         erased += memberships::forget_some(&mut tx, id, PORTION).await?;
         let ended = memberships::end_some(&mut tx, id, now, PORTION).await?;
@@ -137,7 +138,7 @@ impl Organization {
         };
         let asked = Asked::read(Call::new(Caller::Service(service), ERASED), "", &(), |(), _| Some(()));
         let mut m = self.0.mutations.begin(&asked).await?;
-        let done = bury(&mut m, id).await;
+        let done = bury(&mut m, &self.0.jobs, id).await;
         match self.0.mutations.end(m, done).await {
             // A twin whose lease had lapsed was faster.
             Err(Error::Refused(Refusal::OrganizationNotFound)) => Ok(()),
@@ -170,12 +171,14 @@ pub(super) async fn forget_answers_of_services(tx: &mut Tx, owner: OwnerId, limi
     idempotency::forget_some_in(tx, &services, &owner.to_string(), limit).await
 }
 
-async fn bury(m: &mut Mutation, id: OrganizationId) -> Result<Done<(), Payload>, Error> {
+async fn bury(m: &mut Mutation, jobs: &Jobs, id: OrganizationId) -> Result<Done<(), Payload>, Error> {
     let now = m.now();
     let row = organizations::by_id_locked(m.tx(), id).await?.ok_or(Refusal::OrganizationNotFound)?;
     let purged = row.life.standing.purged().ok_or(Refusal::OrganizationNotFound)?;
     m.admit(OwnerId::Organization(id));
     m.about(&id);
+    // What was queued by somebody who had looked before it was marked.
+    bursar_mail::forget_owned(jobs, m.tx(), OwnerId::Organization(id), PORTION).await?;
     avatars::replace(m.tx(), id, &[]).await?;
     invitations::erase_mails(m.tx(), id).await?;
     seats::forget(m.tx(), id).await?;

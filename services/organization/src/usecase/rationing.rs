@@ -1,5 +1,7 @@
 //! What may be done so often a day (within any 24 hours), counted by a subject: whose doing it is, or whom it reaches.
 
+use std::fmt;
+
 use bursar_db::{DbError, Tx};
 use bursar_id::UserId;
 use bursar_time::{Span, Timestamp};
@@ -46,6 +48,16 @@ pub(super) async fn ration(tx: &mut Tx, subject: &str, most: u32, now: Timestamp
         Ration::Left(_) => None,
         Ration::Over(wait) => Some(wait),
     })
+}
+
+/// As what the mails to an address are counted.
+pub(super) fn to_address(email_key: &str) -> String {
+    format!("to:{}", bursar_email::digest(email_key))
+}
+
+/// The same of one organization's, or of one sender's. No address has a space in it.
+pub(super) fn to_address_by(email_key: &str, one: &impl fmt::Display) -> String {
+    to_address(&format!("{email_key} {one}"))
 }
 
 /// As what the organizations are counted that somebody creates.
