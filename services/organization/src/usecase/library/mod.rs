@@ -19,6 +19,7 @@ mod reading;
 mod secrets;
 mod templates;
 mod uploading;
+mod writing;
 
 use bursar_document::Document;
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};

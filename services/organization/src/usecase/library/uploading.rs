@@ -2,12 +2,12 @@
 //! mutation gives them to the item, if that is still there.
 //!
 //! What is received lies in an object of its own, noted in the database before its first byte is written. Whatever happens
-//! then, the object either becomes somebody's content or is removed by a job.
+//! then, the object either becomes somebody's content or is removed by a job. What is held meanwhile, a place and room, is held
+//! by what writes it (`writing.rs`).
 
 use bursar_id::{ItemId, OwnerId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Problem};
-use bursar_time::{Span, Timestamp};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
@@ -15,18 +15,15 @@ use sha2::{Digest as _, Sha256};
 use super::super::Organization;
 use super::Item;
 use super::contents::{attach, detach};
+use super::writing::{LEASE, RENEW_EVERY, Writer};
 use crate::Error;
-use crate::content::{Place, SEGMENT};
+use crate::content::SEGMENT;
 use crate::domain::media::{MediaType, Shown, settle};
 use crate::domain::{Refusal, item};
 use crate::store::contents::{self, Attached};
 use crate::store::objects::{self, NewObject};
 use crate::store::{items, libraries};
 
-/// How long an upload counts as under way without a sign of life.
-const LEASE: Span = Span::from_mins(5);
-/// How often it gives one.
-const RENEW_EVERY: Span = Span::from_secs(30);
 /// How much of the beginning is looked at for what it is.
 const HEAD: usize = 8 * 1024;
 
@@ -49,7 +46,7 @@ pub struct UploadStart {
 struct Upload {
     owner: OwnerId,
     object: String,
-    _place: Place,
+    writer: Writer,
 }
 
 impl Organization {
@@ -64,8 +61,10 @@ impl Organization {
             Looked::Before(answer) => return Ok(answer),
         };
         let uploaded = self.receive_and_give(&upload, asked, chunks).await;
-        if uploaded.is_err() {
-            self.abandon(&upload).await;
+        if uploaded.is_ok() {
+            upload.writer.given().await;
+        } else {
+            upload.writer.end().await;
         }
         uploaded
     }
@@ -131,7 +130,8 @@ impl Organization {
         };
         objects::insert(&mut tx, &new).await?;
         tx.commit().await?;
-        Ok(Upload { owner, object, _place: place })
+        let writer = Writer::begin(self, &object, place);
+        Ok(Upload { owner, object, writer })
     }
 
     /// Receives the bytes and holds them against what was said of them.
@@ -149,34 +149,20 @@ impl Organization {
                 let room = (SEGMENT as usize).saturating_sub(received.segment.len());
                 received.segment.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
                 if received.segment.len() >= SEGMENT as usize {
-                    self.write(upload, &mut received).await?;
+                    received.write(upload).await?;
                 }
             }
             if self.now() >= renewed.saturating_add(RENEW_EVERY) {
-                renewed = self.renew(upload).await?;
+                renewed = self.now();
+                if !self.renew(&upload.object).await? {
+                    return Err(Refusal::UploadLapsed.into());
+                }
             }
         }
         if !received.segment.is_empty() {
-            self.write(upload, &mut received).await?;
+            received.write(upload).await?;
         }
         received.settle(start)
-    }
-
-    async fn write(&self, upload: &Upload, received: &mut Received) -> Result<(), Error> {
-        let bytes = received.segment.split().freeze();
-        self.0.contents.write(&upload.object, received.segments, bytes).await?;
-        received.segments = received.segments.saturating_add(1);
-        Ok(())
-    }
-
-    async fn renew(&self, upload: &Upload) -> Result<Timestamp, Error> {
-        let now = self.believed()?;
-        let mut tx = self.0.db.begin().await?;
-        if !objects::renew(&mut tx, &upload.object, now.saturating_add(LEASE), now).await? {
-            return Err(Refusal::UploadLapsed.into());
-        }
-        tx.commit().await?;
-        Ok(now)
     }
 
     /// Gives what was received to the item, whatever became of the item, of the caller's standing and of the policies
@@ -215,19 +201,6 @@ impl Organization {
         let row = items::by_id(m.tx(), owner, row.id).await?.ok_or(Refusal::ItemNotFound)?;
         Ok(Done::New(self.shown(row)?, Vec::new()))
     }
-
-    /// Gives the room of a failed upload back at once; if that fails, too, or the clock is not believed, it lapses.
-    async fn abandon(&self, upload: &Upload) {
-        let abandoned = async {
-            let now = self.believed()?;
-            let mut tx = self.0.db.begin().await?;
-            objects::abandon(&mut tx, &upload.object, now).await?;
-            tx.commit().await
-        };
-        if let Err(error) = abandoned.await {
-            tracing::warn!(%error, "an upload that failed keeps its room until it lapses");
-        }
-    }
 }
 
 /// What was received so far.
@@ -251,6 +224,13 @@ impl Received {
         self.hash.update(chunk);
         let room = HEAD.saturating_sub(self.head.len()).min(chunk.len());
         self.head.extend_from_slice(chunk.get(..room).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Writes what is not written yet.
+    async fn write(&mut self, upload: &Upload) -> Result<(), Error> {
+        upload.writer.write(self.segments, self.segment.split().freeze()).await?;
+        self.segments = self.segments.saturating_add(1);
         Ok(())
     }
 
@@ -290,7 +270,99 @@ fn is_text(head: &[u8], cut: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use bursar_runtime::{Service, Settings};
+    use bursar_secret::Secret;
+    use bursar_testkit::{TestDb, id};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Longer than anything here takes; only a test that fails waits for it.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Organization with its content in a bucket at an address.
+    async fn with_a_bucket(store: &TestDb, directory: &tempfile::TempDir, bucket: SocketAddr) -> Organization {
+        let mut settings = Settings::for_test(directory.path());
+        settings.stores[Service::Organization] = store.store_url();
+        settings.content_url = "s3://acme-content".parse().expect("a bucket");
+        settings.s3.endpoint = Some(format!("http://{bucket}"));
+        "acme".clone_into(&mut settings.s3.access_key_id);
+        settings.s3.secret_access_key = Some(Secret::new("hidden".to_owned()));
+        crate::migrate(&settings, None).await.expect("migrated");
+        crate::at_rest(&settings).await.expect("opened")
+    }
+
+    async fn reserved(organization: &Organization, owner: OwnerId) -> i64 {
+        let mut tx = organization.0.db.read().await.expect("a snapshot");
+        objects::reserved(&mut tx, owner, organization.now()).await.expect("read")
+    }
+
+    async fn until(what: &str, reached: impl AsyncFn() -> bool) {
+        let wait = async {
+            while !reached().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "never reached: {what}");
+    }
+
+    bursar_testkit::engines! {
+        /// Kind C: what nobody waits for any more is still at work.
+        async fn an_upload_that_was_given_up_keeps_its_place_and_its_room_until_its_work_has_ended(store: TestDb) {
+            // It takes whatever comes, and says nothing.
+            let bucket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let directory = tempfile::tempdir().expect("a folder");
+            let organization = with_a_bucket(&store, &directory, bucket.local_addr().expect("bound")).await;
+            let owner = OwnerId::User(id::<bursar_id::kinds::User>(1));
+            let start = UploadStart { item: id(2), media_type: None, size: 1_000, sha256: [0; 32], member: None };
+            let mut asked = Vec::new();
+            for _ in 0..4 {
+                let upload = organization.begin_upload(owner, &start).await.expect("there is a place");
+                let mut writing = Box::pin(async move { upload.writer.write(0, Bytes::from_static(b"bytes")).await });
+                tokio::select! {
+                    written = &mut writing => panic!("nothing was answered: {written:?}"),
+                    connected = bucket.accept() => asked.push(connected.expect("connected")),
+                }
+                drop(writing);
+            }
+            let another = organization.begin_upload(owner, &start).await.map(drop);
+            assert!(matches!(another, Err(Error::Refused(Refusal::TooManyTransfers))), "four are at work: {another:?}");
+            assert_eq!(reserved(&organization, owner).await, 4_000, "and what they write has its room");
+            // It hangs up, and so there is nothing to wait for any more.
+            drop((bucket, asked));
+            until("all is given back", async || {
+                reserved(&organization, owner).await == 0 && organization.begin_upload(owner, &start).await.is_ok()
+            }).await;
+        }
+
+        async fn what_was_given_away_is_not_taken_back_by_what_wrote_it(store: TestDb) {
+            let directory = tempfile::tempdir().expect("a folder");
+            let mut settings = Settings::for_test(directory.path());
+            settings.stores[Service::Organization] = store.store_url();
+            crate::migrate(&settings, None).await.expect("migrated");
+            let organization = crate::at_rest(&settings).await.expect("opened");
+            let owner = OwnerId::User(id::<bursar_id::kinds::User>(1));
+            let start = UploadStart { item: id(2), media_type: None, size: 5, sha256: [0; 32], member: None };
+            for is_told in [true, false] {
+                let upload = organization.begin_upload(owner, &start).await.expect("there is a place");
+                upload.writer.write(0, Bytes::from_static(b"bytes")).await.expect("written");
+                let mut tx = organization.0.db.begin().await.expect("begins");
+                assert!(objects::adopt(&mut tx, &upload.object, organization.now()).await.expect("adopted"));
+                tx.commit().await.expect("committed");
+                // Whoever was cut off tells nothing.
+                if is_told { upload.writer.given().await } else { upload.writer.end().await }
+                let mut tx = organization.0.db.begin().await.expect("begins");
+                assert!(objects::share(&mut tx, &upload.object).await.expect("looked for"), "it is somebody's");
+            }
+            let upload = organization.begin_upload(owner, &start).await.expect("there is a place");
+            assert_eq!(reserved(&organization, owner).await, 5);
+            upload.writer.end().await;
+            assert_eq!(reserved(&organization, owner).await, 0, "given back before whoever waits is answered");
+        }
+    }
 
     /// Whatever is sent shows itself to be something, and of that there is a name.
     #[test]

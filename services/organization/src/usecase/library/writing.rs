@@ -1,0 +1,128 @@
+//! The work of an upload, done by a task of its own: it has the upload's place and the room that is reserved, and not whoever
+//! waits for it. A call that is given up ends nothing that is under way in the object store, which may take its time or say
+//! nothing, so what it held is given back when that has ended: no more are at work than there are places, and nothing is
+//! removed while it is still being written.
+
+use bursar_db::Asker;
+use bursar_time::Span;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::super::Organization;
+use crate::Error;
+use crate::content::{ContentError, Place};
+use crate::store::objects;
+
+/// How long an upload counts as under way without a sign of life.
+pub(super) const LEASE: Span = Span::from_mins(5);
+/// How often it gives one.
+pub(super) const RENEW_EVERY: Span = Span::from_secs(30);
+
+/// What the task is told.
+enum Word {
+    /// To write a segment, and whom to tell of it.
+    Write { segment: u32, bytes: Bytes, told: oneshot::Sender<Result<(), ContentError>> },
+    /// That the object is somebody's content by now.
+    Given,
+}
+
+/// Has an object written by its task, which goes on when this is dropped: until what was begun has ended.
+pub(super) struct Writer {
+    words: mpsc::Sender<Word>,
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Begins to write an object, which was noted, in a place.
+    pub(super) fn begin(organization: &Organization, object: &str, place: Place) -> Self {
+        let (words, said) = mpsc::channel(1);
+        let (organization, object) = (organization.clone(), object.to_owned());
+        let task = tokio::spawn(Asker::current().scope(async move {
+            if !organization.write_as_said(&object, said).await {
+                organization.abandon(&object).await;
+            }
+            drop(place);
+        }));
+        Self { words, task }
+    }
+
+    /// Writes a segment.
+    pub(super) async fn write(&self, segment: u32, bytes: Bytes) -> Result<(), Error> {
+        const ENDED: Error = Error::Internal("what writes an upload ended too early");
+        let (told, written) = oneshot::channel();
+        self.words.send(Word::Write { segment, bytes, told }).await.map_err(|_| ENDED)?;
+        Ok(written.await.map_err(|_| ENDED)??)
+    }
+
+    /// Ends it, when the object is somebody's content.
+    pub(super) async fn given(self) {
+        // Whoever has ended knows.
+        let _ = self.words.send(Word::Given).await;
+        self.end().await;
+    }
+
+    /// Ends it, and gives back what it held.
+    pub(super) async fn end(self) {
+        drop(self.words);
+        if self.task.await.is_err() {
+            tracing::error!("what writes an upload panicked: its room lapses");
+        }
+    }
+}
+
+impl Organization {
+    /// Writes what is said of an object until nothing is said any more; whether it was given away.
+    async fn write_as_said(&self, object: &str, mut said: mpsc::Receiver<Word>) -> bool {
+        let mut given = false;
+        while let Some(word) = said.recv().await {
+            match word {
+                Word::Given => given = true,
+                // Whoever has left before it was begun needs it no more.
+                Word::Write { told, .. } if told.is_closed() => {}
+                Word::Write { segment, bytes, told } => {
+                    let _ = told.send(self.write_segment(object, segment, bytes).await);
+                }
+            }
+        }
+        given
+    }
+
+    /// Writes a segment. However long that takes, its room stays reserved, and it is not removed meanwhile.
+    async fn write_segment(&self, object: &str, segment: u32, bytes: Bytes) -> Result<(), ContentError> {
+        let mut writing = Box::pin(self.0.contents.write(object, segment, bytes));
+        loop {
+            tokio::select! {
+                written = &mut writing => return written,
+                () = self.0.clock.sleep(RENEW_EVERY) => {
+                    // One that has lapsed is refused by whoever goes on with it.
+                    if let Err(error) = self.renew(object).await {
+                        tracing::warn!(%error, "an upload under way cannot say so");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says that an upload is under way; false if it has lapsed.
+    pub(super) async fn renew(&self, object: &str) -> Result<bool, Error> {
+        let now = self.believed()?;
+        let mut tx = self.0.db.begin().await?;
+        let renewed = objects::renew(&mut tx, object, now.saturating_add(LEASE), now).await?;
+        tx.commit().await?;
+        Ok(renewed)
+    }
+
+    /// Gives the room of a failed upload back at once; if that fails, too, or the clock is not believed, it lapses.
+    async fn abandon(&self, object: &str) {
+        let abandoned = async {
+            let now = self.believed()?;
+            let mut tx = self.0.db.begin().await?;
+            objects::abandon(&mut tx, object, now).await?;
+            tx.commit().await
+        };
+        if let Err(error) = abandoned.await {
+            tracing::warn!(%error, "an upload that failed keeps its room until it lapses");
+        }
+    }
+}
