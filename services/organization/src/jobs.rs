@@ -19,6 +19,7 @@ use crate::Error;
 use crate::domain::Refusal;
 use crate::store::mail_counts;
 use crate::usecase::departures::{DEPARTURE, Departure};
+use crate::usecase::forgetting::{FORGETTING, Forgetting, Forgotten};
 use crate::usecase::founding::{FOUNDING, Founding};
 use crate::usecase::invoices::INVOICE;
 use crate::usecase::purging::{PURGE, Purge};
@@ -52,6 +53,7 @@ pub(crate) fn runner(organization: &Organization, people: People<Told>, courier:
     // Given up, these would leave somebody half gone, an organization half purged or waiting for a plan, room taken by what
     // nobody sees, or an invoice that nobody is told of, for ever.
     runner.on(DEPARTURE, Terms::PATIENT, Usher(organization.clone()));
+    runner.on(FORGETTING, Terms::PATIENT, Forgetter(organization.clone()));
     runner.on(PURGE, Terms::PATIENT, Undertaker(organization.clone()));
     runner.on(ERASURE, Terms::PATIENT, Eraser(organization.clone()));
     runner.on(FOUNDING, Terms::PATIENT, Founder(organization.clone()));
@@ -137,6 +139,21 @@ impl Work for Usher {
     }
 }
 
+/// Erases addresses of people whose accounts were deleted.
+struct Forgetter(Organization);
+
+impl Work for Forgetter {
+    type Payload = Forgetting;
+
+    async fn run(&self, _lease: &Lease, forgetting: Forgetting) -> Result<Next, Failure> {
+        match self.0.forget_address(forgetting).await? {
+            Forgotten::All => Ok(Next::Finished),
+            Forgotten::Some => Ok(Next::Again),
+            Forgotten::Nothing => Err(Failure::later("whether the account ends is not known yet")),
+        }
+    }
+}
+
 /// Erases what deleted organizations had.
 struct Undertaker(Organization);
 
@@ -204,7 +221,8 @@ mod tests {
         let people = People::known(Told(organization.parts().db.clone())).await.expect("nobody is suspended");
         let env = Env::for_test(Clock::system(), Entropy::system());
         let runner = runner(&organization, people, courier, &env);
-        for kind in [DEPARTURE.name(), PURGE.name(), ERASURE.name(), FOUNDING.name(), INVOICE.name()] {
+        for kind in [DEPARTURE.name(), FORGETTING.name(), PURGE.name(), ERASURE.name(), FOUNDING.name(), INVOICE.name()]
+        {
             assert_eq!(runner.terms(kind), Some(Terms::PATIENT), "{kind}");
         }
     }

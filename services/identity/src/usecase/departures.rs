@@ -99,8 +99,11 @@ impl Identity {
     async fn confirm_departure(&self, leaving: Leaving) -> Result<Owned, Error> {
         let mut tx = self.0.db.read().await?;
         let incarnation = bursar_events::incarnation(&mut tx).await?;
+        let user = users::by_id(&mut tx, leaving.user).await?;
         drop(tx);
-        self.ask_to_let_go(leaving, incarnation).await
+        // Whoever has not proven an address has no say in what others sent to it.
+        let proven = user.filter(|user| user.email_verified_at.is_some());
+        self.ask_to_let_go(leaving, incarnation, proven.map(|user| user.email).unwrap_or_default()).await
     }
 
     /// Takes a departure back, if it is still under way, and tells organization.

@@ -69,10 +69,16 @@ impl Identity {
         Ok(answer.await.map_err(unanswered)?.into_inner())
     }
 
-    /// Asks organization to let somebody go who is leaving: what they own stands in the way.
-    pub(super) async fn ask_to_let_go(&self, leaving: Leaving, incarnation: u64) -> Result<Owned, Error> {
-        let number = leaving.number.unsigned_abs();
-        let message = ConfirmDepartureRequest { user_id: leaving.user.to_string(), incarnation, number };
+    /// Asks organization to let somebody go who is leaving: what they own stands in the way. The address, if any, is erased there
+    /// when they have gone.
+    pub(super) async fn ask_to_let_go(
+        &self,
+        leaving: Leaving,
+        incarnation: u64,
+        email: String,
+    ) -> Result<Owned, Error> {
+        let (user_id, number) = (leaving.user.to_string(), leaving.number.unsigned_abs());
+        let message = ConfirmDepartureRequest { user_id, incarnation, number, email };
         let answer = retry(&self.0.entropy, || {
             let mut client = MemberServiceClient::new(self.0.organization.clone());
             let request = Request::new(message.clone());

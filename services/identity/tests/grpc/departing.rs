@@ -13,6 +13,7 @@ use bursar_proto::identity::v1::{
 use bursar_testkit::{Client, PASSWORD, Person, Refusal, columns_with, refused};
 use tonic::{Code, Status};
 
+use crate::invoicing::{all_mailed, issued};
 use crate::organization::org;
 use crate::world::{World, becomes, switch, user};
 
@@ -250,5 +251,32 @@ bursar_testkit::engines! {
         assert_eq!(world.count(waiting, "mail").await, 2, "each is told that the address is taken");
         delete(&Person::sign_in(&world.anybody, &ada.email).await).await.unwrap();
         assert_eq!(world.count(waiting, "mail").await, 1);
+    }
+
+    async fn what_waits_to_be_mailed_in_the_affairs_of_the_dead_goes_with_them(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, ben) = (world.join("Ada").await, world.join("Ben").await);
+        all_mailed(&world).await;
+        // Nothing can be delivered from now on.
+        std::fs::rename(world.path("mail"), world.path("delivered")).unwrap();
+        std::fs::write(world.path("mail"), "").unwrap();
+        // To an address that is nobody's here.
+        issued(&world, &ada.user, "ivc_1", "ABC-2026-0001", "books@example.com").await;
+        issued(&world, &ben.user, "ivc_2", "BEN-2026-0001", "books@example.com").await;
+        let waiting = "SELECT COUNT(*) FROM jobs WHERE kind = $1";
+        becomes(2, async || world.count(waiting, "mail.bulk").await).await;
+        delete(&ada).await.expect("nothing is in the way");
+        assert_eq!(world.count(waiting, "mail.bulk").await, 1, "the other's is left, at the same address");
+    }
+
+    async fn an_address_is_named_to_organization_where_it_was_proven_alone(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        // Anybody may sign up with an address: what others sent to it is its holder's.
+        world.sign_up("holder@example.com").await;
+        let eve = Person::sign_in(&world.anybody, "holder@example.com").await;
+        delete(&eve).await.expect("nothing is in the way");
+        delete(&ada).await.expect("nothing is in the way");
+        assert_eq!(world.organization.addresses(), [String::new(), ada.email.clone()]);
     }
 }

@@ -41,6 +41,7 @@ pub(crate) struct FakeOrganization {
     asked: Arc<AtomicUsize>,
     away: Arc<Mutex<bool>>,
     departures: Arc<Mutex<Vec<(UserId, u64)>>>,
+    addresses: Arc<Mutex<Vec<String>>>,
     held: Arc<Mutex<Option<Arc<Semaphore>>>>,
     /// Its events on their way to identity.
     pub(crate) events: Hush,
@@ -62,6 +63,7 @@ impl FakeOrganization {
             asked: Arc::default(),
             away: Arc::default(),
             departures: Arc::default(),
+            addresses: Arc::default(),
             held: Arc::default(),
             events,
             _file: Arc::new(file),
@@ -172,6 +174,11 @@ impl FakeOrganization {
         *self.away.lock().unwrap() = away;
     }
 
+    /// The addresses that were named with departures so far.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.addresses.lock().unwrap().clone()
+    }
+
     /// The departures that were confirmed so far.
     pub(crate) fn departures(&self) -> Vec<(UserId, u64)> {
         self.departures.lock().unwrap().clone()
@@ -236,6 +243,7 @@ impl MemberService for FakeOrganization {
         self.there()?;
         let asked = request.into_inner();
         let user: UserId = asked.user_id.parse().unwrap();
+        self.addresses.lock().unwrap().push(asked.email);
         let places = self.places.lock().unwrap().clone();
         let owns = |((_, member), (role, _)): &(&(_, UserId), &(_, u64))| *member == user && *role == Some(Role::Owner);
         let owned: Vec<_> = places.iter().filter(owns).map(|((organization, _), _)| organization.to_string()).collect();

@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use bursar_email::MAX_LENGTH;
 use bursar_id::UserId;
 use bursar_proto::organization::v1::member_service_server::MemberService;
 use bursar_proto::organization::v1::{
@@ -177,7 +178,9 @@ fn leaving(message: &ConfirmDepartureRequest, violations: &mut Violations) -> Op
     let user = violations.check("user_id", message.user_id.parse());
     violations.require("number", message.number > 0, "departures count from 1");
     let departure = Departure { incarnation: message.incarnation, number: message.number };
-    Some(Leaving { user: user?, departure })
+    // It is compared with others, so that its form is nobody's business: whatever identity took may leave.
+    violations.require("email", message.email.len() <= MAX_LENGTH, "has more than 254 characters");
+    Some(Leaving { user: user?, departure, email: message.email.clone() })
 }
 
 fn wanted(message: &ListMembersRequest, pages: &PageKey) -> Result<MembersWanted, Problem> {

@@ -136,6 +136,14 @@ pub(super) const FORGET_PERSON: &str = concat!(
     names_person!()
 );
 
+/// Invitations to an address that are nobody's else: its holder may be another one by now, who has accepted some.
+pub(super) const NAMING_ADDRESS: &str = "SELECT DISTINCT organization_id FROM invitations WHERE email_key = $2 \
+    AND (accepted_by IS NULL OR accepted_by = $1) ORDER BY organization_id LIMIT $3";
+/// Takes back what could still be accepted, as [`FORGET_PERSON`] does.
+pub(super) const FORGET_ADDRESS: &str = "UPDATE invitations SET email = '', email_key = '', \
+    state = CASE WHEN state IN ('PENDING', 'EXPIRED') THEN 'REVOKED' ELSE state END \
+    WHERE organization_id = $3 AND email_key = $2 AND (accepted_by IS NULL OR accepted_by = $1) RETURNING invited_by";
+
 /// Adds an invitation whose token has this digest.
 pub async fn insert(tx: &mut Tx, row: &InvitationRow, digest: &TokenDigest) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(INSERT)
@@ -321,4 +329,30 @@ pub async fn naming(tx: &mut Tx, user: UserId, limit: i64) -> Result<Vec<Organiz
 pub async fn forget_person(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(FORGET_PERSON).bind(user).bind(organization).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// Up to `limit` organizations with invitations to an address, but for what somebody other than this one has accepted, in the
+/// order of their ids.
+pub async fn naming_address(
+    tx: &mut Tx,
+    user: UserId,
+    email_key: &str,
+    limit: i64,
+) -> Result<Vec<OrganizationId>, DbError> {
+    Ok(on!(tx, c => sqlx::query_scalar(NAMING_ADDRESS).bind(user).bind(email_key).bind(limit).fetch_all(c).await?))
+}
+
+/// Takes an address out of these of an organization; what could still be accepted is taken back. Who had sent them.
+pub async fn forget_address(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    user: UserId,
+    email_key: &str,
+) -> Result<Vec<UserId>, DbError> {
+    Ok(on!(tx, c => sqlx::query_scalar(FORGET_ADDRESS)
+        .bind(user)
+        .bind(email_key)
+        .bind(organization)
+        .fetch_all(c)
+        .await?))
 }

@@ -10,6 +10,7 @@ use bursar_time::{CLOCKS_APART, Span, Timestamp};
 pub(super) const LOCK: &str = "INSERT INTO mail_counts (subject, sent, last_at) VALUES ($1, $2, $3) \
     ON CONFLICT (subject) DO UPDATE SET last_at = mail_counts.last_at RETURNING sent";
 pub(super) const SET: &str = "UPDATE mail_counts SET sent = $2, last_at = $3 WHERE subject = $1";
+pub(super) const ERASE: &str = "DELETE FROM mail_counts WHERE subject = $1";
 /// What is asked twice holds also for a subject about which something is sent between the two: it would be as if nothing had been.
 pub(super) const FORGET: &str = "DELETE FROM mail_counts WHERE last_at <= $1 AND subject IN \
     (SELECT subject FROM mail_counts WHERE last_at <= $1 ORDER BY last_at LIMIT $2)";
@@ -42,6 +43,12 @@ pub async fn sent_after(
 pub async fn set(tx: &mut Tx, subject: &str, sent: &[Timestamp], now: Timestamp) -> Result<(), DbError> {
     let bytes: Vec<u8> = sent.iter().flat_map(|instant| instant.as_micros().to_be_bytes()).collect();
     exactly_one(on!(tx, c => sqlx::query(SET).bind(subject).bind(bytes).bind(now).execute(c).await?.rows_affected()))
+}
+
+/// Forgets what was counted about a subject.
+pub async fn erase(tx: &mut Tx, subject: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(ERASE).bind(subject).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// Forgets subjects about which nothing was sent for a day, or by a clock that was ahead, in small transactions. Returns how

@@ -16,6 +16,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation};
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::forgetting::{hurry, keep_to_forget};
 use super::purging::forget_answers_of_services;
 use super::{Organization, events};
 use crate::Error;
@@ -45,12 +46,14 @@ const ANSWERS: i64 = 500;
 const OWNED_NAMED: i64 = 20;
 
 /// Who is about to leave, and by which departure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Leaving {
     /// The person.
     pub user: UserId,
     /// The departure.
     pub departure: domain::Departure,
+    /// The address that the person has proven; empty: none is known.
+    pub email: String,
 }
 
 /// What stands against a departure.
@@ -73,6 +76,7 @@ pub struct Departure {
 pub async fn depart(tx: &mut Tx, jobs: &Jobs, user: UserId, now: Timestamp) -> Result<(), DbError> {
     if users::delete(tx, user, now).await? {
         jobs.enqueue(tx, DEPARTURE, &Departure { user }, now, Some(&user.to_string())).await?;
+        hurry(tx, jobs, user, now).await?;
     }
     Ok(())
 }
@@ -90,8 +94,25 @@ impl Organization {
     /// Holds fast that somebody leaves, or says what they own; see [`domain::confirm`].
     pub async fn confirm_departure(&self, asked: &Asked<Leaving>) -> Result<Answer<Owned>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = confirm(&mut m, asked).await;
+        let done = self.confirm(&mut m, asked).await;
         self.0.mutations.end(m, done).await
+    }
+
+    async fn confirm(&self, m: &mut Mutation, asked: &Asked<Leaving>) -> Result<Done<Owned, Payload>, Error> {
+        m.admit(None);
+        let Some(Leaving { user, departure, email }) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let user = *user;
+        m.about(&user);
+        let now = m.now();
+        let person = users::lock(m.tx(), user).await?;
+        let (count, first) = memberships::owned(m.tx(), user, OWNED_NAMED).await?;
+        let standing = domain::confirm(person.standing(), person.last_departure()?, *departure, count)?;
+        let since = (standing == Standing::Leaving).then(|| person.departing_since.unwrap_or(now));
+        users::set_departure(m.tx(), user, *departure, since).await?;
+        if standing != Standing::Staying {
+            keep_to_forget(m.tx(), &self.0.jobs, user, email, now).await?;
+        }
+        Ok(Done::New(Owned { count, first }, Vec::new()))
     }
 
     /// Ends memberships that a deleted account still has, hands the projects that it was responsible for to their
@@ -217,19 +238,6 @@ impl Organization {
         self.0.outbox.commit(tx, events.into_iter().collect()).await?;
         Ok(version.is_some())
     }
-}
-
-async fn confirm(m: &mut Mutation, asked: &Asked<Leaving>) -> Result<Done<Owned, Payload>, Error> {
-    m.admit(None);
-    let Some(&Leaving { user, departure }) = m.open(asked).await? else { return Ok(Done::Replay) };
-    m.about(&user);
-    let now = m.now();
-    let person = users::lock(m.tx(), user).await?;
-    let (count, first) = memberships::owned(m.tx(), user, OWNED_NAMED).await?;
-    let standing = domain::confirm(person.standing(), person.last_departure()?, departure, count)?;
-    let since = (standing == Standing::Leaving).then(|| person.departing_since.unwrap_or(now));
-    users::set_departure(m.tx(), user, departure, since).await?;
-    Ok(Done::New(Owned { count, first }, Vec::new()))
 }
 
 fn ownerless(organization: OrganizationId) {

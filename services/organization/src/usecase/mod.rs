@@ -16,6 +16,7 @@ pub mod departures;
 mod events;
 mod export;
 mod feeds;
+pub mod forgetting;
 pub mod founding;
 pub mod inspection;
 mod invitations;

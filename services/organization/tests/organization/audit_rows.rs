@@ -114,7 +114,8 @@ impl Stage {
                 members.update_preferences(request).await.map(drop)
             }
             "ConfirmDeparture" => {
-                let request = proto::ConfirmDepartureRequest { user_id, incarnation: 1, number: 1 };
+                let request =
+                    proto::ConfirmDepartureRequest { user_id, incarnation: 1, number: 1, ..Default::default() };
                 members.confirm_departure(request).await.map(drop)
             }
             "ListAuditEvents" => {

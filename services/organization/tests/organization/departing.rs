@@ -23,7 +23,8 @@ async fn confirm(
     incarnation: u64,
     number: u64,
 ) -> Result<proto::ConfirmDepartureResponse, Status> {
-    let request = proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation, number };
+    let request =
+        proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation, number, ..Default::default() };
     let identity = world.service(ServiceRole::Identity);
     Ok(identity.members().confirm_departure(request).await?.into_inner())
 }
@@ -323,7 +324,7 @@ bursar_testkit::engines! {
     async fn only_identity_asks(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);
-        let request = |number| proto::ConfirmDepartureRequest { user_id: ada.user.to_string(), incarnation: 1, number };
+        let request = |number| proto::ConfirmDepartureRequest { user_id: ada.user.to_string(), incarnation: 1, number, ..Default::default() };
         refused(ada.client.members().confirm_departure(request(1)).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
         refused(world.anybody.members().confirm_departure(request(1)).await, Code::Unauthenticated, "TOKEN_MISSING");
         for role in ServiceRole::ALL.into_iter().filter(|role| *role != ServiceRole::Identity) {

@@ -261,7 +261,7 @@ bursar_testkit::engines! {
                 },
                 {
                     let (identity, user_id) = (world.service(ServiceRole::Identity), ada.user.to_string());
-                    let request = proto::ConfirmDepartureRequest { user_id, incarnation: 1, number: 1 };
+                    let request = proto::ConfirmDepartureRequest { user_id, incarnation: 1, number: 1, ..Default::default() };
                     async move { identity.members().confirm_departure(request).await }
                 },
             );

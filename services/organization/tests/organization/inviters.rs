@@ -60,7 +60,7 @@ bursar_testkit::engines! {
                 "deleted" => world.identity_tells(gone()).await,
                 "suspended" => suspend(&world, &ben).await,
                 _ => {
-                    let request = proto::ConfirmDepartureRequest { user_id: ben.user.to_string(), incarnation: 1, number: 1 };
+                    let request = proto::ConfirmDepartureRequest { user_id: ben.user.to_string(), incarnation: 1, number: 1, ..Default::default() };
                     world.service(ServiceRole::Identity).members().confirm_departure(request).await.expect("confirmed");
                 }
             }

@@ -174,7 +174,7 @@ bursar_testkit::engines! {
         // Nobody owns what was deleted, so its owner may go; and exports it until then.
         delete(&zoe, &umbra).await.expect("deleted");
         let (begun, taken) = Begun::export(&zoe.client, &umbra.id).await;
-        let request = proto::ConfirmDepartureRequest { user_id: zoe.user.to_string(), incarnation: 1, number: 1 };
+        let request = proto::ConfirmDepartureRequest { user_id: zoe.user.to_string(), incarnation: 1, number: 1, ..Default::default() };
         let leaving = world.service(ServiceRole::Identity).members().confirm_departure(request).await;
         assert_eq!(leaving.expect("confirmed").into_inner().organizations, 0);
         let (more, ended) = begun.rest().await;

@@ -27,6 +27,7 @@ mod ending;
 mod entitling;
 mod erasing;
 mod exporting;
+mod forgetting;
 mod former_slugs;
 mod founding;
 mod full_disks;

@@ -419,7 +419,8 @@ pub(crate) async fn set_policy(
 
 /// Asks, as identity does, how many organizations stand in the way of somebody who leaves.
 pub(crate) async fn owned(world: &World, who: &Who, number: u64) -> u32 {
-    let request = proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation: 1, number };
+    let request =
+        proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation: 1, number, ..Default::default() };
     let identity = world.service(ServiceRole::Identity);
     identity.members().confirm_departure(request).await.expect("answered").into_inner().organizations
 }
