@@ -95,6 +95,12 @@ pub enum Error {
     /// A subscription moves only from an owner who has one that is paid for, on a plan that includes organizations.
     #[error("no paid plan that includes organizations")]
     PlanRequired,
+    /// A subscription does not move, for good: the account that it would move to has no room for what its month has left.
+    #[error("the organization's account has no room: {0}")]
+    NoRoomToMove(Refusal),
+    /// A subscription does not move, for good: whoever creates the organization does not want it any more.
+    #[error("the move to this organization was called off")]
+    MoveCalledOff,
     /// The payment provider declined.
     #[error("the payment was declined")]
     PaymentDeclined,

@@ -16,7 +16,6 @@ use bursar_time::Span;
 use tokio::sync::Mutex;
 
 use crate::Error;
-use crate::domain::Refusal;
 use crate::store::mail_counts;
 use crate::usecase::departures::{DEPARTURE, Departure};
 use crate::usecase::forgetting::{FORGETTING, Forgetting, Forgotten};
@@ -188,10 +187,8 @@ impl Work for Founder {
 
     async fn run(&self, _lease: &Lease, founding: Founding) -> Result<Next, Failure> {
         match self.0.found(founding.organization).await {
-            Ok(_)
-            | Err(Error::Refused(Refusal::PlanRequired | Refusal::RenewalHeld | Refusal::SubscriptionPastDue)) => {
-                Ok(Next::Finished)
-            }
+            // Where billing has refused for good it is removed.
+            Ok(_) | Err(Error::Refused(_)) => Ok(Next::Finished),
             Err(Error::Billing(status)) => {
                 // Some of what it may say waits for a person, who reads this.
                 let reason = reason_of(&status).unwrap_or_else(|| "without a reason".to_owned());

@@ -376,6 +376,14 @@ pub fn reason_of(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
+/// A fact that a status tells in its metadata, whoever made it.
+pub fn metadata_of(status: &Status, key: &str) -> Option<String> {
+    if status.details().is_empty() {
+        return None;
+    }
+    status.get_details_error_info()?.metadata.remove(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

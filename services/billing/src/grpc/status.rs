@@ -31,7 +31,7 @@ impl Refusing for Error {
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Problem(problem) => problem.is_refusal().then_some(problem.reason()),
-            Self::Refused(refusal) => Some(refused(refusal.clone()).reason()),
+            Self::Refused(refusal) | Self::NoRoomToMove(refusal) => Some(refused(refusal.clone()).reason()),
             Self::NotEnough { .. } => Some("INSUFFICIENT_CREDITS"),
             Self::NotAMember => Some("NOT_A_MEMBER"),
             Self::WrongContext { .. } => Some("WRONG_CONTEXT"),
@@ -51,6 +51,7 @@ impl Refusing for Error {
             Self::PlanNotForSale(_) => Some("PLAN_NOT_FOR_SALE"),
             Self::AlreadySubscribed { .. } => Some("ALREADY_SUBSCRIBED"),
             Self::PlanRequired => Some("PLAN_REQUIRED"),
+            Self::MoveCalledOff => Some("MOVE_CALLED_OFF"),
             Self::PaymentDeclined => Some("PAYMENT_DECLINED"),
             Self::PaymentMethodRequired => Some("PAYMENT_METHOD_REQUIRED"),
             Self::PaymentMethodExpired => Some("PAYMENT_METHOD_EXPIRED"),
@@ -120,7 +121,7 @@ impl From<Error> for Problem {
             Error::AlreadySubscribed { plan } => {
                 Self::failed_precondition("ALREADY_SUBSCRIBED", said).with_metadata("plan", plan)
             }
-            Error::PlanRequired => Self::failed_precondition("PLAN_REQUIRED", said),
+            why @ (Error::PlanRequired | Error::NoRoomToMove(_) | Error::MoveCalledOff) => not_moved(why, said),
             Error::PaymentDeclined => Self::failed_precondition("PAYMENT_DECLINED", said),
             Error::PaymentMethodRequired => Self::failed_precondition("PAYMENT_METHOD_REQUIRED", said),
             Error::PaymentMethodExpired => Self::failed_precondition("PAYMENT_METHOD_EXPIRED", said),
@@ -151,6 +152,15 @@ impl From<Error> for Problem {
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),
         }
+    }
+}
+
+/// Why no subscription moves, for good. What is said elsewhere too, and may pass there, says that it does not here.
+fn not_moved(why: Error, said: String) -> Problem {
+    match why {
+        Error::NoRoomToMove(refusal) => refused(refusal).with_metadata("final", "true"),
+        Error::MoveCalledOff => Problem::failed_precondition("MOVE_CALLED_OFF", said),
+        _ => Problem::failed_precondition("PLAN_REQUIRED", said),
     }
 }
 
@@ -306,6 +316,8 @@ mod tests {
             (Error::PlanNotForSale("p".into()), FailedPrecondition, "PLAN_NOT_FOR_SALE"),
             (Error::AlreadySubscribed { plan: "p".into() }, FailedPrecondition, "ALREADY_SUBSCRIBED"),
             (Error::PlanRequired, FailedPrecondition, "PLAN_REQUIRED"),
+            (Error::NoRoomToMove(Refusal::TooManyLots), Code::ResourceExhausted, "TOO_MANY_LOTS"),
+            (Error::MoveCalledOff, FailedPrecondition, "MOVE_CALLED_OFF"),
             (Error::PaymentDeclined, FailedPrecondition, "PAYMENT_DECLINED"),
             (Error::PaymentMethodRequired, FailedPrecondition, "PAYMENT_METHOD_REQUIRED"),
             (Error::PaymentMethodExpired, FailedPrecondition, "PAYMENT_METHOD_EXPIRED"),

@@ -15,7 +15,7 @@ use super::{catalog, change, contract, parse, payment};
 use crate::domain::{Entitlements, Subscription, SubscriptionState, Terms};
 use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
-use crate::usecase::moving::{Move, Moved};
+use crate::usecase::moving::{Full, Move, Moved};
 use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::viewing::Viewing;
@@ -178,14 +178,25 @@ fn cancel_at(at: pb::CancelAt, bad: &mut Violations) -> Option<CancelAt> {
     }
 }
 
-/// A subscription moves into an organization once: that is the request's id.
+/// A subscription moves into an organization once: that is the request's id. Whoever calls that off asks for the same otherwise, and
+/// has the answer that there was.
 fn moving(call: Call, message: &pb::MoveSubscriptionRequest) -> Asked<Move> {
     let to = message.to_owner.parse::<OrganizationId>();
     let id = to.as_ref().map(|to| format!("move:{to}")).unwrap_or_default();
-    Asked::read(call, &id, message, |message, bad| {
-        let from = bad.check("from_owner", message.from_owner.parse());
+    let is_called_off = !message.called_off_for.is_empty();
+    let (field, from_owner) = if is_called_off {
+        ("called_off_for", message.called_off_for.clone())
+    } else {
+        ("from_owner", message.from_owner.clone())
+    };
+    let one = pb::MoveSubscriptionRequest { from_owner, called_off_for: String::new(), ..message.clone() };
+    Asked::read(call, &id, &one, |one, bad| {
+        let from = bad.check(field, one.from_owner.parse());
         let to = bad.check("to_owner", to);
-        Some(Move { from: from?, to: to? })
+        if is_called_off && !message.from_owner.is_empty() {
+            bad.add("from_owner", "must be empty where the move is called off");
+        }
+        Some(Move { from: from?, to: to?, is_called_off })
     })
 }
 
@@ -203,7 +214,14 @@ pub(crate) struct KeptMove {
     /// The plan that the organization has of its own.
     #[prost(string, tag = "4")]
     own_plan: String,
+    /// Why none moves otherwise: [`CALLED_OFF`], [`TOO_MANY_LOTS`], [`BALANCE_TOO_LARGE`].
+    #[prost(uint32, tag = "5")]
+    refused: u32,
 }
+
+const CALLED_OFF: u32 = 1;
+const TOO_MANY_LOTS: u32 = 2;
+const BALANCE_TOO_LARGE: u32 = 3;
 
 /// No message. Earlier programs know no `own_plan`: to them an answer without a subscription says that a plan is required, and
 /// organization would remove what has one. So they fail at it instead, and organization asks until one is asked that reads it.
@@ -221,7 +239,11 @@ impl KeptMove {
             }
             Self { renewal_held: true, .. } => Err(Error::RenewalHeld),
             Self { past_due: true, .. } => Err(Error::RenewalUnpaid),
-            Self { .. } => Err(Error::PlanRequired),
+            Self { refused: CALLED_OFF, .. } => Err(Error::MoveCalledOff),
+            Self { refused: TOO_MANY_LOTS, .. } => Err(Error::NoRoomToMove(Full::Lots.into())),
+            Self { refused: BALANCE_TOO_LARGE, .. } => Err(Error::NoRoomToMove(Full::Balance.into())),
+            Self { refused: 0, .. } => Err(Error::PlanRequired),
+            Self { .. } => Err(Error::NewerFormat),
         }
     }
 }
@@ -234,6 +256,9 @@ impl Stored for Moved {
             Self::PlanRequired => KeptMove::default(),
             Self::RenewalHeld => KeptMove { renewal_held: true, ..KeptMove::default() },
             Self::PastDue => KeptMove { past_due: true, ..KeptMove::default() },
+            Self::CalledOff => KeptMove { refused: CALLED_OFF, ..KeptMove::default() },
+            Self::NoRoom(Full::Lots) => KeptMove { refused: TOO_MANY_LOTS, ..KeptMove::default() },
+            Self::NoRoom(Full::Balance) => KeptMove { refused: BALANCE_TOO_LARGE, ..KeptMove::default() },
             Self::AlreadySubscribed(plan) => {
                 let (subscription, own_plan) = (UNREADABLE.to_vec(), plan.to_string());
                 KeptMove { subscription, own_plan, ..KeptMove::default() }
@@ -326,6 +351,9 @@ mod tests {
             (Moved::PlanRequired, "PLAN_REQUIRED"),
             (Moved::RenewalHeld, "RENEWAL_HELD"),
             (Moved::PastDue, "SUBSCRIPTION_PAST_DUE"),
+            (Moved::CalledOff, "MOVE_CALLED_OFF"),
+            (Moved::NoRoom(Full::Lots), "TOO_MANY_LOTS"),
+            (Moved::NoRoom(Full::Balance), "BALANCE_TOO_LARGE"),
         ];
         for (refusal, reason) in reasons {
             let ours = refusal.to_message().encode_to_vec();
@@ -333,6 +361,8 @@ mod tests {
             assert_eq!(read.subscription, None, "to them either is that none moves");
             assert_eq!(told(&ours).unwrap_err().reason(), Some(reason), "{refusal:?}");
         }
+        let later = KeptMove { refused: 77, ..KeptMove::default() };
+        assert!(matches!(later.told(), Err(Error::NewerFormat)), "why, a later program knows");
     }
 
     /// To an earlier program it would be that a plan is required, and the organization would be removed with its plan.

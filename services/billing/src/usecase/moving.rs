@@ -25,6 +25,26 @@
 //! however long ago. That there was none to move is an answer, too, and so is that it waits, is not paid or is not needed:
 //! organization then removes what it had made, or opens it without, so nothing may move there by a call that was on its way. It
 //! stands for as long as there can be one ([`refused_moves`]).
+//!
+//! | what is found | what is answered | for good |
+//! |---|---|---|
+//! | a plan that moves | the subscription | yes |
+//! | none, or one that includes no organizations | `PLAN_REQUIRED` | yes |
+//! | one that waits for an operator, or that could not be begun | `RENEWAL_HELD`, `SUBSCRIPTION_PAST_DUE` | yes |
+//! | the organization has one that is paid for | `ALREADY_SUBSCRIBED` | yes |
+//! | its account has no room: as many lots as may be, or too large a balance | `TOO_MANY_LOTS`, `BALANCE_TOO_LARGE` with `final` | yes |
+//! | it was called off | `MOVE_CALLED_OFF` | yes |
+//! | a renewal that comes first | `RENEWAL_DUE` | no |
+//! | a store that is away, what is not believed, a fault | as anywhere | no |
+//!
+//! Without room nothing moves although there is a plan, and nobody can make room in what nobody can use yet; the next organization
+//! that the person creates has an account of its own. What was written until then is undone, and the refusal is committed by
+//! itself. Metadata `final` tells whoever asks that it stands: a program of before has the same reasons, and remembered nothing.
+//!
+//! A move is called off by organization, when its creator does not want the organization any more, and that is one request with
+//! the move itself: of the two whichever comes first is the answer to both. So what was called off never moves, and of what has
+//! moved whoever calls it off learns. Whatever subscription of its own the organization has by then is said instead
+//! (`ALREADY_SUBSCRIBED`): who removed that organization would leave it to be paid for by nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +81,8 @@ pub(crate) struct Move {
     pub(crate) from: UserId,
     /// Which organization gets it.
     pub(crate) to: OrganizationId,
+    /// It gets it no more, if it has not before.
+    pub(crate) is_called_off: bool,
 }
 
 /// What came of it.
@@ -77,31 +99,76 @@ pub(crate) enum Moved {
     /// The organization has a subscription of its own to this plan, which is paid for ([`Error::AlreadySubscribed`]), and none moves
     /// there any more.
     AlreadySubscribed(ProductId),
+    /// The organization's account has no room for what the person's month has left ([`Error::NoRoomToMove`]), and none moves there any
+    /// more.
+    NoRoom(Full),
+    /// It was called off before it moved ([`Error::MoveCalledOff`]), and none moves there any more.
+    CalledOff,
+}
+
+/// Of what an account has no more room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Another lot.
+    Lots,
+    /// So many credits.
+    Balance,
+}
+
+impl Full {
+    /// Whether this is why a move came to nothing.
+    fn of(why: &Error) -> Option<Self> {
+        match why {
+            Error::Refused(Refusal::TooManyLots) => Some(Self::Lots),
+            Error::Refused(Refusal::BalanceTooLarge) => Some(Self::Balance),
+            _ => None,
+        }
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Lots => Self::TooManyLots,
+            Full::Balance => Self::BalanceTooLarge,
+        }
+    }
 }
 
 impl SubscriptionUseCases {
-    /// Moves a person's subscription to an organization.
+    /// Moves a person's subscription to an organization, or has it move there no more.
     pub(crate) async fn move_subscription(&self, asked: &Asked<Move>) -> Result<Answer<Moved>, Error> {
-        let Move { from, to } = *asked.command()?;
-        self.bring_up_to_date(OwnerId::User(from)).await;
+        let Move { from, to, is_called_off } = *asked.command()?;
+        if !is_called_off {
+            self.bring_up_to_date(OwnerId::User(from)).await;
+        }
         // What was canceled there and is over ends, and is not in the way. Where that fails, it is found due.
         self.bring_up_to_date(OwnerId::Organization(to)).await;
+        if is_called_off {
+            return self.refuse_to_move(asked, Moved::CalledOff).await;
+        }
         let mut m = self.mutations.begin(asked).await?;
         let done = self.carry_over(&mut m, asked).await;
+        let full = done.as_ref().err().and_then(Full::of);
+        let moved = self.mutations.end(m, done).await;
+        match full {
+            // Nothing of it is written.
+            Some(full) => self.refuse_to_move(asked, Moved::NoRoom(full)).await,
+            None => moved,
+        }
+    }
+
+    /// Has nothing move any more, for this reason; unless something has, or it was refused before.
+    async fn refuse_to_move(&self, asked: &Asked<Move>, why: Moved) -> Result<Answer<Moved>, Error> {
+        let mut m = self.mutations.begin(asked).await?;
+        let done = stop(&mut m, asked, why).await;
         self.mutations.end(m, done).await
     }
 
     async fn carry_over(&self, m: &mut Mutation, asked: &Asked<Move>) -> Result<Done<Moved, Payload>, Error> {
-        let Move { from, to } = *asked.command()?;
+        let Move { from, to, .. } = *asked.command()?;
         let (from, to) = (OwnerId::User(from), OwnerId::Organization(to));
-        m.admit(to);
-        if m.open(asked).await?.is_none() {
-            return Ok(Done::Replay);
-        }
-        if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
-            && let Some(kept) = kept(m, to, request).await?
-        {
-            m.recall(asked, kept)?;
+        if !is_first(m, asked, to).await? {
             return Ok(Done::Replay);
         }
         let now = m.now();
@@ -324,6 +391,35 @@ impl SubscriptionUseCases {
     }
 }
 
+/// Whether nothing was answered before about this organization.
+async fn is_first(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId) -> Result<bool, Error> {
+    m.admit(to);
+    if m.open(asked).await?.is_none() {
+        return Ok(false);
+    }
+    if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
+        && let Some(kept) = kept(m, to, request).await?
+    {
+        m.recall(asked, kept)?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Refuses for good what nothing was answered to before.
+async fn stop(m: &mut Mutation, asked: &Asked<Move>, why: Moved) -> Result<Done<Moved, Payload>, Error> {
+    let to = OwnerId::Organization(asked.command()?.to);
+    if !is_first(m, asked, to).await? {
+        return Ok(Done::Replay);
+    }
+    let why = match subscriptions::live(m.tx(), to).await? {
+        // Paid for or not: it is ended with the organization, and nobody would end it if that never was.
+        Some(own) => Moved::AlreadySubscribed(own.plan),
+        None => why,
+    };
+    refuse(m, asked, to, why).await
+}
+
 /// What was answered when this was asked before, whatever it was.
 async fn kept(m: &mut Mutation, to: OwnerId, request: [u8; 16]) -> Result<Option<Kept>, Error> {
     match subscriptions::kept(m.tx(), to, request).await? {
@@ -364,3 +460,6 @@ fn arriving(
         begins: Some(moved.counted()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,4 +124,4 @@ impl SubscriptionUseCases {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

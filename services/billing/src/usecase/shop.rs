@@ -177,9 +177,14 @@ impl Shop {
     /// Moves the person's subscription to an organization.
     pub(super) async fn moves(&self, from: UserId, to: OrganizationId) -> Moved {
         let (from_owner, to_owner) = (OwnerId::User(from), OwnerId::Organization(to));
-        let body = pb::MoveSubscriptionRequest { from_owner: from_owner.to_string(), to_owner: to_owner.to_string() };
+        let body = pb::MoveSubscriptionRequest {
+            from_owner: from_owner.to_string(),
+            to_owner: to_owner.to_string(),
+            ..Default::default()
+        };
         let call = Call::new(manager(from_owner), "bursar.billing.v1.SubscriptionService/MoveSubscription");
-        let asked = Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to }));
+        let asked =
+            Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to, is_called_off: false }));
         match self.subscriptions.move_subscription(&asked).await.unwrap() {
             Answer::New(moved) => moved,
             Answer::Replay(_) => panic!("it is asked once"),

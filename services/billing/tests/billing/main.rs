@@ -11,6 +11,7 @@ mod bad_input;
 mod balances;
 mod batches;
 mod boundaries;
+mod calling_off;
 mod calls;
 mod canceling;
 mod changing;

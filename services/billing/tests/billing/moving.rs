@@ -20,11 +20,11 @@ use crate::words::{cancel, entries_of, free, give_back, lots_of, reserve, settle
 use crate::world::{BUILT_IN, Person, World};
 
 pub(crate) fn moving(from: OwnerId, to: OwnerId) -> pb::MoveSubscriptionRequest {
-    pb::MoveSubscriptionRequest { from_owner: from.to_string(), to_owner: to.to_string() }
+    pb::MoveSubscriptionRequest { from_owner: from.to_string(), to_owner: to.to_string(), ..Default::default() }
 }
 
 /// The `n`-th organization, of which billing has not heard.
-fn unheard(n: u64) -> OwnerId {
+pub(crate) fn unheard(n: u64) -> OwnerId {
     let organization: OrganizationId = id(5_000 + n);
     OwnerId::Organization(organization)
 }
@@ -248,7 +248,7 @@ engines! {
         refused(organization.move_subscription(moving(ben.owner, unheard(1))).await, failed, "PLAN_REQUIRED");
         refused(organization.move_subscription(moving(dan.owner, unheard(2))).await, failed, "PLAN_REQUIRED");
         refused(organization.move_subscription(moving(ana.owner, team)).await, failed, "ALREADY_SUBSCRIBED");
-        let bad = pb::MoveSubscriptionRequest { from_owner: team.to_string(), to_owner: "x\0".repeat(200) };
+        let bad = pb::MoveSubscriptionRequest { to_owner: "x\0".repeat(200), ..moving(team, team) };
         let bad = refused(organization.move_subscription(bad).await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(bad.fields, ["from_owner", "to_owner"], "from a person to an organization");
         let backwards = moving(team, ana.owner);

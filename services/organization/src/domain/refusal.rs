@@ -9,6 +9,21 @@ pub enum Refusal {
     /// The caller is not a member, or there is no such organization: the two look alike.
     #[error("not a member")]
     NotAMember,
+    /// The plan does not move: the new organization's account has as many lots of credits as it may have.
+    #[error("the new organization has {limit} lots of credits")]
+    TooManyLots {
+        /// How many there may be.
+        limit: u32,
+    },
+    /// The plan does not move: the new organization would have more credits than an account can hold.
+    #[error("the new organization has too many credits")]
+    BalanceTooLarge,
+    /// The organization's owner has called its creation off while it waited for its plan.
+    #[error("the creation was called off")]
+    CreationCalledOff,
+    /// The organization has got its plan before its creation was called off.
+    #[error("the organization has got its plan meanwhile")]
+    OrganizationFounded,
     /// The organization waits for its plan, as an operator is told.
     #[error("the organization is not ready yet")]
     OrganizationPending,

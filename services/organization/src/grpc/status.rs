@@ -16,6 +16,10 @@ mod reason {
     pub(super) const PLAN_REQUIRED: &str = "PLAN_REQUIRED";
     pub(super) const RENEWAL_HELD: &str = "RENEWAL_HELD";
     pub(super) const SUBSCRIPTION_PAST_DUE: &str = "SUBSCRIPTION_PAST_DUE";
+    pub(super) const TOO_MANY_LOTS: &str = "TOO_MANY_LOTS";
+    pub(super) const BALANCE_TOO_LARGE: &str = "BALANCE_TOO_LARGE";
+    pub(super) const CREATION_CALLED_OFF: &str = "CREATION_CALLED_OFF";
+    pub(super) const ORGANIZATION_FOUNDED: &str = "ORGANIZATION_FOUNDED";
     pub(super) const ORGANIZATION_SUSPENDED: &str = "ORGANIZATION_SUSPENDED";
     pub(super) const ORGANIZATION_DELETED: &str = "ORGANIZATION_DELETED";
     pub(super) const ORGANIZATION_NOT_DELETED: &str = "ORGANIZATION_NOT_DELETED";
@@ -124,10 +128,14 @@ fn problem(error: Error) -> Problem {
 
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
-        Refusal::OrganizationPending
-        | Refusal::PlanRequired
+        Refusal::PlanRequired
         | Refusal::RenewalHeld
         | Refusal::SubscriptionPastDue
+        | Refusal::TooManyLots { .. }
+        | Refusal::BalanceTooLarge
+        | Refusal::CreationCalledOff => creation(refusal),
+        Refusal::OrganizationPending
+        | Refusal::OrganizationFounded
         | Refusal::OrganizationSuspended
         | Refusal::OrganizationDeleted
         | Refusal::OrganizationNotFound
@@ -180,15 +188,22 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::InvitationEmailMismatch => invitation(refusal),
         Refusal::AccountLeaving | Refusal::MemberLeaving | Refusal::DepartureTakenBack => leaving(refusal),
         Refusal::OwnerMustTransfer | Refusal::PersonalProject | Refusal::OrganizationRequired => elsewhere(refusal),
-        Refusal::MemberNotFound => Problem::not_found("member"),
-        Refusal::ProjectNotFound => Problem::not_found("project"),
-        Refusal::NoAvatar => Problem::not_found("avatar"),
+        Refusal::MemberNotFound | Refusal::ProjectNotFound | Refusal::NoAvatar => absent(refusal),
         Refusal::AlreadyAMember => Problem::already_exists(reason::ALREADY_A_MEMBER, "this person is a member already"),
         Refusal::EtagMismatch => Problem::aborted(
             reason::ETAG_MISMATCH,
             "somebody else changed it meanwhile; read it again and repeat the change",
         ),
     }
+}
+
+/// It is not there.
+fn absent(refusal: Refusal) -> Problem {
+    Problem::not_found(match refusal {
+        Refusal::MemberNotFound => "member",
+        Refusal::ProjectNotFound => "project",
+        _ => "avatar",
+    })
 }
 
 /// It has to be done in another way, or in another place.
@@ -238,17 +253,10 @@ fn denied(refusal: Refusal) -> Problem {
     }
 }
 
-/// Where the organization is in its life, or whose it is, does not allow it.
-fn organization(refusal: Refusal) -> Problem {
+/// No plan moves to the organization that was to be created, which is no more.
+fn creation(refusal: Refusal) -> Problem {
     let failed = |reason, message: &str| precondition(reason, "organization", message);
     match refusal {
-        Refusal::OrganizationPending => {
-            failed(reason::ORGANIZATION_PENDING, "the organization is not ready yet; try again soon")
-        }
-        Refusal::PlanRequired => failed(
-            reason::PLAN_REQUIRED,
-            "subscribe to a plan that includes organizations; it then moves to the new one",
-        ),
         Refusal::RenewalHeld => failed(
             reason::RENEWAL_HELD,
             "your plan waits for whoever runs this deployment; ask them to resume it, and try again then",
@@ -256,6 +264,38 @@ fn organization(refusal: Refusal) -> Problem {
         Refusal::SubscriptionPastDue => failed(
             reason::SUBSCRIPTION_PAST_DUE,
             "your plan's next month is not paid yet: finish or wait for its payment, and try again then",
+        ),
+        // As billing says it.
+        Refusal::TooManyLots { limit } => Problem::exhausted(
+            reason::TOO_MANY_LOTS,
+            format!("the new organization has {limit} lots of credits already; create another one"),
+        )
+        .with_metadata("limit", limit.to_string()),
+        Refusal::BalanceTooLarge => failed(
+            reason::BALANCE_TOO_LARGE,
+            "the new organization would have more credits than there may be; create another one",
+        ),
+        Refusal::CreationCalledOff => failed(
+            reason::CREATION_CALLED_OFF,
+            "the organization was deleted before it got its plan, which is still yours",
+        ),
+        _ => failed(
+            reason::PLAN_REQUIRED,
+            "subscribe to a plan that includes organizations; it then moves to the new one",
+        ),
+    }
+}
+
+/// Where the organization is in its life, or whose it is, does not allow it.
+fn organization(refusal: Refusal) -> Problem {
+    let failed = |reason, message: &str| precondition(reason, "organization", message);
+    match refusal {
+        Refusal::OrganizationPending => {
+            failed(reason::ORGANIZATION_PENDING, "the organization is not ready yet; try again soon")
+        }
+        Refusal::OrganizationFounded => failed(
+            reason::ORGANIZATION_FOUNDED,
+            "the organization has got its plan meanwhile and is active; it can be deleted as any other",
         ),
         Refusal::OrganizationSuspended => Problem::permission_denied(
             reason::ORGANIZATION_SUSPENDED,

@@ -1,7 +1,8 @@
 //! Deleting an organization, and taking that back within the grace.
 //!
 //! The deletion is one commit: access ends for all, and what is pending ends. What the organization had stays until the end
-//! of the grace, when a job erases it (`purging.rs`).
+//! of the grace, when a job erases it (`purging.rs`). One that waits for its plan has nothing yet: its creation is called off
+//! (`calling_off.rs`).
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, Role};
@@ -10,6 +11,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
 use super::access::is_personal;
+use super::calling_off::CalledOff;
 use super::organizations::seen;
 use super::purging::{PURGE, Purge};
 use super::{Organization, events};
@@ -33,8 +35,13 @@ impl Organization {
         id: OrganizationId,
         asked: &Asked<Deletion>,
     ) -> Result<Answer<OrganizationOfUser>, Error> {
+        let found_waiting = match Box::pin(self.call_off(id, asked)).await? {
+            CalledOff::Removed(never_was) => return Ok(Answer::New(*never_was)),
+            CalledOff::Founded => true,
+            CalledOff::NotWaiting => false,
+        };
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = self.delete(&mut m, id, asked).await;
+        let done = self.delete(&mut m, id, asked, found_waiting).await;
         let answer = self.0.mutations.end(m, done).await?;
         // Without a grace the purge is due now.
         self.0.jobs.wake();
@@ -46,12 +53,17 @@ impl Organization {
         m: &mut Mutation,
         id: OrganizationId,
         asked: &Asked<Deletion>,
+        found_waiting: bool,
     ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
         let caller = asked.user()?;
         m.about(&id);
         self.admit_move(m, caller, id).await?;
         let Some(deletion) = m.open(asked).await? else { return Ok(Done::Replay) };
         let row = self.enter_to_move(m.tx(), caller, id).await?;
+        // Its owner wanted to be rid of what had no plan, and has not asked for the end of the plan.
+        if found_waiting {
+            return Err(Refusal::OrganizationFounded.into());
+        }
         let now = m.now();
         let grace = self.policy(m.tx(), id).await?.deletion_grace.span();
         let deleted = row.life.standing.delete(now, grace)?;

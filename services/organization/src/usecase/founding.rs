@@ -4,24 +4,31 @@
 //! 1. the organization is made as PENDING and committed, with a job that looks after it: its slug is taken, it counts as
 //!    owned, and nobody can use it
 //! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
-//! 3. it is ACTIVE and told by event; or, where there was no plan to move, or one that waits for an operator or for its
-//!    payment, and it has none of its own, it is removed: its slug and its request id are free again, it does not count as
-//!    created that day, and nothing moves there any more, however late a call of step 2 arrives (billing has said so for good)
+//! 3. it is ACTIVE and told by event; or, where billing refuses for good and it has no plan of its own, it is removed: its slug
+//!    and its request id are free again, it does not count as created that day, and nothing moves there any more, however late
+//!    a call of step 2 arrives
 //!
 //! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
 //! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves
-//! nothing but a job to do.
+//! nothing but a job to do. Whoever calls the creation off asks billing otherwise, and does the same with the answer
+//! (`calling_off.rs`).
 //!
 //! | billing answers to step 2 | what becomes of the creation |
 //! |---|---|
 //! | the subscription, now or on a repetition | ACTIVE with it |
 //! | `ALREADY_SUBSCRIBED` | ACTIVE with what it has; the creator's plan stays where it is |
 //! | `PLAN_REQUIRED`, `RENEWAL_HELD`, `SUBSCRIPTION_PAST_DUE` | removed |
+//! | `TOO_MANY_LOTS`, `BALANCE_TOO_LARGE`, said as `final` | removed: nobody can make room in the account of what nobody can use |
+//! | `MOVE_CALLED_OFF` | removed: its owner has deleted it |
 //! | `RENEWAL_DUE`, `OVERLOADED`, `STORE_UNAVAILABLE`, nothing in time | asked again: by the call, then by the job |
-//! | `TOO_MANY_LOTS`, `BALANCE_TOO_LARGE`, `TOTALS_FULL` | the same; somebody has to make room in the account |
 //! | everything else, such as `REQUEST_ID_REUSED`, `INVALID_FIELDS`, no right to ask | the same; a person has to mend it |
 //!
-//! What waits for a person is told in the job's failures, and in its dead letter after some forty days.
+//! The first three are billing's last word about this organization. `TOO_MANY_LOTS` and `BALANCE_TOO_LARGE` are so by their metadata
+//! alone: a billing of before says the same and may move the plan a moment later, so there it is asked again. (`TOTALS_FULL` is
+//! about charges, and moving a plan is none.)
+//!
+//! What waits for a person is told in the job's failures, and in its dead letter after some forty days. Its owner need not wait as
+//! long, and may delete it.
 //!
 //! `ALREADY_SUBSCRIBED` means that an operator has given the pending organization a plan by hand, say a contract. It is no word
 //! that there is no plan: product.md has a creation take a plan so that what is created is paid for, and this one is. To remove
@@ -38,7 +45,7 @@ use bursar_jobs::Kind;
 use bursar_members::OrganizationCreation;
 use bursar_proto::billing::v1::MoveSubscriptionRequest;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
-use bursar_rpc::problem::reason_of;
+use bursar_rpc::problem::{metadata_of, reason_of};
 use bursar_rpc::{Begun, UserCaller, persist, retry};
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -106,8 +113,7 @@ impl Organization {
     /// then. It may still be pending.
     ///
     /// # Errors
-    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`], [`Refusal::SubscriptionPastDue`]: there was no plan to move, and the
-    /// organization is no more.
+    /// [`Error::Refused`]: billing has refused for good, and the organization is no more.
     pub async fn founded(&self, organization: OrganizationId) -> Result<Standing, Error> {
         let founded = persist(&self.0.entropy, ANSWER, || async move {
             match self.found(organization).await {
@@ -124,8 +130,8 @@ impl Organization {
     /// Asks billing for the plan that a pending organization waits for, and finishes or removes it by the answer.
     ///
     /// # Errors
-    /// [`Refusal::PlanRequired`], [`Refusal::RenewalHeld`], [`Refusal::SubscriptionPastDue`]: the organization is removed; who
-    /// comes later is told the first of these. [`Error::Billing`]: nothing is decided.
+    /// [`Error::Refused`]: billing has refused for good, for this reason, and the organization is removed; who comes later is told
+    /// [`Refusal::PlanRequired`]. [`Error::Billing`]: nothing is decided.
     pub async fn found(&self, organization: OrganizationId) -> Result<Standing, Error> {
         let mut tx = self.0.db.read().await?;
         let founding = foundings::find(&mut tx, organization).await?;
@@ -135,27 +141,39 @@ impl Organization {
             // Somebody else has finished it, or removed it.
             return standing.ok_or_else(|| Refusal::PlanRequired.into());
         };
-        match self.ask_for_plan(&founding).await {
-            Ok(()) => self.open(organization).await,
-            Err(status) => match for_good(&status) {
-                Some(Verdict::HasItsOwn) => {
-                    tracing::info!(%organization, "a pending organization has a plan of its own: its creator's stays");
-                    self.open(organization).await
-                }
-                Some(Verdict::NoPlan(refusal)) => {
-                    self.withdraw(organization, refusal).await?;
-                    Err(refusal.into())
-                }
-                None => Err(Error::Billing(Box::new(status))),
-            },
+        let (from_owner, to_owner) = (founding.creator.to_string(), organization.to_string());
+        let message = MoveSubscriptionRequest { from_owner, to_owner, ..Default::default() };
+        let answered = self.ask_billing(message).await;
+        self.settle(organization, answered, None).await
+    }
+
+    /// Finishes or removes a pending organization by what billing has answered; with the audit row of who wants it removed, if
+    /// somebody does.
+    ///
+    /// # Errors
+    /// As [`Organization::found`].
+    pub(super) async fn settle(
+        &self,
+        organization: OrganizationId,
+        answered: Result<(), Status>,
+        by: Option<&AuditRow>,
+    ) -> Result<Standing, Error> {
+        let Err(status) = answered else { return self.open(organization).await };
+        match for_good(&status) {
+            Some(Verdict::HasItsOwn) => {
+                tracing::info!(%organization, "a pending organization has a plan of its own: its creator's stays");
+                self.open(organization).await
+            }
+            Some(Verdict::NoPlan(refusal)) => {
+                self.withdraw(organization, refusal, by).await?;
+                Err(refusal.into())
+            }
+            None => Err(Error::Billing(Box::new(status))),
         }
     }
 
-    async fn ask_for_plan(&self, founding: &FoundingRow) -> Result<(), Status> {
-        let message = MoveSubscriptionRequest {
-            from_owner: founding.creator.to_string(),
-            to_owner: founding.organization_id.to_string(),
-        };
+    /// Asks billing to move a plan to an organization, or to move none there any more.
+    pub(super) async fn ask_billing(&self, message: MoveSubscriptionRequest) -> Result<(), Status> {
         let moved = retry(&self.0.entropy, || {
             let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
             let request = Request::new(message.clone());
@@ -185,11 +203,15 @@ impl Organization {
         Ok(Standing::Active)
     }
 
-    /// There was no plan to move: the organization never was.
-    async fn withdraw(&self, id: OrganizationId, why: Refusal) -> Result<(), Error> {
+    /// No plan moves there: the organization never was.
+    async fn withdraw(&self, id: OrganizationId, why: Refusal, by: Option<&AuditRow>) -> Result<(), Error> {
         let mut tx = self.0.db.begin().await?;
         let row = organizations::by_id_locked(&mut tx, id).await?;
-        let Some(founding) = foundings::take(&mut tx, id).await? else { return Ok(()) };
+        // Who wants it removed is told that it is, whoever was faster.
+        if let Some(by) = by {
+            audit::record(&mut tx, by).await?;
+        }
+        let Some(founding) = foundings::take(&mut tx, id).await? else { return Ok(tx.commit().await?) };
         let made = row.ok_or(Error::Internal("a pending organization has no row"))?.created_at;
         // It was counted when it was made. Before its slug is freed: another creation of the same person's waits for the slug
         // with the count locked.
@@ -199,7 +221,7 @@ impl Organization {
             idempotency::forget(&mut tx, scope, request_id).await?;
         }
         tx.commit().await?;
-        tracing::info!(organization = %id, %why, "a pending organization was removed: its creator has no plan for it");
+        tracing::info!(organization = %id, %why, "a pending organization was removed: no plan moves there");
         Ok(())
     }
 
@@ -231,13 +253,21 @@ enum Verdict {
 
 /// What billing has answered for good; `None`: it is asked again.
 fn for_good(status: &Status) -> Option<Verdict> {
-    match reason_of(status)?.as_str() {
-        "ALREADY_SUBSCRIBED" => Some(Verdict::HasItsOwn),
-        "PLAN_REQUIRED" => Some(Verdict::NoPlan(Refusal::PlanRequired)),
-        "RENEWAL_HELD" => Some(Verdict::NoPlan(Refusal::RenewalHeld)),
-        "SUBSCRIPTION_PAST_DUE" => Some(Verdict::NoPlan(Refusal::SubscriptionPastDue)),
-        _ => None,
-    }
+    let is_final = || metadata_of(status, "final").as_deref() == Some("true");
+    let refusal = match reason_of(status)?.as_str() {
+        "ALREADY_SUBSCRIBED" => return Some(Verdict::HasItsOwn),
+        "PLAN_REQUIRED" => Refusal::PlanRequired,
+        "RENEWAL_HELD" => Refusal::RenewalHeld,
+        "SUBSCRIPTION_PAST_DUE" => Refusal::SubscriptionPastDue,
+        "TOO_MANY_LOTS" if is_final() => {
+            let limit = metadata_of(status, "limit").and_then(|limit| limit.parse().ok());
+            Refusal::TooManyLots { limit: limit.unwrap_or_default() }
+        }
+        "BALANCE_TOO_LARGE" if is_final() => Refusal::BalanceTooLarge,
+        "MOVE_CALLED_OFF" => Refusal::CreationCalledOff,
+        _ => return None,
+    };
+    Some(Verdict::NoPlan(refusal))
 }
 
 #[cfg(test)]
@@ -254,9 +284,13 @@ mod tests {
             (Code::FailedPrecondition, "PLAN_REQUIRED", Some(Verdict::NoPlan(Refusal::PlanRequired))),
             (Code::FailedPrecondition, "RENEWAL_HELD", Some(Verdict::NoPlan(Refusal::RenewalHeld))),
             (Code::FailedPrecondition, "SUBSCRIPTION_PAST_DUE", Some(Verdict::NoPlan(Refusal::SubscriptionPastDue))),
+            (Code::FailedPrecondition, "MOVE_CALLED_OFF", Some(Verdict::NoPlan(Refusal::CreationCalledOff))),
             (Code::Unavailable, "RENEWAL_DUE", None),
             (Code::Unavailable, "STORE_UNAVAILABLE", None),
+            (Code::Unavailable, "FEED_STALE", None),
+            (Code::Unavailable, "NEWER_FORMAT", None),
             (Code::ResourceExhausted, "OVERLOADED", None),
+            // A billing of before, which may move the plan a moment later.
             (Code::ResourceExhausted, "TOO_MANY_LOTS", None),
             (Code::FailedPrecondition, "BALANCE_TOO_LARGE", None),
             (Code::FailedPrecondition, "TOTALS_FULL", None),
@@ -269,5 +303,13 @@ mod tests {
             assert_eq!(for_good(&status), expected, "{reason}");
         }
         assert_eq!(for_good(&Status::deadline_exceeded("late")), None);
+        let full = [
+            (Code::ResourceExhausted, "TOO_MANY_LOTS", Refusal::TooManyLots { limit: 1_000 }),
+            (Code::FailedPrecondition, "BALANCE_TOO_LARGE", Refusal::BalanceTooLarge),
+        ];
+        for (code, reason, refusal) in full {
+            let full = Problem::new(code, reason, "no").with_metadata("limit", "1000").with_metadata("final", "true");
+            assert_eq!(for_good(&full.into()), Some(Verdict::NoPlan(refusal)), "{reason}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod access;
 mod alerts;
 mod audit;
 mod avatars;
+mod calling_off;
 pub mod deleting;
 pub mod departures;
 mod events;

@@ -22,6 +22,8 @@ pub(crate) struct Billing {
     asked: Arc<AtomicU32>,
     /// Whether what it does is done and not answered.
     deaf: Arc<AtomicBool>,
+    /// Whether it is a program that knows no calling off.
+    of_before: Arc<AtomicBool>,
     plans: Arc<Mutex<Plans>>,
     /// By their ids.
     invoices: Arc<Mutex<BTreeMap<String, billing::Invoice>>>,
@@ -34,6 +36,8 @@ struct Plans {
     has: BTreeSet<String>,
     /// Whose plans wait for an operator, or for their payment: the reason.
     held: BTreeMap<String, &'static str>,
+    /// Whose plans billing says nothing about for good.
+    stuck: BTreeSet<String>,
     /// With the reason why none moves there.
     answered: BTreeMap<String, (String, Option<&'static str>)>,
     moves: Vec<(String, String)>,
@@ -46,6 +50,7 @@ impl Default for Billing {
             away: Arc::default(),
             asked: Arc::default(),
             deaf: Arc::default(),
+            of_before: Arc::default(),
             plans: Arc::default(),
             invoices: Arc::default(),
         }
@@ -71,6 +76,14 @@ impl Billing {
         self.plans.lock().expect("plans").held.insert(who.user.to_string(), reason);
     }
 
+    /// About moving somebody's plan nothing is said for good, or it is again.
+    pub(crate) fn is_stuck(&self, who: &Who, stuck: bool) {
+        let mut plans = self.plans.lock().expect("plans");
+        let changes =
+            if stuck { plans.stuck.insert(who.user.to_string()) } else { plans.stuck.remove(&who.user.to_string()) };
+        assert!(changes, "it was the other way");
+    }
+
     /// It does not any more.
     pub(crate) fn resumes(&self, who: &Who) {
         assert!(self.plans.lock().expect("plans").held.remove(&who.user.to_string()).is_some(), "it was held");
@@ -92,6 +105,10 @@ impl Billing {
 
     pub(crate) fn set_deaf(&self, deaf: bool) {
         self.deaf.store(deaf, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_of_before(&self, of_before: bool) {
+        self.of_before.store(of_before, Ordering::SeqCst);
     }
 
     /// Whose plan has moved where, in their order.
@@ -173,14 +190,23 @@ impl SubscriptionService for Billing {
         if self.away.load(Ordering::SeqCst) {
             return Err(Status::unavailable("away"));
         }
-        let billing::MoveSubscriptionRequest { from_owner: from, to_owner: to } = request.into_inner();
+        let billing::MoveSubscriptionRequest { from_owner, to_owner: to, called_off_for } = request.into_inner();
+        assert_ne!(from_owner.is_empty(), called_off_for.is_empty(), "it is moved, or called off");
+        if from_owner.is_empty() && self.of_before.load(Ordering::SeqCst) {
+            return Err(Problem::invalid_field("from_owner", "is no user").into());
+        }
+        let from = format!("{from_owner}{called_off_for}");
         let refused = {
             let mut plans = self.plans.lock().expect("plans");
             if let Some((first, refused)) = plans.answered.get(&to) {
                 assert_eq!(*first, from, "one creator for each organization");
                 *refused
+            } else if called_off_for.is_empty() && plans.stuck.contains(&from) {
+                return Err(Problem::failed_precondition("TOTALS_FULL", "a person has to mend it").into());
             } else {
-                let refused = if let Some(reason) = plans.held.get(&from).copied() {
+                let refused = if !called_off_for.is_empty() {
+                    Some("MOVE_CALLED_OFF")
+                } else if let Some(reason) = plans.held.get(&from).copied() {
                     Some(reason)
                 } else if plans.has.remove(&from) {
                     plans.moves.push((from.clone(), to.clone()));
@@ -197,7 +223,7 @@ impl SubscriptionService for Billing {
         }
         match refused {
             None => Ok(Response::new(billing::MoveSubscriptionResponse::default())),
-            Some(reason) => Err(Problem::failed_precondition(reason, "no plan").into()),
+            Some(reason) => Err(for_good(reason).into()),
         }
     }
 
@@ -206,6 +232,17 @@ impl SubscriptionService for Billing {
         _: Request<billing::GetSubscriptionRequest>,
     ) -> Result<Response<billing::GetSubscriptionResponse>, Status> {
         Err(Status::unimplemented("organization asks for entitlements only"))
+    }
+}
+
+/// How billing refuses for good.
+fn for_good(reason: &'static str) -> Problem {
+    match reason {
+        "TOO_MANY_LOTS" => {
+            Problem::exhausted(reason, "no room").with_metadata("limit", "1000").with_metadata("final", "true")
+        }
+        "BALANCE_TOO_LARGE" => Problem::failed_precondition(reason, "no room").with_metadata("final", "true"),
+        _ => Problem::failed_precondition(reason, "no plan"),
     }
 }
 

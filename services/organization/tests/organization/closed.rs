@@ -289,8 +289,8 @@ bursar_testkit::engines! {
             for id in [&pending.id, &never] {
                 stage.acme.clone_from(id);
                 let mut refusals = Vec::new();
-                // Its owner has a look.
-                for rpc in rpcs().filter(|rpc| *rpc != "GetOrganization") {
+                // Its owner has a look, and may be rid of it.
+                for rpc in rpcs().filter(|rpc| !["GetOrganization", "DeleteOrganization"].contains(rpc)) {
                     let outcome = call(&stage, who, rpc).await;
                     refusals.push((rpc, Refusal::of(&outcome.expect_err(rpc))));
                 }
@@ -301,6 +301,7 @@ bursar_testkit::engines! {
         }
         for stranger in &people[1..] {
             refused(get(stranger, &pending.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+            refused(delete(stranger, &pending).await, Code::PermissionDenied, "NOT_A_MEMBER");
         }
         let product = stage.world.service(ServiceRole::Product);
         for owner in [never, pending.id.clone()] {

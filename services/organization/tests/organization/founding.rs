@@ -13,7 +13,7 @@ use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::OrganizationState;
 use bursar_rpc::ServiceRole;
 use bursar_runtime::Settings;
-use bursar_testkit::{Asking, TestDb, audited, refused, rounds};
+use bursar_testkit::{Asking, Refusal, TestDb, audited, refused, rounds};
 use bursar_time::Span;
 use tonic::{Code, Request, Status};
 
@@ -25,16 +25,19 @@ pub(crate) fn paid(settings: &mut Settings) {
     settings.policies.organization_creation = OrganizationCreation::PaidPlan;
 }
 
-async fn start(db: TestDb) -> World {
+pub(crate) async fn start(db: TestDb) -> World {
     World::start_with(db, paid).await
 }
 
-fn creating(name: &str, request_id: &str) -> proto::CreateOrganizationRequest {
+pub(crate) fn creating(name: &str, request_id: &str) -> proto::CreateOrganizationRequest {
     let (name, request_id) = (name.to_owned(), request_id.to_owned());
     proto::CreateOrganizationRequest { name, slug: "acme".to_owned(), request_id }
 }
 
-async fn create(who: &Who, request: proto::CreateOrganizationRequest) -> Result<proto::Organization, Status> {
+pub(crate) async fn create(
+    who: &Who,
+    request: proto::CreateOrganizationRequest,
+) -> Result<proto::Organization, Status> {
     Ok(who.client.organizations().create_organization(request).await?.into_inner().organization.expect("one"))
 }
 
@@ -48,7 +51,7 @@ pub(crate) async fn create_soon(
     Ok(who.client.organizations().create_organization(request).await?.into_inner().organization.expect("one"))
 }
 
-async fn listed(who: &Who) -> Vec<String> {
+pub(crate) async fn listed(who: &Who) -> Vec<String> {
     let listed = who.client.organizations().list_organizations(proto::ListOrganizationsRequest::default()).await;
     listed.expect("listed").into_inner().organizations.into_iter().map(|it| it.id).collect()
 }
@@ -65,7 +68,7 @@ async fn snapshot_of(world: &World, organization: &str) -> Vec<Event> {
 }
 
 /// How many organizations a job looks after.
-async fn jobs(world: &World) -> i64 {
+pub(crate) async fn jobs(world: &World) -> i64 {
     let counted: Result<(i64,), DbError> = async {
         let mut tx = world.store.read().await?;
         let count = "SELECT COUNT(*) FROM jobs WHERE kind = $1";
@@ -90,14 +93,14 @@ fn state(organization: &proto::Organization) -> OrganizationState {
 }
 
 /// Where billing refuses for good, for this reason: neither the call nor the job leaves anything.
-async fn nothing_is_left(db: TestDb, reason: &'static str) {
+async fn nothing_is_left(db: TestDb, code: Code, reason: &'static str) -> Refusal {
     let world = start(db).await;
     let (ada, cem) = (world.who(1), world.who(3));
     for who in [&ada, &cem] {
         world.billing.subscribes(who);
         world.billing.holds(who, reason);
     }
-    refused(create(&ada, creating("Acme", "r1")).await, Code::FailedPrecondition, reason);
+    let told = refused(create(&ada, creating("Acme", "r1")).await, code, reason);
     assert_eq!(world.events().await, [], "nobody has heard of it");
     assert_eq!((listed(&ada).await.len(), owned(&world, &ada, 1).await), (0, 0), "she may leave");
     world.billing.set_away(true);
@@ -126,6 +129,7 @@ async fn nothing_is_left(db: TestDb, reason: &'static str) {
     assert_ne!(made.id, pending.id);
     let moved: Vec<_> = world.billing.moves().into_iter().map(|(from, _)| from).collect();
     assert_eq!(moved, [ben.user.to_string(), cem.user.to_string()]);
+    told
 }
 
 bursar_testkit::engines! {
@@ -177,12 +181,22 @@ bursar_testkit::engines! {
 
     /// Its creator's plan goes on by an operator's word alone, and nothing waits for that: neither in the call nor in the job.
     async fn where_the_plan_waits_for_an_operator_nothing_is_left_of_it(db: TestDb) {
-        Box::pin(nothing_is_left(db, "RENEWAL_HELD")).await;
+        Box::pin(nothing_is_left(db, Code::FailedPrecondition, "RENEWAL_HELD")).await;
     }
 
     /// The next month of its creator's plan could not be begun, and nobody knows when it will be.
     async fn where_the_plan_waits_for_its_payment_nothing_is_left_of_it(db: TestDb) {
-        Box::pin(nothing_is_left(db, "SUBSCRIPTION_PAST_DUE")).await;
+        Box::pin(nothing_is_left(db, Code::FailedPrecondition, "SUBSCRIPTION_PAST_DUE")).await;
+    }
+
+    /// Nobody can make room in the account of what nobody can use; the next one has an account of its own.
+    async fn where_its_account_has_no_room_nothing_is_left_of_it(db: TestDb) {
+        let told = Box::pin(nothing_is_left(db, Code::ResourceExhausted, "TOO_MANY_LOTS")).await;
+        assert_eq!(told.metadata.get("limit").map(String::as_str), Some("1000"));
+    }
+
+    async fn where_it_would_have_too_many_credits_nothing_is_left_of_it(db: TestDb) {
+        Box::pin(nothing_is_left(db, Code::FailedPrecondition, "BALANCE_TOO_LARGE")).await;
     }
 
     /// Operators have subscribed it by hand: neither the call nor the job waits for the end of that, and neither takes more.

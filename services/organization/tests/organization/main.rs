@@ -14,6 +14,7 @@ mod billing;
 mod bucket;
 mod bucketing;
 mod by_services;
+mod calling_off;
 mod clocks;
 mod closed;
 mod consuming;

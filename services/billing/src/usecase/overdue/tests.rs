@@ -39,7 +39,7 @@ async fn preview(shop: &Shop, owner: OwnerId) -> Result<Preview, Error> {
 }
 
 /// Has an operator subscribe an organization to Business by hand.
-async fn gives(shop: &Shop, owner: OwnerId) {
+pub(in crate::usecase) async fn gives(shop: &Shop, owner: OwnerId) {
     let body = pb::SubscribeRequest {
         owner: owner.to_string(),
         plan_id: "business".to_owned(),
@@ -56,9 +56,13 @@ async fn gives(shop: &Shop, owner: OwnerId) {
 /// Asks to move a person's subscription.
 async fn ask_to_move(shop: &Shop, from: UserId, to: OrganizationId) -> Result<Answer<Moved>, Error> {
     let (from_owner, to_owner) = (OwnerId::User(from), OwnerId::Organization(to));
-    let body = pb::MoveSubscriptionRequest { from_owner: from_owner.to_string(), to_owner: to_owner.to_string() };
+    let body = pb::MoveSubscriptionRequest {
+        from_owner: from_owner.to_string(),
+        to_owner: to_owner.to_string(),
+        ..Default::default()
+    };
     let call = Call::new(manager(from_owner), "bursar.billing.v1.SubscriptionService/MoveSubscription");
-    let asked = Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to }));
+    let asked = Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to, is_called_off: false }));
     shop.subscriptions.move_subscription(&asked).await
 }
 

@@ -39,6 +39,9 @@ fn refusals_of_the_state_have_their_status() {
         (Refusal::PlanRequired, "PLAN_REQUIRED"),
         (Refusal::RenewalHeld, "RENEWAL_HELD"),
         (Refusal::SubscriptionPastDue, "SUBSCRIPTION_PAST_DUE"),
+        (Refusal::BalanceTooLarge, "BALANCE_TOO_LARGE"),
+        (Refusal::CreationCalledOff, "CREATION_CALLED_OFF"),
+        (Refusal::OrganizationFounded, "ORGANIZATION_FOUNDED"),
         (Refusal::NotDeleted, "ORGANIZATION_NOT_DELETED"),
         (Refusal::PurgeBegun, "PURGE_BEGUN"),
         (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
@@ -88,6 +91,7 @@ fn limits_have_their_status() {
     let full = Refusal::SeatLimitReached { seats: 5, used: 5 };
     let limits = [
         (full, "SEAT_LIMIT_REACHED"),
+        (Refusal::TooManyLots { limit: 1_000 }, "TOO_MANY_LOTS"),
         (Refusal::TooManyPending { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
         (Refusal::TooManyToday { retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
         (Refusal::TooManyOrganizations { retry_after: Span::HOUR }, "TOO_MANY_ORGANIZATIONS"),

@@ -137,7 +137,7 @@ pub(crate) const NAMING: &[(&str, &str)] = &[
     ),
     ("billing.v1.SubscriptionService/Cancel", "owner:account at=1"),
     ("billing.v1.SubscriptionService/Resume", "owner:account"),
-    ("billing.v1.SubscriptionService/MoveSubscription", "from_owner:account to_owner:account"),
+    ("billing.v1.SubscriptionService/MoveSubscription", "from_owner:account to_owner:account called_off_for/account"),
     ("billing.v1.PaymentService/RefundPayment", "owner:account payment_id:payment"),
     ("billing.v1.CreditService/VoidLot", "owner:account lot_id:lot"),
     ("billing.v1.PaymentService/RemovePaymentMethod", "owner:account payment_method_id:method"),
