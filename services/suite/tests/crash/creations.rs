@@ -1,5 +1,6 @@
 //! SIGKILL at every step of creating an organization from a paid plan: whoever asks again gets the one organization, with the
-//! one plan. Where nobody asks again the job alone ends it: with the plan, or without a trace where there was none.
+//! one plan. Where nobody asks again the job alone ends it: with the plan, or without a trace where there was none. Where its
+//! owner calls it off meanwhile, it ends one way or the other, and the plan is where that says.
 //!
 //! A creation does not wait to be killed between two steps: it is held there, by a lock on what the next step writes
 //! ([`Gate`]).
@@ -11,7 +12,9 @@ use bursar_proto::{
         GetBalanceRequest, GetSubscriptionRequest, SubscribeRequest, SubscriptionState, VerifyLedgerRequest,
     },
     identity::v1::RefreshRequest,
-    organization::v1::{CreateOrganizationRequest, ListOrganizationsRequest, Organization, OrganizationState},
+    organization::v1::{
+        CreateOrganizationRequest, DeleteOrganizationRequest, ListOrganizationsRequest, Organization, OrganizationState,
+    },
 };
 use bursar_runtime::Service;
 use bursar_secret::Entropy;
@@ -91,6 +94,7 @@ impl Stores {
 }
 
 const STATE: &str = "SELECT COALESCE(MAX(state), '') FROM organizations WHERE owner_user_id = $1";
+const NAMED: &str = "SELECT id, slug FROM organizations WHERE owner_user_id = $1";
 /// A plan that moves ends where it was.
 const ENDED: &str = "SELECT COUNT(*) FROM subscriptions WHERE owner = $1 AND state = 'ENDED'";
 
@@ -145,6 +149,16 @@ async fn creations_on_sqlite_that_nobody_repeats_are_ended_by_the_job() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn creations_on_postgres_that_nobody_repeats_are_ended_by_the_job() {
     are_ended_alone(Topology::Split).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creations_on_sqlite_that_are_called_off_survive_kills() {
+    are_called_off(Topology::Suite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creations_on_postgres_that_are_called_off_survive_kills() {
+    are_called_off(Topology::Split).await;
 }
 
 /// What is killed at which step: everything in one process; of three, each that has a part in it. Around the call: often,
@@ -211,6 +225,63 @@ async fn are_ended_alone(topology: Topology) {
     assert!(Step::Pending.is_reached(&cut), "without a plan: {cut:?}");
     leap(&Client::of(&deployment), OVERDUE).await;
     removed(&deployment, &without).await;
+}
+
+/// Creating and calling off wait together at billing when something is killed, and what waits there may go on without whoever asked.
+async fn are_called_off(topology: Topology) {
+    let Some(world) = selling(topology, &[]).await else {
+        return;
+    };
+    let killed = match topology {
+        Topology::Suite => vec![Service::Organization; 4],
+        Topology::Split => [Service::Organization, Service::Billing].repeat(2),
+    };
+    let mut people = Vec::new();
+    for _ in &killed {
+        people.push(on_business(&world).await);
+    }
+    let mut deployment = world.into_deployment();
+    for (service, person) in killed.into_iter().zip(&people) {
+        let person = &Person::sign_in(&Client::of(&deployment), &person.email).await;
+        let mut stores = Stores::of(&deployment).await;
+        let gate = Gate::shut(&deployment, Service::Billing).await;
+        let creating = tokio::spawn(create(person.client().clone()));
+        stores.until(Step::Pending, &person.user).await;
+        let named: (String, String) = stores.organization.row(NAMED, &person.user).await;
+        let deleting = tokio::spawn(delete(person.client().clone(), named.clone()));
+        moment(&Entropy::system()).await;
+        let killed = kill(&mut deployment, service);
+        gate.open().await;
+        restart(&mut deployment, killed).await;
+        let cut = (creating.await.expect("no panic").is_ok(), deleting.await.expect("no panic").is_ok());
+        called_off(&deployment, person, named).await;
+        let ended = Stores::of(&deployment).await.progress(&person.user).await;
+        assert!(["", "ACTIVE", "DELETED"].contains(&ended.state.as_str()), "{service}: {cut:?}, {ended:?}");
+        assert_eq!(ended.state.is_empty(), !ended.moved, "{service}: {cut:?}, {ended:?}");
+    }
+}
+
+async fn delete(client: Client, (organization_id, confirm_slug): (String, String)) -> Result<(), Status> {
+    let request = DeleteOrganizationRequest { organization_id, confirm_slug, ..Default::default() };
+    let mut request = Request::new(request);
+    request.set_timeout(Duration::from_secs(5));
+    client.organizations().delete_organization(request).await.map(drop)
+}
+
+/// The same request again, until that is answered.
+async fn called_off(deployment: &Deployment, person: &Person, named: (String, String)) {
+    const ENDED: [&str; 3] = ["NOT_A_MEMBER", "ORGANIZATION_FOUNDED", "ORGANIZATION_DELETED"];
+    eventually("it is called off, or founded", PATIENCE, async || {
+        match delete(Client::of(deployment).with_token(&person.tokens.access_token), named.clone()).await {
+            Ok(()) => Some(()),
+            Err(status) if ENDED.contains(&Refusal::of(&status).reason.as_str()) => Some(()),
+            Err(status) => {
+                assert!(may_be_lost(&status), "{status:?}");
+                None
+            }
+        }
+    })
+    .await;
 }
 
 /// A deployment in which organizations take a paid plan.
