@@ -17,6 +17,11 @@ if package=$(scripts/stripe.sh); then
 else
   left_out+=("Stripe's own package")
 fi
+if azurite=$(scripts/azurite.sh); then
+  export BURSAR_TEST_AZURITE=$azurite
+else
+  left_out+=("content in containers of Azure")
+fi
 if fonts=$(scripts/fonts.sh); then
   export BURSAR_TEST_FONTS=$fonts
 else

@@ -42,10 +42,10 @@ use store::MIGRATIONS;
 use usecase::present::State;
 use usecase::{Easel, Feeds, OF_PEOPLE, OF_PLANS, Organization, Parts};
 
-/// Looks into the kinds file, and says everything that is wrong with it.
+/// Looks into the kinds file, and says everything that is wrong with it, and into the key of a bucket.
 pub fn check(settings: &Settings) -> anyhow::Result<()> {
     kinds::load(settings.kinds_file.as_deref())?;
-    Ok(())
+    content::check(settings)
 }
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its

@@ -63,8 +63,8 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds_file: Option<PathBuf>,
-    /// Where the content of library items lies: `file://FOLDER`, or `s3://BUCKET/PREFIX` as `[s3]` says
-    /// [default: `file://DIR/content`].
+    /// Where the content of library items lies: `file://FOLDER`, or `s3://BUCKET/PREFIX` as `[s3]` says, or `gs://…` as `[gcs]`
+    /// or `az://…` as `[azure]` [default: `file://DIR/content`].
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_url: Option<String>,

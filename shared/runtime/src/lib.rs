@@ -48,10 +48,10 @@ pub use program::{healthcheck, network_peers, prepare, run, run_single, run_sing
 pub use service::{Each, Service};
 pub use set_aside::EventsArgs;
 pub use settings::{
-    AuditSettings, BillingSettings, ConfigError, ContentUrl, ContentUrlError, InvitationSettings, InvoiceSettings,
-    LibrarySettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings, Mode, OrganizationSettings,
-    PaymentProvider, PaymentSettings, PeerTlsSettings, PostgresSettings, Preset, Program, S3Settings, Settings,
-    SqliteSettings, StripeSettings, TlsSettings, TokenSettings, VERIFICATION_TTL_MAX,
+    AuditSettings, AzureSettings, BillingSettings, Cloud, ConfigError, ContentUrl, ContentUrlError, GcsSettings,
+    InvitationSettings, InvoiceSettings, LibrarySettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings,
+    Mode, OrganizationSettings, PaymentProvider, PaymentSettings, PeerTlsSettings, PostgresSettings, Preset, Program,
+    S3Settings, Settings, SqliteSettings, StripeSettings, TlsSettings, TokenSettings, VERIFICATION_TTL_MAX,
 };
 pub use telemetry::Telemetry;
 pub use timekeeping::keep_time;

@@ -181,6 +181,18 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ("BURSAR_S3__ENDPOINT=minio.test", &[PROGRAMS[0], SINGLES[1]], "s3.endpoint", ""),
     ("BURSAR_S3__ACCESS_KEY_ID=", &[PROGRAMS[0], SINGLES[1]], "s3.access_key_id", ""),
     ("BURSAR_S3__SECRET_ACCESS_KEY=", &[PROGRAMS[0], SINGLES[1]], "s3.secret_access_key", ""),
+    (
+        "BURSAR_CONTENT_URL=gs://acme-content\nBURSAR_GCS__ENDPOINT=http://gcs.test",
+        &[PROGRAMS[0], SINGLES[1]],
+        "gcs.endpoint",
+        "--allow-plaintext",
+    ),
+    (
+        "BURSAR_CONTENT_URL=az://acme-content\nBURSAR_AZURE__ACCOUNT=acme\nBURSAR_AZURE__ENDPOINT=http://azure.test",
+        &[PROGRAMS[0], SINGLES[1]],
+        "azure.endpoint",
+        "--allow-plaintext",
+    ),
     ("BURSAR_BILLING_STORE=sqlite://b.db", &[PROGRAMS[0], SINGLES[2]], "billing_store", "--allow-sqlite"),
     ("BURSAR_DATA_DIR=/no/such\nBURSAR_MASTER_KEY_FILE=/no/such/master.key", &PROGRAMS, "master_key_file", ""),
     ("BURSAR_MASTER_KEY_FILE=/no/such.key", &PROGRAMS, "master_key_file", ""),

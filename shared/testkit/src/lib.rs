@@ -20,6 +20,7 @@
 //! - [`told`] has an event of each type, [`invoice()`] is a document.
 //! - [`png_that_says`] makes pictures that lie about their size.
 //! - [`plans`] are how engines go about a store's statements, and [`statements!`] lists these.
+//! - [`Bucket`]s of every cloud keep content, and can be away.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -34,6 +35,7 @@
 
 mod answers;
 mod audit;
+mod buckets;
 mod certificates;
 mod client;
 pub mod clocks;
@@ -70,6 +72,7 @@ mod vanishing;
 
 pub use answers::answers_with;
 pub use audit::{audited, auditing, happened};
+pub use buckets::{Bucket, Mood, service_account_key};
 pub use bursar_db::Engine;
 pub use certificates::{Authority, Certificate};
 pub use client::{Channel, Client, Credentials, client};

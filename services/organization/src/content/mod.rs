@@ -1,9 +1,10 @@
-//! Where the content of items lies: an object store (a folder, or a bucket of S3), in segments of a few megabytes.
+//! Where the content of items lies: an object store (a folder, or a bucket of Amazon's, Google's or Azure's), in segments of a
+//! few megabytes.
 //!
 //! An object is written once, by whoever made its name, and read and removed by it; which of them count is the
 //! database's to say. Each segment is put whole or not at all, so that nothing is left half-written, whenever the program
 //! dies; in a bucket each is an object by itself, so that nothing lies there that a list does not show, as the parts of S3's
-//! own uploads do. No names of owners, no hashes, no rules here.
+//! and Google's own uploads and the blocks of Azure's do. No names of owners, no hashes, no rules here.
 
 mod bucket;
 mod places;
@@ -11,6 +12,7 @@ mod places;
 mod tests;
 mod wire;
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +44,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 pub struct ContentError(#[from] object_store::Error);
 
 /// The object store. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Contents {
     store: Arc<dyn ObjectStore>,
     layout: Layout,
@@ -62,6 +64,21 @@ enum Layout {
     Bucket(Path),
 }
 
+/// Without what the store says of itself, in which keys are.
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contents").field("url", &self.url).field("reached", &self.reached).finish_non_exhaustive()
+    }
+}
+
+/// Looks whether a bucket can be reached as the settings say, as far as this is seen without asking anybody.
+pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
+    match settings.content_url {
+        ContentUrl::Folder(_) => Ok(()),
+        ContentUrl::Bucket { .. } => Contents::open(settings).map(drop),
+    }
+}
+
 impl Contents {
     /// The store that the settings name. Of a bucket nothing is known before [`Contents::begin`].
     pub(crate) fn open(settings: &Settings) -> anyhow::Result<Self> {
@@ -72,9 +89,9 @@ impl Contents {
                 let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true).with_automatic_cleanup(true);
                 (Arc::new(store), Layout::Folder(folder.clone()))
             }
-            ContentUrl::Bucket { bucket, prefix } => {
-                let store = bucket::open(bucket, &settings.s3).with_context(|| url.to_string())?;
-                (Arc::new(store), Layout::Bucket(Path::from(prefix.as_str())))
+            ContentUrl::Bucket { cloud, bucket, prefix } => {
+                let store = bucket::open(*cloud, bucket, settings).with_context(|| format!("content_url: {url}"))?;
+                (store, Layout::Bucket(Path::from(prefix.as_str())))
             }
         };
         Ok(Self { store, layout, url, reached: Arc::new(AtomicBool::new(true)) })
@@ -201,11 +218,20 @@ fn forgive(removed: object_store::Result<()>) -> Result<(), ContentError> {
     }
 }
 
-/// By what S3 refuses a key, a bucket or a region; lists of what is there fail without a kind of their own.
-const REFUSALS: [&str; 6] = [
+/// By what a key, a bucket or a region is refused, by S3, by Google and by Azure; lists of what is there, and Azure's ways of
+/// removing it, fail without a kind of their own.
+const REFUSALS: [&str; 14] = [
     "AccessDenied",
+    "AccountIsDisabled",
+    "AuthenticationFailed",
+    "AuthenticationRequired",
+    "AuthorizationFailure",
     "AuthorizationHeaderMalformed",
+    "AuthorizationPermissionMismatch",
+    "ContainerNotFound",
     "InvalidAccessKeyId",
+    "InvalidAuthenticationInfo",
+    "NoAuthenticationInformation",
     "NoSuchBucket",
     "SignatureDoesNotMatch",
     "redirect without LOCATION",
@@ -226,5 +252,5 @@ fn is_refusal(ContentError(error): &ContentError) -> bool {
 
 fn late() -> ContentError {
     let within = format!("no answer within {} seconds", SHOWN_WITHIN.as_secs());
-    ContentError(object_store::Error::Generic { store: "S3", source: within.into() })
+    ContentError(object_store::Error::Generic { store: "bucket", source: within.into() })
 }

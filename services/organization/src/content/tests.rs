@@ -1,6 +1,6 @@
 //! What an object store keeps, in a folder, and what becomes of a bucket that says nothing.
 
-use bursar_runtime::Settings;
+use bursar_runtime::{Cloud, Settings};
 use bursar_secret::Secret;
 
 use super::*;
@@ -48,25 +48,63 @@ async fn a_folder_that_is_away_is_told() {
     assert_eq!(contents.describe(), "content: reached");
 }
 
+/// Settings whose content lies with whoever listens there, by credentials that are somebody's.
+fn in_a_bucket(data: &std::path::Path, cloud: Cloud, server: &str) -> Settings {
+    let mut settings = Settings::for_test(data);
+    settings.content_url = format!("{}://acme-content", cloud.scheme()).parse().expect("a bucket");
+    settings.s3.endpoint = Some(server.to_owned());
+    "acme".clone_into(&mut settings.s3.access_key_id);
+    settings.s3.secret_access_key = Some(Secret::new("hidden".to_owned()));
+    settings.gcs.endpoint = Some(server.to_owned());
+    settings.gcs.service_account_key = Some(Secret::new(bursar_testkit::service_account_key()));
+    settings.azure.endpoint = Some(server.to_owned());
+    "acme".clone_into(&mut settings.azure.account);
+    settings.azure.access_key = Some(Secret::new("aGlkZGVu".to_owned()));
+    settings
+}
+
 /// Time passes here as soon as everybody waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_bucket_that_keeps_silent_is_given_up() {
-    // Whoever connects is never served.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    for cloud in Cloud::ALL {
+        // Whoever connects is never served.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let data = tempfile::tempdir().expect("a folder");
+        let server = format!("http://{}", silent.local_addr().expect("bound"));
+        let contents = Contents::open(&in_a_bucket(data.path(), cloud, &server)).expect("opened");
+        assert_eq!(contents.describe(), "content: reached");
+        let within = Duration::from_mins(5);
+        tokio::time::timeout(within, contents.begin()).await.expect("given up").expect("teams go on without it");
+        assert_eq!(contents.describe(), "content: NOT REACHED");
+        let read = tokio::time::timeout(within, whole(&contents, 0, 0)).await.expect("given up");
+        assert!(!is_missing(&read.expect_err("nothing came")), "not there is not the same as not told: {cloud:?}");
+        let written = tokio::time::timeout(within, contents.write("a1", 0, Bytes::from_static(b"hello"))).await;
+        written.expect("given up").expect_err("nothing was said");
+    }
+}
+
+#[test]
+fn what_keeps_content_shows_no_key() {
     let data = tempfile::tempdir().expect("a folder");
-    let mut settings = Settings::for_test(data.path());
-    settings.content_url = "s3://acme-content".parse().expect("a bucket");
-    settings.s3.endpoint = Some(format!("http://{}", silent.local_addr().expect("bound")));
-    "acme".clone_into(&mut settings.s3.access_key_id);
-    settings.s3.secret_access_key = Some(Secret::new("hidden".to_owned()));
-    let contents = Contents::open(&settings).expect("opened");
-    assert_eq!(contents.describe(), "content: reached");
-    let within = Duration::from_mins(5);
-    tokio::time::timeout(within, contents.begin()).await.expect("given up").expect("teams go on without it");
-    assert_eq!(contents.describe(), "content: NOT REACHED");
-    let read = tokio::time::timeout(within, whole(&contents, 0, 0)).await.expect("given up");
-    assert!(!is_missing(&read.expect_err("nothing came")), "not there is not the same as not told");
-    let written = tokio::time::timeout(within, contents.write("a1", 0, Bytes::from_static(b"hello"))).await;
-    written.expect("given up").expect_err("nothing was said");
-    assert!(!format!("{contents:?}").contains("hidden"));
+    for cloud in Cloud::ALL {
+        let contents = Contents::open(&in_a_bucket(data.path(), cloud, "https://bucket.test")).expect("opened");
+        let shown = format!("{contents:?}");
+        assert!(shown.contains("acme-content"), "{shown}");
+        // Also as the numbers of its bytes: h, i, d.
+        for secret in ["hidden", "aGlkZGVu", "104, 105, 100", "PRIVATE KEY"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_cannot_sign_is_named_without_asking_anybody() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut settings = in_a_bucket(data.path(), Cloud::Google, "https://bucket.test");
+    check(&settings).expect("a key that can");
+    let mut account: serde_json::Value = serde_json::from_str(&bursar_testkit::service_account_key()).expect("JSON");
+    account["private_key"] = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n".into();
+    settings.gcs.service_account_key = Some(Secret::new(account.to_string()));
+    let why = format!("{:#}", check(&settings).expect_err("no key"));
+    assert!(why.contains("content_url: gs://acme-content") && !why.contains("hunter2"), "{why}");
 }

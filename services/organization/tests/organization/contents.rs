@@ -9,13 +9,12 @@ use bursar_organization::store::objects::{self, NewObject};
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::download_content_response::Part;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, id, refused};
+use bursar_testkit::{Bucket, Client, id, refused};
 use bursar_time::Span;
 use futures::{Stream, StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
 
-use crate::bucket::Bucket;
 use crate::library::{create, delete, get, item};
 use crate::world::{World, until};
 

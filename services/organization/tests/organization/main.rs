@@ -11,7 +11,6 @@ mod audit_rows;
 mod auditing;
 mod avatars;
 mod billing;
-mod bucket;
 mod bucketing;
 mod by_services;
 mod calling_off;

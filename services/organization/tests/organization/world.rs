@@ -18,9 +18,9 @@ use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountS
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
 use bursar_rpc::{Limits, ServiceRole, StackDeps, Suspended, Transport, stack};
-use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings, Started};
+use bursar_runtime::{Cloud, Each, Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
-use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
+use bursar_testkit::{Bucket, Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
 use bursar_time::{Clock, Span};
 use prost_types::FieldMask;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,6 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::billing::Billing;
-use crate::bucket::Bucket;
 use crate::staleness::hearing;
 use crate::usage::Usage;
 
@@ -78,16 +77,20 @@ impl World {
         Self::start_with(db, |_| ()).await
     }
 
-    /// The same with its content in a bucket.
-    pub(crate) async fn start_in_a_bucket(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
-        let bucket = Bucket::start().await;
+    /// The same with its content in a bucket, where there is a server of the cloud's.
+    pub(crate) async fn start_in_a_bucket(
+        db: TestDb,
+        cloud: Cloud,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Option<Self> {
+        let bucket = Bucket::start(cloud).await?;
         let mut world = Self::start_with(db, |settings| {
             bucket.name_in(settings);
             adjust(settings);
         })
         .await;
         world.bucket = Some(bucket);
-        world
+        Some(world)
     }
 
     pub(crate) async fn start_with(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {

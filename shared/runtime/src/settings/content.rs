@@ -4,13 +4,16 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// Where the content of library items lies: `file://FOLDER`, or `s3://BUCKET` and `s3://BUCKET/PREFIX`. Holds no secret.
+/// Where the content of library items lies: `file://FOLDER`, or a bucket, as `s3://BUCKET` and `s3://BUCKET/PREFIX`, or with
+/// `gs://` or `az://`. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentUrl {
     /// A folder. Every replica needs the same one.
     Folder(PathBuf),
-    /// A bucket of Amazon S3, or of a server that speaks like it; `[s3]` says how it is reached.
+    /// A bucket.
     Bucket {
+        /// Whose it is.
+        cloud: Cloud,
         /// Its name.
         bucket: String,
         /// What the names of all objects begin with, without slashes around it; empty for none.
@@ -18,15 +21,56 @@ pub enum ContentUrl {
     },
 }
 
+/// Who keeps a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon S3, or a server that speaks like it; `[s3]` says how it is reached.
+    S3,
+    /// Google Cloud Storage; `[gcs]` says how it is reached.
+    Google,
+    /// Azure Blob Storage, whose buckets are called containers; `[azure]` says how it is reached.
+    Azure,
+}
+
+impl Cloud {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::S3, Self::Google, Self::Azure];
+
+    /// What a URL of a bucket begins with, before `://`.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Google => "gs",
+            Self::Azure => "az",
+        }
+    }
+
+    /// Whether a bucket can be called so.
+    fn names(self, name: &str) -> bool {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let within = |c: char| match self {
+            Self::S3 => matches!(c, '.' | '-'),
+            Self::Google => matches!(c, '.' | '-' | '_'),
+            Self::Azure => c == '-',
+        };
+        (3..=63).contains(&name.len())
+            && name.chars().all(|c| plain(c) || within(c))
+            && name.starts_with(plain)
+            && name.ends_with(plain)
+            && !(self == Self::Azure && name.contains("--"))
+    }
+}
+
 /// Why a text names no place for content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContentUrlError {
     /// It is neither a folder nor a bucket.
-    #[error("is not of the form file://FOLDER or s3://BUCKET/PREFIX")]
+    #[error("is not of the form file://FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX")]
     Form,
-    /// No bucket can be called so (Amazon's rules for names).
+    /// No bucket can be called so: Amazon's rules for names, Google's for short ones, Azure's for containers.
     #[error(
-        "names no bucket: 3 to 63 small letters, digits, dots and hyphens, of which the first and the last are no dot or hyphen"
+        "names no bucket: 3 to 63 small letters, digits and hyphens (and dots, but for az://; and for gs:// underscores), of which \
+         the first and the last are letters or digits, with az:// without two hyphens in a row"
     )]
     Bucket,
     /// Objects' names cannot begin so.
@@ -46,25 +90,18 @@ impl FromStr for ContentUrl {
         if let Some(folder) = text.strip_prefix("file://") {
             return if folder.is_empty() { Err(ContentUrlError::Form) } else { Ok(Self::Folder(folder.into())) };
         }
-        let rest = text.strip_prefix("s3://").ok_or(ContentUrlError::Form)?;
+        let (scheme, rest) = text.split_once("://").ok_or(ContentUrlError::Form)?;
+        let cloud = Cloud::ALL.into_iter().find(|cloud| cloud.scheme() == scheme).ok_or(ContentUrlError::Form)?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let (bucket, prefix) = (bucket.to_owned(), prefix.trim_end_matches('/').to_owned());
-        if !is_bucket(&bucket) {
+        if !cloud.names(&bucket) {
             return Err(ContentUrlError::Bucket);
         }
         if !prefix.is_empty() && (prefix.len() > PREFIX_MAX || !prefix.split('/').all(is_part)) {
             return Err(ContentUrlError::Prefix);
         }
-        Ok(Self::Bucket { bucket, prefix })
+        Ok(Self::Bucket { cloud, bucket, prefix })
     }
-}
-
-fn is_bucket(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (3..=63).contains(&name.len())
-        && name.chars().all(|c| plain(c) || matches!(c, '.' | '-'))
-        && name.starts_with(plain)
-        && name.ends_with(plain)
 }
 
 fn is_part(part: &str) -> bool {
@@ -76,8 +113,8 @@ impl fmt::Display for ContentUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(folder) => write!(f, "file://{}", folder.display()),
-            Self::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
-            Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::Bucket { cloud, bucket, prefix } if prefix.is_empty() => write!(f, "{}://{bucket}", cloud.scheme()),
+            Self::Bucket { cloud, bucket, prefix } => write!(f, "{}://{bucket}/{prefix}", cloud.scheme()),
         }
     }
 }
@@ -107,6 +144,8 @@ mod tests {
             ("s3://acme-content", "s3://acme-content"),
             ("s3://acme-content/", "s3://acme-content"),
             ("s3://acme.content/bursar/v1/", "s3://acme.content/bursar/v1"),
+            ("gs://acme_content.test/bursar", "gs://acme_content.test/bursar"),
+            ("az://acme-content/bursar/v1/", "az://acme-content/bursar/v1"),
         ] {
             assert_eq!(text.parse::<ContentUrl>().expect(text).to_string(), printed);
         }
@@ -115,7 +154,14 @@ mod tests {
             ("file://", ContentUrlError::Form),
             ("/var/lib/content", ContentUrlError::Form),
             ("https://acme-content", ContentUrlError::Form),
+            ("gcs://acme-content", ContentUrlError::Form),
+            ("az:/acme-content", ContentUrlError::Form),
             ("s3://", ContentUrlError::Bucket),
+            ("s3://acme_content", ContentUrlError::Bucket),
+            ("gs://_acme", ContentUrlError::Bucket),
+            ("az://acme.content", ContentUrlError::Bucket),
+            ("az://acme--content", ContentUrlError::Bucket),
+            ("az://acme-content/a b", ContentUrlError::Prefix),
             ("s3://ab", ContentUrlError::Bucket),
             ("s3://Acme", ContentUrlError::Bucket),
             ("s3://-acme", ContentUrlError::Bucket),

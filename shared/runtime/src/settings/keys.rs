@@ -12,7 +12,8 @@ pub(crate) fn secret_keys() -> impl Iterator<Item = Vec<&'static str>> {
     Service::ALL
         .into_iter()
         .map(|service| vec![service.store_key()])
-        .chain([vec!["mail", "smtp_url"], vec!["s3", "secret_access_key"]])
+        .chain([vec!["mail", "smtp_url"]])
+        .chain([["s3", "secret_access_key"], ["gcs", "service_account_key"], ["azure", "access_key"]].map(Vec::from))
         .chain(["secret_key", "webhook_secret", "former_webhook_secret"].map(|key| vec!["payments", "stripe", key]))
 }
 

@@ -5,6 +5,7 @@
 //! `BURSAR_LIMITS__DEADLINE`, and (for the common ones) a flag say the same thing. A setting that is
 //! not here does not exist: an unknown key is refused wherever it is written.
 
+mod buckets;
 mod content;
 mod grouping;
 mod keys;
@@ -31,14 +32,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Each, Service};
 
-pub use content::{ContentUrl, ContentUrlError};
+pub use buckets::{AzureSettings, GcsSettings, S3Settings};
+pub use content::{Cloud, ContentUrl, ContentUrlError};
 pub use layers::{ConfigError, Loader};
 pub use payments::{PaymentProvider, PaymentSettings, StripeSettings};
 pub use preset::Preset;
 pub use sections::{
     AuditSettings, BillingSettings, InvitationSettings, InvoiceSettings, LibrarySettings, LimitSettings, LogFormat,
-    LogSettings, MailSettings, OrganizationSettings, PeerTlsSettings, PostgresSettings, S3Settings, SqliteSettings,
-    TlsSettings, TokenSettings, VERIFICATION_TTL_MAX,
+    LogSettings, MailSettings, OrganizationSettings, PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings,
+    TokenSettings, VERIFICATION_TTL_MAX,
 };
 
 /// How much the program may assume about its surroundings.
@@ -165,11 +167,16 @@ pub struct Settings {
     /// Kinds of library items beside the built-in ones, or in their place; none when not set.
     #[serde(with = "text::optional")]
     pub kinds_file: Option<PathBuf>,
-    /// Where the content of library items lies: `file://FOLDER`, by default `content` in the data directory, or
-    /// `s3://BUCKET/PREFIX`. Every replica needs the same; what lies there is not moved when this changes.
+    /// Where the content of library items lies: `file://FOLDER`, by default `content` in the data directory, or a bucket:
+    /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` (Google Cloud Storage) or `az://CONTAINER/PREFIX` (Azure Blob Storage). Every
+    /// replica needs the same; what lies there is not moved when this changes.
     pub content_url: ContentUrl,
-    /// How the bucket of `content_url` is reached.
+    /// How the bucket of an `s3://` URL is reached.
     pub s3: S3Settings,
+    /// How the bucket of a `gs://` URL is reached.
+    pub gcs: GcsSettings,
+    /// How the container of an `az://` URL is reached.
+    pub azure: AzureSettings,
     /// The folder of the fonts that invoices are written in (`.ttf`, `.otf`, `.ttc`), folders in it included: Debian's
     /// `fonts-noto-core` and `fonts-noto-cjk` in `/usr/share/fonts` have most scripts. When not set, built-in ones with Latin,
     /// Greek and Cyrillic letters.

@@ -181,11 +181,10 @@ impl Settings {
             }
         }
         self.refuse_exposed_neighbours(program, problems);
-        let bucket = matches!(self.content_url, ContentUrl::Bucket { .. });
-        let endpoint = self.s3.endpoint.as_deref().filter(|url| bucket && is_exposed(url));
-        if let Some(url) = endpoint.filter(|_| program.services().contains(&Service::Organization)) {
+        let endpoint = self.bucket_endpoint().filter(|(_, url)| is_exposed(url));
+        if let Some((key, url)) = endpoint.filter(|_| program.services().contains(&Service::Organization)) {
             problems.push(format!(
-                "s3.endpoint: {url} would carry content in plaintext beyond this machine, which production mode refuses; \
+                "{key}: {url} would carry content in plaintext beyond this machine, which production mode refuses; \
                  use https://, or allow_plaintext where the network encrypts"
             ));
         }

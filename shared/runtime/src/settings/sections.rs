@@ -12,7 +12,9 @@ use bursar_rpc::TrustedProxies;
 use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{ContentUrl, Mode, PaymentSettings, Preset, Program, Settings, span, text};
+use super::{
+    AzureSettings, ContentUrl, GcsSettings, Mode, PaymentSettings, Preset, Program, S3Settings, Settings, span, text,
+};
 use crate::{Each, Service};
 
 /// The base port when none is set.
@@ -239,25 +241,6 @@ pub struct LibrarySettings {
     pub export_contents: u32,
 }
 
-/// `[s3]`: how a bucket is reached.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct S3Settings {
-    /// Where the server is that has the bucket (`https://minio.example.com:9000`); Amazon's of the region when not set.
-    #[serde(with = "text::optional")]
-    pub endpoint: Option<String>,
-    /// The region, by which requests are signed.
-    pub region: String,
-    /// Whether the bucket stands in the path, which servers other than Amazon's mostly want. Where it does not, it stands
-    /// before Amazon's name, and an `endpoint` has to name it.
-    pub path_style: bool,
-    /// Whose requests they are.
-    pub access_key_id: String,
-    /// What requests are signed with.
-    #[serde(with = "text::secret")]
-    pub secret_access_key: Option<Secret>,
-}
-
 /// `[audit]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -361,6 +344,8 @@ impl Settings {
             kinds_file: None,
             content_url: ContentUrl::Folder(data_dir.join("content")),
             s3: S3Settings::default(),
+            gcs: GcsSettings::default(),
+            azure: AzureSettings::default(),
             fonts_dir: None,
             invoice_retention: Duration::from_hours(24 * 3_653),
             otlp_endpoint: None,
@@ -379,12 +364,7 @@ impl Settings {
             policies: Policy::default(),
             organizations: OrganizationSettings { max_created_per_day: 50 },
             invitations: InvitationSettings::default(),
-            library: LibrarySettings {
-                quota_bytes: 10 << 30,
-                upload_bytes: 5 << 30,
-                idle_timeout: Duration::from_secs(30),
-                export_contents: 100_000,
-            },
+            library: LibrarySettings::default(),
             audit: AuditSettings { retention: Duration::from_hours(400 * 24) },
             billing: BillingSettings::default(),
             invoices: InvoiceSettings::default(),
@@ -440,14 +420,13 @@ impl Default for BillingSettings {
     }
 }
 
-impl Default for S3Settings {
+impl Default for LibrarySettings {
     fn default() -> Self {
         Self {
-            endpoint: None,
-            region: "us-east-1".to_owned(),
-            path_style: true,
-            access_key_id: String::new(),
-            secret_access_key: None,
+            quota_bytes: 10 << 30,
+            upload_bytes: 5 << 30,
+            idle_timeout: Duration::from_secs(30),
+            export_contents: 100_000,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use bursar_time::MOST_DIFFERENCE;
 use tracing_subscriber::EnvFilter;
 
-use super::{ConfigError, ContentUrl, Mode, Program, Settings, VERIFICATION_TTL_MAX, span};
+use super::{ConfigError, Mode, Program, Settings, VERIFICATION_TTL_MAX, span};
 use crate::{Service, tls};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -104,25 +104,6 @@ impl Settings {
             if !is_http(url) {
                 problems.push(format!("{key}: `{url}` is not of the form http://HOST:PORT or https://HOST:PORT"));
             }
-        }
-    }
-
-    /// A bucket is reached by a key, wherever it is.
-    fn check_bucket(&self, problems: &mut Vec<String>) {
-        let ContentUrl::Bucket { .. } = self.content_url else { return };
-        let s3 = &self.s3;
-        for (key, missing) in [
-            ("s3.region", s3.region.is_empty()),
-            ("s3.access_key_id", s3.access_key_id.is_empty()),
-            ("s3.secret_access_key", s3.secret_access_key.is_none()),
-        ] {
-            if missing {
-                problems.push(format!("{key}: must be set where content_url is {}", self.content_url));
-            }
-        }
-        let endpoint = s3.endpoint.as_deref();
-        if let Some(url) = endpoint.filter(|url| !is_http(url)) {
-            problems.push(format!("s3.endpoint: `{url}` is not of the form http://HOST:PORT or https://HOST:PORT"));
         }
     }
 
