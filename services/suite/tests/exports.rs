@@ -1,9 +1,11 @@
-//! Content and exports of the whole program, however large they are.
+//! Content and exports of whole deployments, however large they are, and in buckets.
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
     reason = "a helper of a test fails by panicking and says what it saw"
 )]
+
+mod support;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -17,7 +19,8 @@ use bursar_proto::organization::v1::{
     CreateItemRequest, CreateOrganizationRequest, DownloadContentRequest, ExportOrganizationRequest,
     UploadContentRequest,
 };
-use bursar_testkit::{Client, Person, Plan, Process, Topology};
+use bursar_runtime::{Cloud, Service};
+use bursar_testkit::{Bucket, Client, Deployment, Engine, Person, Plan, Process, Topology};
 use sha2::{Digest as _, Sha256};
 use tokio_stream as stream;
 
@@ -77,39 +80,51 @@ fn megabyte(number: u64) -> Vec<u8> {
     seed.iter().copied().cycle().take(1 << 20).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn content_and_exports_take_no_more_memory_however_much_there_is() {
-    let mib = mib();
-    let mut suite = Plan::new(Topology::Suite).start().await;
-    let ada = Person::join(&Client::of(&suite), suite.mailbox(), "Ada").await;
-    let request = CreateOrganizationRequest { name: "Large".to_owned(), ..Default::default() };
-    let made = ada.client().organizations().create_organization(request).await.expect("made").into_inner();
-    let organization = made.organization.expect("an organization").id;
-    let at_work = ada.in_context(&organization).await;
-    let item = CreateItemRequest {
-        owner: organization.clone(),
-        kind: "brand_asset".to_owned(),
-        name: "Large".to_owned(),
-        ..Default::default()
-    };
-    let made = at_work.client().libraries().create_item(item).await.expect("made").into_inner();
-    let item = made.item.expect("an item").id;
-    let process = &suite.processes()[0];
-    let before = process.memory_kib();
-    let digest = (0..mib).fold(Sha256::new(), |digest, n| digest.chain_update(megabyte(n))).finalize();
-    let start = UploadContentRequest {
-        item_id: item.clone(),
-        size: i64::try_from(mib << 20).expect("small"),
-        sha256: hex::encode(digest),
-        ..Default::default()
-    };
-    let chunks = (0..mib).map(|n| UploadContentRequest { chunk: megabyte(n), ..Default::default() });
-    let sent = stream::iter(std::iter::once(start).chain(chunks));
-    let mut libraries = at_work.client().libraries();
-    within("upload", process, before, libraries.upload_content(sent)).await.expect("uploaded");
+/// The owner of an organization with an item that may have content.
+struct Owner {
+    ada: Person,
+    /// The same in the organization's context.
+    at_work: Person,
+    organization: String,
+    item: String,
+}
 
-    let downloading = async {
-        let request = DownloadContentRequest { item_id: item.clone(), offset: 0 };
+impl Owner {
+    async fn join(deployment: &Deployment) -> Self {
+        let ada = Person::join(&Client::of(deployment), deployment.mailbox(), "Ada").await;
+        let request = CreateOrganizationRequest { name: "Large".to_owned(), ..Default::default() };
+        let made = ada.client().organizations().create_organization(request).await.expect("made").into_inner();
+        let organization = made.organization.expect("an organization").id;
+        let at_work = ada.in_context(&organization).await;
+        let item = CreateItemRequest {
+            owner: organization.clone(),
+            kind: "brand_asset".to_owned(),
+            name: "Large".to_owned(),
+            ..Default::default()
+        };
+        let made = at_work.client().libraries().create_item(item).await.expect("made").into_inner();
+        Self { ada, at_work, organization, item: made.item.expect("an item").id }
+    }
+
+    /// Sends so many megabytes; their SHA-256.
+    async fn uploads(&self, mib: u64) -> Vec<u8> {
+        let digest = (0..mib).fold(Sha256::new(), |digest, n| digest.chain_update(megabyte(n))).finalize();
+        let start = UploadContentRequest {
+            item_id: self.item.clone(),
+            size: i64::try_from(mib << 20).expect("small"),
+            sha256: hex::encode(digest),
+            ..Default::default()
+        };
+        let chunks = (0..mib).map(|n| UploadContentRequest { chunk: megabyte(n), ..Default::default() });
+        let sent = stream::iter(std::iter::once(start).chain(chunks));
+        self.at_work.client().libraries().upload_content(sent).await.expect("uploaded");
+        digest.to_vec()
+    }
+
+    /// The SHA-256 of what comes back.
+    async fn downloads(&self) -> Vec<u8> {
+        let request = DownloadContentRequest { item_id: self.item.clone(), offset: 0 };
+        let mut libraries = self.at_work.client().libraries();
         let mut parts = libraries.download_content(request).await.expect("begun").into_inner();
         let mut found = Sha256::new();
         while let Some(part) = parts.message().await.expect("the next part") {
@@ -117,23 +132,68 @@ async fn content_and_exports_take_no_more_memory_however_much_there_is() {
                 found.update(chunk);
             }
         }
-        found.finalize()
-    };
-    assert_eq!(within("download", process, before, downloading).await, digest);
+        found.finalize().to_vec()
+    }
 
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("export.zip");
-    let exporting = async {
-        let mut archive = BufWriter::new(File::create(&path).expect("made"));
-        let request = ExportOrganizationRequest { organization_id: organization, kinds: Vec::new() };
-        let exporting = ada.client().organizations().export_organization(request).await;
+    /// Takes the organization home into a file.
+    async fn exports(&self, path: &Path) {
+        let mut archive = BufWriter::new(File::create(path).expect("made"));
+        let request = ExportOrganizationRequest { organization_id: self.organization.clone(), kinds: Vec::new() };
+        let exporting = self.ada.client().organizations().export_organization(request).await;
         let mut exporting = exporting.expect("begun").into_inner();
         while let Some(part) = exporting.message().await.expect("the next chunk") {
             archive.write_all(&part.chunk).expect("written");
         }
         archive.flush().expect("written");
-    };
-    within("export", process, before, exporting).await;
+    }
+}
+
+/// Up, down and home, while the process with organization in it is watched.
+async fn takes_no_more_memory(deployment: &mut Deployment) {
+    let mib = mib();
+    let owner = Owner::join(deployment).await;
+    let process = &*deployment.process(Service::Organization);
+    let before = process.memory_kib();
+    let digest = within("upload", process, before, owner.uploads(mib)).await;
+    assert_eq!(within("download", process, before, owner.downloads()).await, digest);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("export.zip");
+    within("export", process, before, owner.exports(&path)).await;
     let uploaded = format!("{} {}\n", hex::encode(digest), mib << 20);
-    assert_eq!(content_in(&path, &item), uploaded, "what is in the archive is what was uploaded");
+    assert_eq!(content_in(&path, &owner.item), uploaded, "what is in the archive is what was uploaded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_and_exports_take_no_more_memory_however_much_there_is() {
+    let mut suite = Plan::new(Topology::Suite).start().await;
+    takes_no_more_memory(&mut suite).await;
+}
+
+/// As it is run by many: a process for each service, PostgreSQL, and content in a bucket, of which organization is told how to
+/// reach it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_in_a_bucket_takes_no_more_memory_of_three_processes() {
+    let bucket = Bucket::start(Cloud::S3).await.expect("it is in this process");
+    let Some(plan) = support::world::plan_on(Topology::Split, Engine::Postgres).await else { return };
+    let plan = bucket.environment().into_iter().fold(plan, |plan, (name, value)| plan.env(name, value));
+    let mut services = plan.start().await;
+    takes_no_more_memory(&mut services).await;
+    let segments = usize::try_from(mib().div_ceil(4)).expect("few");
+    assert_eq!(bucket.objects(), segments, "it lies there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_key_is_given_google_says_who_the_machine_is() {
+    let bucket = Bucket::start(Cloud::Google).await.expect("it is in this process");
+    // Where nobody has signed in by hand, which counts before the machine.
+    let home = tempfile::tempdir().expect("a folder");
+    let plan = Plan::new(Topology::Suite)
+        .env("HOME", home.path().display().to_string())
+        .env("GCE_METADATA_HOST", bucket.address().to_string());
+    let plan = bucket.place().into_iter().fold(plan, |plan, (name, value)| plan.env(name, value));
+    let suite = plan.start().await;
+    let owner = Owner::join(&suite).await;
+    let digest = owner.uploads(5).await;
+    assert_eq!(owner.downloads().await, digest);
+    assert_eq!(bucket.objects(), 2, "it lies there");
 }
