@@ -1,13 +1,14 @@
 //! What has an end, and when it is over, on both engines.
 
-use bursar_id::SessionId;
+use bursar_db::Engine;
+use bursar_id::{OwnerId, SessionId};
 use bursar_testkit::id;
 use bursar_time::{Span, Timestamp, furthest_end, latest_beginning};
 
 use super::prune::{Perishable, delete};
 use super::tests::{ada, begin, from, later, now, session, token, verification};
 use super::users::UserRow;
-use super::{MIGRATIONS, branches, places, sessions, users, verifications};
+use super::{MIGRATIONS, branches, places, sessions, throttles, users, verifications};
 use crate::config::LONGEST_LINK;
 use crate::domain::session::EndReason;
 
@@ -149,5 +150,59 @@ bursar_testkit::engines! {
         }
         assert_eq!(delete(&mut tx, Perishable::VerificationsAhead, now(), 10).await.unwrap(), 2);
         assert!(verifications::take(&mut tx, &[1; 32]).await.unwrap().is_some(), "what may be believed stays");
+    }
+    /// Kind: whoever holds two throttles for a refresh is in nobody's way who deletes throttles in another order, and neither waits.
+    async fn what_somebody_holds_is_not_waited_for_by_who_deletes_what_is_over(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        if db.engine() == Engine::Sqlite {
+            // Nobody else writes meanwhile.
+            return;
+        }
+        let mut tx = db.begin().await.unwrap();
+        for bucket in ["refresh:usr_1", "refresh:ses_1", "place:1"] {
+            throttles::drained_at(&mut tx, bucket, now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut holding = db.begin().await.unwrap();
+        throttles::drained_at(&mut holding, "refresh:ses_1", now()).await.unwrap();
+        let mut pruning = db.begin().await.unwrap();
+        assert_eq!(delete(&mut pruning, Perishable::Throttles, now(), 10).await.unwrap(), 2);
+        pruning.commit().await.unwrap();
+        // It goes on, with a new one in place of what is gone.
+        throttles::drained_at(&mut holding, "refresh:usr_1", now()).await.unwrap();
+        for bucket in ["refresh:ses_1", "refresh:usr_1"] {
+            throttles::set(&mut holding, bucket, later(1)).await.unwrap();
+        }
+        holding.commit().await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(delete(&mut tx, Perishable::Throttles, later(1), 10).await.unwrap(), 2);
+    }
+
+    /// Kind: a session that is prolonged at the last moment keeps its rotated tokens, or a reuse of one would go unnoticed.
+    async fn a_session_that_is_prolonged_while_others_go_keeps_its_tokens(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let (ada, far) = (ada().id, later(500));
+        for n in 1..=2 {
+            sessions::insert(&mut tx, &session(n, ada)).await.unwrap();
+            branches::insert(&mut tx, &[u8::try_from(n).unwrap(); 32], &token(id(n), [1; 16], far)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut refreshing = db.begin().await.unwrap();
+        sessions::by_id_locked(&mut refreshing, id(1)).await.unwrap().expect("there");
+        sessions::touch(&mut refreshing, id(1), OwnerId::User(ada), later(99), far).await.unwrap();
+        if db.engine() == Engine::Postgres {
+            let mut pruning = db.begin().await.unwrap();
+            assert_eq!(delete(&mut pruning, Perishable::Sessions, later(100), 10).await.unwrap(), 1, "the other one");
+            pruning.commit().await.unwrap();
+        }
+        refreshing.commit().await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        delete(&mut tx, Perishable::Sessions, later(100), 10).await.unwrap();
+        for (n, stays) in [(1, true), (2, false)] {
+            assert_eq!(sessions::by_id(&mut tx, id(n)).await.unwrap().is_some(), stays, "{n}");
+            let digest = [u8::try_from(n).unwrap(); 32];
+            assert_eq!(branches::token(&mut tx, &digest).await.unwrap().is_some(), stays, "{n}");
+        }
     }
 }

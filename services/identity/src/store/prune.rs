@@ -37,7 +37,41 @@ macro_rules! over {
     };
 }
 
-/// What deletes some of the tokens of these sessions, however many there are.
+/// The same on PostgreSQL, of what nobody else holds at the moment: whoever deletes many rows waits for none of them, since whoever
+/// holds one may want another (of a refresh two throttles are held, and then a session). What was changed meanwhile and is not
+/// over any more stays.
+macro_rules! over_free {
+    ($table:literal, $key:literal, $column:literal, $is_over:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE ",
+            $key,
+            " = ANY(ARRAY(SELECT ",
+            $key,
+            " FROM ",
+            $table,
+            " WHERE ",
+            $column,
+            $is_over,
+            " AND ",
+            $column,
+            " <= (SELECT MAX(first.ends) FROM (SELECT ",
+            $column,
+            " AS ends FROM ",
+            $table,
+            " WHERE ",
+            $column,
+            $is_over,
+            " ORDER BY ",
+            $column,
+            " LIMIT $2) AS first) FOR UPDATE SKIP LOCKED))"
+        )
+    };
+}
+
+/// What deletes some of the tokens of these sessions, however many there are. On PostgreSQL the sessions are locked first, but for
+/// those that somebody else holds: who prolongs one meanwhile keeps its tokens, the rotated ones too, by which a reuse is known.
 macro_rules! tokens_of {
     (sqlite, $sessions:literal) => {
         concat!(
@@ -52,7 +86,7 @@ macro_rules! tokens_of {
             "DELETE FROM refresh_tokens WHERE digest = ANY(ARRAY(SELECT digest FROM refresh_tokens \
              WHERE session_id = ANY(ARRAY(",
             $sessions,
-            ")) LIMIT $2))"
+            " FOR UPDATE SKIP LOCKED)) LIMIT $2))"
         )
     };
 }
@@ -65,6 +99,12 @@ pub(super) const SESSIONS_AHEAD: &str = "DELETE FROM sessions WHERE last_used_at
     (SELECT MIN(first.ends) FROM (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 \
     ORDER BY expires_at DESC LIMIT $2) AS first)";
 pub(super) const ENDED_SESSIONS: &str = over!("sessions", "ended_at", " <= $1");
+pub(super) const REFRESH_TOKENS_POSTGRES: &str = over_free!("refresh_tokens", "digest", "expires_at", " <= $1");
+pub(super) const SESSIONS_POSTGRES: &str = over_free!("sessions", "id", "expires_at", " <= $1");
+pub(super) const SESSIONS_AHEAD_POSTGRES: &str = "DELETE FROM sessions WHERE id = ANY(ARRAY(SELECT id FROM sessions \
+    WHERE last_used_at > $1 AND expires_at >= (SELECT MIN(first.ends) FROM (SELECT expires_at AS ends FROM sessions \
+    WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2) AS first) FOR UPDATE SKIP LOCKED))";
+pub(super) const ENDED_SESSIONS_POSTGRES: &str = over_free!("sessions", "id", "ended_at", " <= $1");
 pub(super) const TOKENS_OF_SESSIONS_SQLITE: &str =
     tokens_of!(sqlite, "SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2");
 pub(super) const TOKENS_OF_SESSIONS_POSTGRES: &str =
@@ -86,6 +126,8 @@ pub(super) const TOKENS_OF_ENDED_SESSIONS_POSTGRES: &str =
 pub(super) const VERIFICATIONS: &str = over!("email_verifications", "expires_at", " <= $1");
 pub(super) const VERIFICATIONS_AHEAD: &str = over!("email_verifications", "expires_at", " > $1");
 pub(super) const THROTTLES: &str = over!("throttles", "drained_at", " <= $1");
+pub(super) const VERIFICATIONS_POSTGRES: &str = over_free!("email_verifications", "digest", "expires_at", " <= $1");
+pub(super) const THROTTLES_POSTGRES: &str = over_free!("throttles", "bucket", "drained_at", " <= $1");
 pub(super) const PLACES: &str = over!("sign_in_places", "last_at", " <= $1");
 pub(super) const PLACES_AHEAD: &str = over!("sign_in_places", "last_at", " > $1");
 
@@ -126,17 +168,23 @@ impl Perishable {
         Self::PlacesAhead,
     ];
 
-    const fn statement(self) -> &'static str {
-        match self {
-            Self::RefreshTokens => REFRESH_TOKENS,
-            Self::Sessions => SESSIONS,
-            Self::SessionsAhead => SESSIONS_AHEAD,
-            Self::EndedSessions => ENDED_SESSIONS,
-            Self::Verifications => VERIFICATIONS,
-            Self::VerificationsAhead => VERIFICATIONS_AHEAD,
-            Self::Throttles => THROTTLES,
-            Self::Places => PLACES,
-            Self::PlacesAhead => PLACES_AHEAD,
+    const fn statement(self, engine: Engine) -> &'static str {
+        match (self, engine) {
+            (Self::RefreshTokens, Engine::Sqlite) => REFRESH_TOKENS,
+            (Self::RefreshTokens, Engine::Postgres) => REFRESH_TOKENS_POSTGRES,
+            (Self::Sessions, Engine::Sqlite) => SESSIONS,
+            (Self::Sessions, Engine::Postgres) => SESSIONS_POSTGRES,
+            (Self::SessionsAhead, Engine::Sqlite) => SESSIONS_AHEAD,
+            (Self::SessionsAhead, Engine::Postgres) => SESSIONS_AHEAD_POSTGRES,
+            (Self::EndedSessions, Engine::Sqlite) => ENDED_SESSIONS,
+            (Self::EndedSessions, Engine::Postgres) => ENDED_SESSIONS_POSTGRES,
+            (Self::Verifications, Engine::Sqlite) => VERIFICATIONS,
+            (Self::Verifications, Engine::Postgres) => VERIFICATIONS_POSTGRES,
+            (Self::VerificationsAhead, _) => VERIFICATIONS_AHEAD,
+            (Self::Throttles, Engine::Sqlite) => THROTTLES,
+            (Self::Throttles, Engine::Postgres) => THROTTLES_POSTGRES,
+            (Self::Places, _) => PLACES,
+            (Self::PlacesAhead, _) => PLACES_AHEAD,
         }
     }
 
@@ -155,7 +203,8 @@ impl Perishable {
 }
 
 /// Deletes up to `limit` rows that are of no use at `now`, and more only of one age; says how many it deleted. Sessions go when
-/// their tokens have gone, as many at a time: one would take along all that it has.
+/// their tokens have gone, as many at a time: one would take along all that it has. On PostgreSQL what somebody else holds stays
+/// for the next time, but for places and what a clock far ahead dated.
 pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -> Result<u64, DbError> {
     let since = match what {
         Perishable::EndedSessions => now.saturating_sub(KEEP_ENDED),
@@ -170,5 +219,6 @@ pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -
             return Ok(gone);
         }
     }
-    Ok(on!(tx, c => sqlx::query(what.statement()).bind(since).bind(limit).execute(c).await?.rows_affected()))
+    let statement = what.statement(tx.engine());
+    Ok(on!(tx, c => sqlx::query(statement).bind(since).bind(limit).execute(c).await?.rows_affected()))
 }
