@@ -473,6 +473,19 @@ async fn a_token_expires_by_the_clock_also_when_it_is_remembered() {
     as_service(&transport, &vec![bearer(&ours.sign(&later))]).await.expect("a new one");
 }
 
+/// Kind: whoever comes back with an old token gets another one, and does not sign in anew because of keys that come and go.
+#[tokio::test]
+async fn a_token_that_is_over_has_expired_also_where_its_key_is_not_known() {
+    let (ours, other) = (Issuer::ours(), Issuer::new("gone", 9));
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        let over = expired(&other).into_iter().map(|(case, token)| (case, token, "TOKEN_EXPIRED"));
+        for (case, token, reason) in over.chain([("good by itself", other.user(), "TOKEN_INVALID")]) {
+            let expected = (Code::Unauthenticated, reason.to_owned());
+            assert_eq!(refusal(as_user(&transport, &vec![bearer(&token)]).await), expected, "{way}: {case}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_declared_does_not_exist() {
     use tonic::codegen::http::uri::PathAndQuery;

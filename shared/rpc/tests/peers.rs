@@ -413,7 +413,7 @@ async fn made_up_key_ids_stop_nobody_elses_new_key() {
     for _ in 0..3 {
         let over = stranger.sign(&common::AccessClaimsWith::of(past.clone()));
         let status = call(&over, "192.0.2.1").await.expect_err("refused");
-        assert_eq!(reason_of(&status).as_deref(), Some("TOKEN_INVALID"));
+        assert_eq!(reason_of(&status).as_deref(), Some("TOKEN_EXPIRED"));
     }
     assert_eq!(keys.asked.load(Ordering::SeqCst), asked, "a key that is gone is not asked for");
 }
