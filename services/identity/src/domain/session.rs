@@ -21,7 +21,7 @@ pub struct RefreshPolicy {
     pub greatest_age: Span,
     /// How long a rotated token is still answered with a successor.
     pub grace: Span,
-    /// Refreshes of one session within an hour, and at once.
+    /// Refreshes of one session at once, and as many an hour from then on.
     pub most_per_hour: u32,
 }
 

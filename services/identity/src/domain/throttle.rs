@@ -56,7 +56,7 @@ impl Throttle {
     /// Mails about its allowances: thirty at once, and no more than sixty within a day.
     pub const ALLOWANCE_ALERTS: Self = Self { capacity: 30, leak: Span::from_mins(48) };
 
-    /// So many within an hour, and as many at once; beside them fit `more`, which drain like them.
+    /// So many at once, and as many an hour from then on; beside them fit `more`, which drain like them.
     pub fn hourly(most: u32, more: u32) -> Self {
         let leak = Span::from_std(Span::HOUR.to_std() / most.max(1));
         Self { capacity: most.saturating_add(more), leak }

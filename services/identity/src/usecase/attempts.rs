@@ -70,7 +70,7 @@ pub enum Bucket<'a> {
     AllowanceAlerts(UserId),
     /// Mails that its top-up was switched off at one instant.
     StoppedTopUp(UserId, Timestamp),
-    /// Refreshes of one session, of which so many fit into an hour.
+    /// Refreshes of one session: so many at once, and as many an hour from then on.
     Refreshes(SessionId, u32),
     /// Refreshes of all sessions of one user: ten times as many as of one.
     UserRefreshes(UserId, u32),

@@ -23,7 +23,7 @@ pub(super) struct Ration([Bucket<'static>; 2]);
 pub(super) struct Held([Timestamp; 2]);
 
 impl Ration {
-    /// Of a session of a user's, which may be refreshed so often within an hour.
+    /// Of a session of a user's, which may be refreshed so often at once, and as often an hour from then on.
     pub(super) fn of(session: SessionId, user: UserId, most_per_hour: u32) -> Self {
         Self([Bucket::Refreshes(session, most_per_hour), Bucket::UserRefreshes(user, most_per_hour)])
     }
@@ -38,7 +38,8 @@ impl Ration {
         Ok(())
     }
 
-    /// Locks what one more is to be taken of: before its session is locked.
+    /// Locks what one more is to be taken of: before its session is locked, and in this order everywhere. (Whoever deletes what
+    /// has drained waits for none that is locked.)
     pub(super) async fn hold(&self, tx: &mut Tx, now: Timestamp) -> Result<Held, DbError> {
         let [session, user] = self.0;
         Ok(Held([session.lock(tx, now).await?, user.lock(tx, now).await?]))

@@ -102,15 +102,20 @@ impl Identity {
     }
 
     /// Looks at a refresh token, and asks organization about the membership that a successor needs. Nothing is asked when it
-    /// needs none, when the token is not good anyway, and when its ration is used up.
+    /// needs none, when the token ends its session, and when its ration is used up; one that is refused is refused here.
     async fn look_at(&self, digest: &[u8]) -> Result<Presented, Error> {
         let mut tx = self.0.db.read().await?;
         let token = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
         let session = sessions::by_id(&mut tx, token.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
         let (policy, now) = (&self.0.config.refresh, self.now());
         let ration = Ration::of(session.id, session.user_id, policy.most_per_hour);
-        let unasked = Presented { session: session.id, ration, about: None, live: None };
         let decision = decide_refresh(&state(&token, &session), policy, now);
+        if decision == RefreshDecision::Refuse {
+            // Whatever is over stays over: nothing is locked to find that out again.
+            demand_not_suspended(&mut tx, session.user_id).await?;
+            return Err(Error::RefreshTokenInvalid);
+        }
+        let unasked = Presented { session: session.id, ration, about: None, live: None };
         if !matches!(decision, RefreshDecision::Rotate | RefreshDecision::Forgive) {
             return Ok(unasked);
         }

@@ -185,7 +185,8 @@ pub struct TokenSettings {
     /// How long a refresh token that was just rotated still answers with its successor.
     #[serde(with = "span")]
     pub refresh_grace: Duration,
-    /// How often one session may be refreshed within an hour, and as often at once; all sessions of one user ten times as often.
+    /// How often one session may be refreshed at once, and as often an hour from then on (so twice as often within any one hour at
+    /// most); all sessions of one user ten times as often.
     pub max_refreshes_per_hour: u32,
     /// Life of a mailed address verification; those that were mailed before keep theirs.
     #[serde(with = "span")]
