@@ -11,12 +11,14 @@ use bursar_time::Span;
 
 use crate::Error;
 use crate::usecase::Identity;
-use crate::usecase::departures::{DEPARTURE, Leaving};
+use crate::usecase::departures::{Course, DEPARTURE, Leaving};
 use crate::usecase::invoices::INVOICE;
 use crate::usecase::signing::LOOK_AGAIN;
 
 /// How often what has perished is deleted.
 const PRUNE_EVERY: Span = Span::HOUR;
+/// How often it is looked whether whoever is about to end has a job that sees to it.
+const LOOK_AFTER_EVERY: Span = Span::HOUR;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -70,6 +72,14 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
             Ok(if more { Next::Again } else { Next::Finished })
         }
     });
+    let keeper = identity.clone();
+    runner.every("identity.departures", LOOK_AFTER_EVERY, move || {
+        let identity = keeper.clone();
+        async move {
+            identity.look_after_all().await?;
+            Ok(Next::Finished)
+        }
+    });
     let kept = parts.config.audit_retention;
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept).await });
@@ -84,8 +94,10 @@ impl Work for Farewell {
     type Payload = Leaving;
 
     async fn run(&self, _lease: &Lease, leaving: Leaving) -> Result<Next, Failure> {
-        self.0.finish_departure(leaving).await?;
-        Ok(Next::Finished)
+        Ok(match self.0.finish_departure(leaving).await? {
+            Course::Ended | Course::Over => Next::Finished,
+            Course::Clearing => Next::Again,
+        })
     }
 }
 

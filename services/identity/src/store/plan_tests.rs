@@ -29,6 +29,7 @@ const BOTH: &[(&str, &str)] = bursar_testkit::statements![
     users::LET_GO,
     users::IS_LET_GO,
     users::IS_LEAVING,
+    users::LEAVING_AFTER,
     users::STAYED_AFTER,
     users::REMEMBER_DELETED,
     users::NAMED_AFTER,

@@ -87,12 +87,25 @@ pub(crate) async fn owned(tx: &mut Tx) -> i64 {
     count.unwrap().0
 }
 
-/// Takes a user's departure back as a program did that knew of no point of no return.
-pub(crate) async fn stay_as_before(tx: &mut Tx, user: UserId) {
-    const STAY: &str = "UPDATE users SET leaving_since = NULL WHERE id = $1";
+/// Takes a user's departure back as a program did that knew of no point of no return; `false`: the store does not let it.
+pub(crate) async fn stays_as_before(tx: &mut Tx, user: UserId, number: i64) -> bool {
+    const STAY: &str =
+        "UPDATE users SET leaving_since = NULL WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL";
     let stays: Result<u64, DbError> =
-        async { Ok(on!(tx, c => sqlx::query(STAY).bind(user).execute(c).await?.rows_affected())) }.await;
-    assert_eq!(stays.unwrap(), 1);
+        async { Ok(on!(tx, c => sqlx::query(STAY).bind(user).bind(number).execute(c).await?.rows_affected())) }.await;
+    match stays {
+        Ok(rows) => rows == 1,
+        Err(DbError::Conflict { .. }) => false,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// How many departures have a job that looks after them.
+pub(crate) async fn looked_after(tx: &mut Tx) -> i64 {
+    const LOOKED_AFTER: &str = "SELECT COUNT(*) FROM jobs WHERE kind = 'identity.departure'";
+    let count: Result<(i64,), DbError> =
+        async { Ok(on!(tx, c => sqlx::query_as(LOOKED_AFTER).fetch_one(c).await?)) }.await;
+    count.unwrap().0
 }
 
 /// A store with Ada in it.
@@ -280,6 +293,19 @@ bursar_testkit::engines! {
         assert!(!users::stay(&mut tx, ada, (1, 1)).await.unwrap());
         assert!(!users::is_let_go(&mut tx, ada, (1, 2)).await.unwrap(), "organization is asked again");
         assert!(users::stay(&mut tx, ada, (1, 2)).await.unwrap());
+        users::leave(&mut tx, ada, now()).await.unwrap();
+        assert!(!users::is_let_go(&mut tx, ada, (2, 1)).await.unwrap(), "a later one");
+        assert!(stays_as_before(&mut tx, ada, 2).await, "also by a program of before");
+    }
+
+    async fn who_is_leaving_is_found_page_by_page(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let ada = ada().id;
+        assert!(users::leaving_after(&mut tx, "", 10).await.unwrap().is_empty());
+        users::leave(&mut tx, ada, now()).await.unwrap();
+        assert_eq!(users::leaving_after(&mut tx, "", 10).await.unwrap(), [(ada, 1)]);
+        assert!(users::leaving_after(&mut tx, &ada.to_string(), 10).await.unwrap().is_empty());
     }
 
     async fn a_suspension_begins_and_ends_once_and_counts_its_changes(db: TestDb) {

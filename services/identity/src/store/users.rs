@@ -89,12 +89,15 @@ pub(super) const STAYED_AHEAD_LOCKED: &str =
     perished!("departures > 0 AND +created_at > $1", "departures, created_at LIMIT $4", locked);
 pub(super) const LEAVE: &str =
     "UPDATE users SET leaving_since = $2, departures = departures + 1 WHERE id = $1 AND leaving_since IS NULL";
-pub(super) const STAY: &str = "UPDATE users SET leaving_since = NULL WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL \
-    AND (let_go IS NULL OR let_go <> departures OR let_go_in <> $3)";
+/// Also where it was let go in a store that this was restored from: who stays is not let go, by the schema.
+pub(super) const STAY: &str = "UPDATE users SET leaving_since = NULL, let_go = NULL WHERE id = $1 AND departures = $2 \
+    AND leaving_since IS NOT NULL AND (let_go IS NULL OR let_go <> departures OR let_go_in <> $3)";
 pub(super) const LET_GO: &str = "UPDATE users SET let_go = departures, let_go_in = $3 WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL";
 pub(super) const IS_LET_GO: &str = "SELECT COUNT(*) FROM users \
     WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL AND let_go = departures AND let_go_in = $3";
 pub(super) const IS_LEAVING: &str = "SELECT COUNT(*) FROM users WHERE id = $1 AND leaving_since IS NOT NULL";
+pub(super) const LEAVING_AFTER: &str = "SELECT id, departures FROM users \
+    WHERE id > $1 AND leaving_since IS NOT NULL ORDER BY id LIMIT $2";
 pub(super) const STAYED_AFTER: &str = "SELECT id, departures FROM users \
     WHERE id > $1 AND departures > 0 AND leaving_since IS NULL ORDER BY id LIMIT $2";
 pub(super) const DELETE: &str = "DELETE FROM users WHERE id = $1";
@@ -258,6 +261,11 @@ pub async fn stay(tx: &mut Tx, id: UserId, (number, incarnation): Departure) -> 
 pub async fn is_leaving(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
     let (rows,): (i64,) = on!(tx, c => sqlx::query_as(IS_LEAVING).bind(id).fetch_one(c).await?);
     Ok(rows > 0)
+}
+
+/// Those after an id (as text; empty for the first) who are leaving, with the number of the departure, in the order of ids.
+pub async fn leaving_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<(UserId, i64)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(LEAVING_AFTER).bind(after).bind(limit).fetch_all(c).await?))
 }
 
 /// Those after an id (as text; empty for the first) who were leaving and stay, with the number of the departure that is

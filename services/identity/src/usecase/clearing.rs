@@ -5,6 +5,9 @@
 //! nobody takes it back, and whoever goes on with it asks organization no more. Meanwhile the account is leaving, and can do
 //! nothing. Wherever that is cut off, whoever goes on (the caller who asks again, or the departure's job) deletes what is left, and
 //! the account ends as if nothing had happened.
+//!
+//! Nobody clears more than so much at a time: a call answers when it has done its part, and the job goes on at once as often as it
+//! takes, so that no attempt is as long as somebody was busy, and nobody else's end waits for it.
 
 use bursar_db::{Tx, idempotency};
 use bursar_id::{SessionId, UserId};
@@ -15,19 +18,40 @@ use super::departures::Leaving;
 use crate::Error;
 use crate::store::{belongings, users};
 
-/// Rows that one transaction deletes at most.
-const PORTION: i64 = 500;
+/// How much is deleted at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portions {
+    /// Transactions at most.
+    many: u32,
+    /// Rows that each of them deletes at most.
+    rows: i64,
+}
+
+/// What a call deletes, or an attempt of the job: seconds, where both may take a minute.
+pub(super) const AT_A_TIME: Portions = Portions { many: 20, rows: 500 };
+/// What is deleted of one account by whoever ends others after it.
+pub(super) const OF_ONE: Portions = Portions { many: 1, ..AT_A_TIME };
 
 impl Identity {
-    /// Notes that an account which organization has let go ends whatever comes, and deletes what it has many of, but for the
-    /// session of who asks, which can ask again. Nothing happens when the departure is under way no more.
-    pub(super) async fn clear(&self, leaving: Leaving, asking: Option<SessionId>) -> Result<(), Error> {
+    /// Notes that an account which organization has let go ends whatever comes, and deletes some of what it has many of, but for
+    /// the session of who asks: while it is there (the job deletes that, too) its caller can ask again. `false` when there may be
+    /// more. Nothing happens when the departure is under way no more.
+    pub(super) async fn clear(
+        &self,
+        leaving: Leaving,
+        asking: Option<SessionId>,
+        portions: Portions,
+    ) -> Result<bool, Error> {
         let mut tx = self.0.db.begin().await?;
         let departure = leaving.departure(&mut tx).await?;
         let sure = users::let_go(&mut tx, leaving.user, departure).await?;
         tx.commit().await?;
-        while sure && self.clear_some(leaving, asking, PORTION).await? {}
-        Ok(())
+        for _ in 0..portions.many {
+            if !sure || !self.clear_some(leaving, asking, portions.rows).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// One portion of it; `false` when there is no more, or the departure has ended, or is not sure to.
@@ -71,8 +95,9 @@ mod tests {
     use bursar_time::Timestamp;
 
     use super::*;
-    use crate::store::tests::{ada, owned, session, token, verification};
+    use crate::store::tests::{ada, owned, session, stays_as_before, token, verification};
     use crate::store::{branches, sessions, verifications};
+    use crate::usecase::departures::{Back, Course};
     use crate::usecase::hearing::identity;
 
     /// Rows of each kind that somebody has: more than three portions of these tests.
@@ -130,12 +155,34 @@ mod tests {
                 assert_eq!(rows(db).await, all - portion * SOME, "no more than so many at a time");
             }
             // Killed there. Nobody takes it back, and organization, which says nothing, is not asked again.
-            identity.stay(leaving).await.unwrap();
+            assert_eq!(identity.stay(leaving).await.unwrap(), Back::Never);
             assert!(users::is_leaving(&mut db.read().await.unwrap(), leaving.user).await.unwrap());
-            assert!(identity.finish_departure(leaving).await.unwrap());
+            assert_eq!(identity.finish_departure(leaving).await.unwrap(), Course::Ended);
             assert_eq!(rows(db).await, 0);
             assert!(users::by_id(&mut db.read().await.unwrap(), leaving.user).await.unwrap().is_none());
-            assert!(!identity.finish_departure(leaving).await.unwrap(), "once");
+            assert_eq!(identity.finish_departure(leaving).await.unwrap(), Course::Over, "once");
+        }
+
+        /// Kind: no attempt is as long as somebody was busy, and what it leaves is no failure of it.
+        async fn an_attempt_deletes_so_much_and_the_next_one_goes_on(db: TestDb) {
+            let directory = tempfile::tempdir().unwrap();
+            let identity = identity(&db, &directory).await;
+            let (db, all) = (&identity.0.db, i64::from(MANY) * 6);
+            let leaving = busy(&identity, identity.now()).await;
+            let_go(&identity, leaving).await;
+            let two = Portions { many: 2, rows: SOME };
+            for attempt in 1..all / (2 * SOME) {
+                assert_eq!(identity.see_off(leaving, two).await.unwrap(), Course::Clearing);
+                assert_eq!(rows(db).await, all - attempt * 2 * SOME);
+            }
+            let mut course = Course::Clearing;
+            for _ in 0..2 {
+                course = identity.see_off(leaving, two).await.unwrap();
+                if course != Course::Clearing {
+                    break;
+                }
+            }
+            assert_eq!((course, rows(db).await), (Course::Ended, 0));
         }
 
         async fn all_that_somebody_has_goes_but_for_the_session_that_asks(db: TestDb) {
@@ -156,20 +203,16 @@ mod tests {
             assert!(kept.is_some_and(|session| session.ended_at.is_none()), "it can ask again");
         }
 
-        /// A program of before knows nothing of it.
-        async fn a_departure_that_was_let_go_and_taken_back_all_the_same_is_no_later_one(db: TestDb) {
+        /// Kind: a program of before, which knows nothing of it, takes nobody back who is half deleted.
+        async fn a_program_of_before_takes_no_departure_back_that_was_let_go(db: TestDb) {
             let directory = tempfile::tempdir().unwrap();
             let identity = identity(&db, &directory).await;
             let leaving = busy(&identity, identity.now()).await;
             let_go(&identity, leaving).await;
             let mut tx = identity.0.db.begin().await.unwrap();
-            crate::store::tests::stay_as_before(&mut tx, leaving.user).await;
-            assert!(!leaving.is_sure(&mut tx).await.unwrap());
-            users::leave(&mut tx, leaving.user, identity.now()).await.unwrap();
-            let again = Leaving { number: leaving.number + 1, ..leaving };
-            assert!(!again.is_sure(&mut tx).await.unwrap());
-            let departure = again.departure(&mut tx).await.unwrap();
-            assert!(users::stay(&mut tx, again.user, departure).await.unwrap());
+            assert!(!stays_as_before(&mut tx, leaving.user, leaving.number).await);
+            tx.rollback().await.unwrap();
+            assert_eq!(identity.finish_departure(leaving).await.unwrap(), Course::Ended);
         }
     }
 }

@@ -5,6 +5,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, UserCaller};
 
 use super::Identity;
+use super::clearing::AT_A_TIME;
 use super::departures::Leaving;
 use super::sessions::still_live;
 use crate::Error;
@@ -13,6 +14,7 @@ use crate::store::{sessions, users};
 impl Identity {
     /// Deletes the caller with sessions and tokens, and tells the other services. Refused while the caller owns
     /// organizations: organization is asked, between two mutations. Who is leaving already may ask again, and joins in.
+    /// Whoever has more than a call should delete is answered once the end is sure, and the job goes on.
     pub async fn delete_me(&self, asked: &Asked<()>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let looked = may_leave(&mut m, asked).await;
@@ -21,9 +23,9 @@ impl Identity {
         }
         let leaving = self.begin_departure(asked.user()?).await?;
         self.may_go(leaving).await?;
-        self.clear(leaving, Some(asked.user()?.session)).await?;
+        let cleared = self.clear(leaving, Some(asked.user()?.session), AT_A_TIME).await?;
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = self.end_account(&mut m, asked, leaving).await;
+        let done = self.end_account(&mut m, asked, (leaving, cleared)).await;
         self.0.mutations.end(m, done).await
     }
 
@@ -41,7 +43,7 @@ impl Identity {
         &self,
         m: &mut Mutation,
         asked: &Asked<()>,
-        leaving: Leaving,
+        (leaving, cleared): (Leaving, bool),
     ) -> Result<Done<(), Payload>, Error> {
         let caller = asked.user()?;
         if leaving.is_sure(m.tx()).await? {
@@ -53,6 +55,14 @@ impl Identity {
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&caller.user);
         let now = m.now();
+        if !cleared {
+            users::by_id_locked(m.tx(), caller.user).await?;
+            if leaving.is_sure(m.tx()).await? {
+                // It is sure to end, and the job goes on for as long as that takes.
+                self.look_after(m.tx(), leaving, now).await?;
+                return Ok(Done::New((), Vec::new()));
+            }
+        }
         let told = self.go(m.tx(), leaving, now).await?.ok_or(Error::SessionEnded)?;
         Ok(Done::New((), told))
     }

@@ -10,7 +10,11 @@
 //!
 //! When organization says that the user owns something, or says nothing, the mark is taken back instead of 3, and
 //! organization is told by event. What a crash or a caller who hung up leaves behind, the job finishes or takes back.
-//! Whoever joins in meanwhile (a repetition, a twin, the job) does so in the same departure, by its number.
+//! Whoever joins in meanwhile (a repetition, a twin, the job) does so in the same departure, by its number. Whoever was
+//! refused while another one of them came to 3 takes nothing back, and goes on.
+//!
+//! A program of before that knows no 3 runs beside this one while a deployment is upgraded. The store refuses it what is over
+//! with 3 (a CHECK: `let_go`): its call fails, and its job waits for a program that goes on.
 
 use bursar_db::{DbError, Tx, idempotency};
 use bursar_id::{OwnerId, UserId};
@@ -20,6 +24,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::clearing::{AT_A_TIME, Portions};
 use super::{Identity, Owned, events};
 use crate::Error;
 use crate::store::users::{self, Departure, UserRow};
@@ -29,6 +34,31 @@ pub const DEPARTURE: Kind<Leaving> = Kind::new("identity.departure");
 
 /// When a departure is looked after that nobody has finished: longer than a call takes.
 const UNFINISHED: Span = Span::from_mins(1);
+
+/// Accounts that are about to end, of which one look makes sure that each has its job.
+const PAGE: i64 = 100;
+
+/// What has become of a departure that was looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The account has ended now.
+    Ended,
+    /// The account stays, or somebody else has ended it.
+    Over,
+    /// It ends whatever comes, and has more to be deleted before than one attempt should.
+    Clearing,
+}
+
+/// Whether a departure was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// Now.
+    Taken,
+    /// There was none any more: the account stays already, or is gone.
+    Over,
+    /// Organization has let it go: nobody takes it back.
+    Never,
+}
 
 /// An account that is about to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,18 +100,49 @@ impl Identity {
         }
         users::leave(tx, user.id, now).await?;
         let leaving = Leaving { user: user.id, number: user.departures + 1 };
-        let unique = format!("{}/{}", leaving.user, leaving.number);
-        self.0.jobs.enqueue(tx, DEPARTURE, &leaving, now.saturating_add(UNFINISHED), Some(&unique)).await?;
+        self.look_after(tx, leaving, now.saturating_add(UNFINISHED)).await?;
         Ok(leaving)
     }
 
-    /// Asks organization whether an account that is marked as leaving may go. If it may not, or nobody knows, it stays.
+    /// Sees to it that a departure has its job, due at this instant at the latest.
+    pub(super) async fn look_after(&self, tx: &mut Tx, leaving: Leaving, due: Timestamp) -> Result<(), DbError> {
+        let unique = format!("{}/{}", leaving.user, leaving.number);
+        self.0.jobs.enqueue(tx, DEPARTURE, &leaving, due, Some(&unique)).await
+    }
+
+    /// Sees to it that each account which is about to end has its job: without one it would be about to for ever. Where there is
+    /// one nothing is lost, for it does what it has done already once more.
+    pub async fn look_after_all(&self) -> Result<(), Error> {
+        self.look_after_pages(PAGE).await
+    }
+
+    async fn look_after_pages(&self, page: i64) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let mut tx = self.0.db.begin().await?;
+            let found = users::leaving_after(&mut tx, &after, page).await?;
+            let due = self.now().saturating_add(UNFINISHED);
+            for (user, number) in &found {
+                self.look_after(&mut tx, Leaving { user: *user, number: *number }, due).await?;
+            }
+            tx.commit().await?;
+            let Some((last, _)) = found.last() else { return Ok(()) };
+            after = last.to_string();
+        }
+    }
+
+    /// Asks organization whether an account that is marked as leaving may go. If it may not, or nobody knows, it stays, unless
+    /// somebody else was told meanwhile that it may.
     pub(super) async fn may_go(&self, leaving: Leaving) -> Result<(), Error> {
         let Err(refusal) = self.ask_to_go(leaving).await else {
             return Ok(());
         };
-        if let Err(error) = self.stay(leaving).await {
-            tracing::warn!(%error, user = %leaving.user, "cannot take a departure back at once: the job will");
+        match self.stay(leaving).await {
+            Ok(Back::Never) => return Ok(()),
+            Ok(Back::Taken | Back::Over) => {}
+            Err(error) => {
+                tracing::warn!(%error, user = %leaving.user, "cannot take a departure back at once: the job will");
+            }
         }
         Err(refusal)
     }
@@ -106,17 +167,21 @@ impl Identity {
         self.ask_to_let_go(leaving, incarnation, proven.map(|user| user.email).unwrap_or_default()).await
     }
 
-    /// Takes a departure back, if it is still under way, and tells organization.
-    pub(super) async fn stay(&self, leaving: Leaving) -> Result<(), Error> {
+    /// Takes a departure back, if it is still under way and not sure, and tells organization. Says whether it did.
+    pub(super) async fn stay(&self, leaving: Leaving) -> Result<Back, Error> {
         let mut tx = self.0.db.begin().await?;
         let departure = leaving.departure(&mut tx).await?;
-        let stays = users::stay(&mut tx, leaving.user, departure).await?;
-        let told = stays.then(|| events::staying(leaving.user, leaving.number));
-        Ok(self.0.outbox.commit(tx, told.into_iter().collect()).await?)
+        if users::stay(&mut tx, leaving.user, departure).await? {
+            self.0.outbox.commit(tx, vec![events::staying(leaving.user, leaving.number)]).await?;
+            return Ok(Back::Taken);
+        }
+        let sure = leaving.is_sure(&mut tx).await?;
+        tx.rollback().await?;
+        Ok(if sure { Back::Never } else { Back::Over })
     }
 
-    /// Ends an account that organization has let go, and that was cleared: the events that tell of it. `None` when there is no such account any
-    /// more.
+    /// Ends an account that organization has let go, and that was cleared: the events that tell of it. `None` when there is no
+    /// such account any more.
     pub(super) async fn go(
         &self,
         tx: &mut Tx,
@@ -140,33 +205,133 @@ impl Identity {
         Ok(Some(vec![events::deleted(user.id)]))
     }
 
-    /// Finishes a departure that nobody has finished, or takes it back; says whether the account has ended now. One look at
-    /// organization decides: nobody waits for ever between here and gone.
-    pub async fn finish_departure(&self, leaving: Leaving) -> Result<bool, Error> {
+    /// Finishes a departure that nobody has finished, or takes it back. One look at organization decides: nobody waits for ever
+    /// between here and gone.
+    pub async fn finish_departure(&self, leaving: Leaving) -> Result<Course, Error> {
+        self.see_off(leaving, AT_A_TIME).await
+    }
+
+    /// The same, with no more deleted before the account ends than so much.
+    pub(super) async fn see_off(&self, leaving: Leaving, portions: Portions) -> Result<Course, Error> {
         let mut tx = self.0.db.read().await?;
         let user = users::by_id(&mut tx, leaving.user).await?;
         drop(tx);
         if !user.is_some_and(|user| leaving.is_of(&user)) {
-            return Ok(false);
+            return Ok(Course::Over);
         }
-        if let Err(error) = self.ask_to_go(leaving).await {
-            self.stay(leaving).await?;
-            tracing::info!(%error, user = %leaving.user, "an account that was about to end stays");
-            return Ok(false);
+        let answer = self.ask_to_go(leaving).await;
+        self.go_on(leaving, answer, portions).await
+    }
+
+    /// What follows from organization's answer.
+    async fn go_on(&self, leaving: Leaving, answer: Result<(), Error>, portions: Portions) -> Result<Course, Error> {
+        match answer {
+            Ok(()) => {}
+            // Organization refused nothing: whoever tries again asks it.
+            Err(error @ Error::Store(_)) => return Err(error),
+            Err(refusal) => match self.stay(leaving).await? {
+                Back::Taken => {
+                    tracing::info!(error = %refusal, user = %leaving.user, "an account that was about to end stays");
+                    return Ok(Course::Over);
+                }
+                Back::Over => return Ok(Course::Over),
+                // Somebody else was told meanwhile that it may go, and may be gone before the account has ended.
+                Back::Never => {}
+            },
         }
-        self.clear(leaving, None).await?;
+        if !self.clear(leaving, None, portions).await? {
+            return Ok(Course::Clearing);
+        }
         let mut tx = self.0.db.begin().await?;
         let now = self.now();
         match self.go(&mut tx, leaving, now).await {
             Ok(Some(told)) => {
                 self.0.outbox.commit(tx, told).await?;
                 tracing::info!(user = %leaving.user, "ended an account that was about to end");
-                Ok(true)
+                Ok(Course::Ended)
             }
             // Somebody else has ended it meanwhile.
-            Ok(None) => Ok(false),
+            Ok(None) => Ok(Course::Over),
             // Taken back meanwhile, or not possible at the moment: whoever tries again sees which.
             Err(other) => Err(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+    use crate::store::tests::{ada, looked_after};
+    use crate::usecase::hearing::identity;
+
+    /// Marks Ada as leaving, with no job that looks after it.
+    async fn mark(identity: &Identity) -> Leaving {
+        let mut tx = identity.0.db.begin().await.unwrap();
+        users::leave(&mut tx, ada().id, identity.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        Leaving { user: ada().id, number: 1 }
+    }
+
+    async fn is_leaving(identity: &Identity) -> bool {
+        users::is_leaving(&mut identity.0.db.read().await.unwrap(), ada().id).await.unwrap()
+    }
+
+    fn away() -> Error {
+        Error::Organization(Box::new(Status::unavailable("")))
+    }
+
+    bursar_testkit::engines! {
+        /// Kind: what nobody takes back is given up by nobody either, whoever was refused meanwhile.
+        async fn who_is_refused_while_another_one_is_let_go_goes_on_to_the_end(db: TestDb) {
+            let directory = tempfile::tempdir().unwrap();
+            let identity = identity(&db, &directory).await;
+            let leaving = mark(&identity).await;
+            // Organization does not answer the job; between its question and that, a call was answered and noted it.
+            let mut tx = identity.0.db.begin().await.unwrap();
+            let departure = leaving.departure(&mut tx).await.unwrap();
+            assert!(users::let_go(&mut tx, leaving.user, departure).await.unwrap());
+            tx.commit().await.unwrap();
+            assert_eq!(identity.stay(leaving).await.unwrap(), Back::Never);
+            assert_eq!(identity.go_on(leaving, Err(away()), AT_A_TIME).await.unwrap(), Course::Ended);
+            assert!(users::by_id(&mut identity.0.db.read().await.unwrap(), leaving.user).await.unwrap().is_none());
+            assert_eq!(identity.stay(leaving).await.unwrap(), Back::Over);
+        }
+
+        async fn what_the_store_could_not_say_takes_no_departure_back(db: TestDb) {
+            let directory = tempfile::tempdir().unwrap();
+            let identity = identity(&db, &directory).await;
+            let leaving = mark(&identity).await;
+            let locked = identity.go_on(leaving, Err(DbError::Locked.into()), AT_A_TIME).await;
+            assert!(matches!(locked, Err(Error::Store(DbError::Locked))), "the job comes again");
+            assert!(is_leaving(&identity).await);
+            assert_eq!(identity.go_on(leaving, Err(away()), AT_A_TIME).await.unwrap(), Course::Over);
+            assert!(!is_leaving(&identity).await, "nobody has let it go");
+        }
+
+        /// Kind: an account that is about to end is not about to for ever because its job is gone.
+        async fn each_departure_without_a_job_gets_one(db: TestDb) {
+            let directory = tempfile::tempdir().unwrap();
+            let identity = identity(&db, &directory).await;
+            let db = &identity.0.db;
+            identity.look_after_all().await.unwrap();
+            assert_eq!(looked_after(&mut db.read().await.unwrap()).await, 0, "nobody leaves");
+            mark(&identity).await;
+            let mut tx = db.begin().await.unwrap();
+            for n in 2..=4 {
+                let (email, email_key) = (format!("{n}@example.com"), format!("{n}@example.com"));
+                let other = UserRow { id: bursar_testkit::id(n), email, email_key, ..ada() };
+                assert!(users::insert(&mut tx, &other).await.unwrap());
+                if n < 4 {
+                    users::leave(&mut tx, other.id, identity.now()).await.unwrap();
+                }
+            }
+            tx.commit().await.unwrap();
+            for _ in 0..2 {
+                identity.look_after_pages(2).await.unwrap();
+                assert_eq!(looked_after(&mut db.read().await.unwrap()).await, 3, "one each");
+            }
         }
     }
 }

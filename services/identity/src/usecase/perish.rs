@@ -3,6 +3,8 @@
 use bursar_time::{Span, Timestamp, furthest_end, latest_beginning};
 
 use super::Identity;
+use super::clearing::OF_ONE;
+use super::departures::{Course, Leaving};
 use crate::Error;
 use crate::config::LONGEST_LINK;
 use crate::store::{users, verifications};
@@ -41,17 +43,33 @@ impl Identity {
         tx.commit().await?;
         let mut ended = 0;
         for account in leaving {
-            match self.finish_departure(account).await {
-                Ok(gone) => ended += i64::from(gone),
+            match self.see_off(account, OF_ONE).await {
+                Ok(Course::Ended) => ended += 1,
+                // It ends, and nobody else waits for that.
+                Ok(Course::Clearing) => {
+                    ended += 1;
+                    self.hurry(account).await?;
+                }
+                Ok(Course::Over) => {}
                 // Its job tries again.
                 Err(error) => tracing::warn!(%error, "an account that nobody has proven has not ended yet"),
             }
         }
         if ended > 0 {
-            tracing::info!(accounts = ended, "ended accounts whose address nobody has proven");
+            tracing::info!(
+                accounts = ended,
+                "ended accounts whose address nobody has proven, or made sure that they end"
+            );
         }
         // Not by how many there were: those that stay are there again.
         Ok(ended == BATCH)
+    }
+
+    /// Has the job go on with a departure now.
+    async fn hurry(&self, leaving: Leaving) -> Result<(), Error> {
+        let mut tx = self.0.db.begin().await?;
+        self.look_after(&mut tx, leaving, self.now()).await?;
+        Ok(tx.commit().await?)
     }
 }
 

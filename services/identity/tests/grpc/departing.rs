@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bursar_db::Engine;
 use bursar_id::Role;
 use bursar_proto::event::v1::WatchRequest;
 use bursar_proto::event::v1::event::Payload;
@@ -10,6 +11,7 @@ use bursar_proto::identity::v1::{
     DeleteMeRequest, GetMeRequest, ListSessionsRequest, RefreshRequest, RequestEmailVerificationRequest,
     SwitchContextRequest, UpdateMeRequest, VerifyEmailRequest,
 };
+use bursar_testkit::plans::{fill, numbers};
 use bursar_testkit::{Client, PASSWORD, Person, Refusal, columns_with, refused};
 use tonic::{Code, Status};
 
@@ -278,5 +280,24 @@ bursar_testkit::engines! {
         delete(&eve).await.expect("nothing is in the way");
         delete(&ada).await.expect("nothing is in the way");
         assert_eq!(world.organization.addresses(), [String::new(), ada.email.clone()]);
+    }
+    /// Kind: nobody waits in a call for as long as they were busy: what is sure goes on without them, and is told of once.
+    async fn who_has_more_than_a_call_deletes_is_answered_and_the_job_goes_on(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let digest = match db.engine() {
+            Engine::Sqlite => "CAST(printf('%032d', n) AS BLOB)",
+            Engine::Postgres => "convert_to(lpad(CAST(n AS TEXT), 32, '0'), 'UTF8')",
+        };
+        let links = format!(
+            "INSERT INTO email_verifications (digest, user_id, email_key, expires_at) {} \
+             SELECT {digest}, u.id, 'x', u.created_at + 3600000000 FROM c, users u WHERE u.id = '{}'",
+            numbers(1, 12_000),
+            ada.user
+        );
+        fill(&world.db, &[links]).await;
+        delete(&ada).await.expect("it is sure to end");
+        becomes(false, async || exists(&world, &ada).await).await;
+        assert_eq!(told(&world).await, [format!("{} gone", ada.user)]);
     }
 }
