@@ -25,8 +25,8 @@ fn literals(kustomization: &str, name: &str) -> Option<Vec<(String, String)>> {
     Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-/// What a pod's environment makes of the settings with these components, with its secret files in `secrets`.
-fn pod(service: Service, components: &[&str], secrets: &Path) -> Settings {
+/// A pod's environment with these components, as it is in the files but for its secret files, which are in `secrets`.
+fn environment(service: Service, components: &[&str], secrets: &Path) -> BTreeMap<String, String> {
     let own = format!("bursar-{service}");
     // What is said later holds, as it does when maps are merged.
     let mut environment = BTreeMap::new();
@@ -37,11 +37,17 @@ fn pod(service: Service, components: &[&str], secrets: &Path) -> Settings {
         }
     }
     let secrets = secrets.display().to_string();
-    let moved = environment.into_iter().map(|(name, value)| {
-        let value = value.replace("/run/secrets/bursar", &secrets).replace("/run/secrets/tls", &secrets);
-        (name, value)
-    });
-    let loaded = Loader::new(Program::Single(service)).environment(moved).load();
+    for value in environment.values_mut() {
+        *value = value.replace("/run/secrets/bursar", &secrets).replace("/run/secrets/tls", &secrets);
+    }
+    environment
+}
+
+/// What a pod's environment makes of the settings, once somebody has put their own domain in it.
+fn pod(service: Service, components: &[&str], secrets: &Path) -> Settings {
+    let environment = environment(service, components, secrets);
+    let own = environment.into_iter().map(|(name, value)| (name, value.replace("example.com", "acme.test")));
+    let loaded = Loader::new(Program::Single(service)).environment(own).load();
     loaded.unwrap_or_else(|error| panic!("the pods of {service} would refuse their settings ({components:?}): {error}"))
 }
 
@@ -86,6 +92,24 @@ fn kubernetes_pods_accept_their_settings() {
         for peer in Service::ALL {
             let expected = format!("{scheme}://bursar-{peer}:{}", settings.service_address(peer).port());
             assert_eq!(settings.peer_url(peer), expected);
+        }
+    }
+}
+
+#[test]
+fn kubernetes_pods_refuse_addresses_that_nobody_has_made_their_own() {
+    let secrets = secrets();
+    let placeholders: [(Service, &[&str], &[&str]); 3] = [
+        (Service::Identity, &["tls"], &["mail.from", "mail.link_base_url"]),
+        (Service::Organization, &["tls"], &["mail.from", "mail.link_base_url"]),
+        (Service::Billing, &["tls", "stripe"], &["payments.stripe.return_url"]),
+    ];
+    for (service, components, keys) in placeholders {
+        let environment = environment(service, components, secrets.path());
+        let loaded = Loader::new(Program::Single(service)).environment(environment).load();
+        let refusal = loaded.expect_err("letters would go out in the name of nobody").to_string();
+        for key in keys {
+            assert!(refusal.contains(&format!("  - {key}: ")), "{service}: {key} in {refusal}");
         }
     }
 }
