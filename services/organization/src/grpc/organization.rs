@@ -283,7 +283,8 @@ impl Handlers {
 
 fn new(message: &CreateOrganizationRequest, violations: &mut Violations) -> Option<NewOrganization> {
     let name = violations.check("name", Name::parse(&message.name));
-    let slug = violations.check_optional("slug", &message.slug, Slug::parse);
+    // Whether the word is reserved by now is looked at once a repetition is told from a new request.
+    let slug = violations.check_optional("slug", &message.slug, Slug::given);
     Some(NewOrganization { name: name?, slug: slug? })
 }
 
@@ -291,7 +292,7 @@ fn change(message: &UpdateOrganizationRequest, violations: &mut Violations) -> O
     let mask = UpdateMask::parse(message.update_mask.as_ref(), &["name", "slug"], violations);
     OrganizationChange {
         name: mask.read("name", &message.name, Name::parse, violations),
-        // One that it has already is no choice.
+        // One that it has already, or had, is no choice.
         slug: mask.read("slug", &message.slug, Slug::given, violations),
         etag: message.etag.clone(),
     }

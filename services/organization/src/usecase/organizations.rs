@@ -76,6 +76,10 @@ impl Organization {
         self.demand_staying(m.tx(), caller).await?;
         demand_verified(caller)?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        // Only now, as one that was created before the word was reserved is told again.
+        if new.slug.as_ref().is_some_and(Slug::is_reserved) {
+            return Err(reserved());
+        }
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let now = m.now();
         let most = self.0.config.created_per_day;
@@ -253,9 +257,6 @@ impl Organization {
         let now = m.now();
         let name = change.name.as_ref().filter(|name| name.as_str() != organization.name);
         let slug = change.slug.as_ref().filter(|slug| slug.as_str() != organization.slug);
-        if slug.is_some_and(Slug::is_reserved) {
-            return Err(Problem::invalid_field("slug", SlugError::Reserved.to_string()).into());
-        }
         let mut events = Vec::new();
         if name.is_some() || slug.is_some() {
             if let Some(slug) = slug {
@@ -274,8 +275,8 @@ impl Organization {
         Ok(Done::New(seen(m.tx(), organization, Some((role, caller)), now).await?, events))
     }
 
-    /// Takes another slug for an organization, which may have had it before. The present one becomes a former one; where
-    /// that is one too many, the oldest is freed.
+    /// Takes another slug for an organization, which may have had it before, also since before the word was reserved. The
+    /// present one becomes a former one; where that is one too many, the oldest is freed.
     async fn move_to(
         &self,
         tx: &mut Tx,
@@ -285,6 +286,9 @@ impl Organization {
     ) -> Result<(), Error> {
         let id = organization.id;
         let mut former = slugs::former(tx, id).await?;
+        if slug.is_reserved() && former.iter().all(|former| former.slug != slug.as_str()) {
+            return Err(reserved());
+        }
         if !slugs::take(tx, slug, id, now).await? {
             let had = former.len();
             former.retain(|former| former.slug != slug.as_str());
@@ -301,6 +305,11 @@ impl Organization {
         }
         Ok(())
     }
+}
+
+/// A slug that nobody may choose.
+fn reserved() -> Error {
+    Problem::invalid_field("slug", SlugError::Reserved.to_string()).into()
 }
 
 /// An organization as somebody with this role sees it, by this token; `None` is a service alone, which sees all of it.

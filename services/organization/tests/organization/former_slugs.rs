@@ -2,6 +2,7 @@
 
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::get_organization_request::Key;
+use bursar_rpc::{Caller, IdempotencyKey};
 use bursar_testkit::{Refusal, refused};
 use bursar_time::Span;
 use tonic::{Code, Status};
@@ -19,10 +20,21 @@ async fn rename(who: &Who, organization: &str, slug: &str) -> Result<proto::Orga
     Ok(renamed.into_inner().organization.expect("an organization"))
 }
 
+fn asked(slug: &str, request_id: &str) -> proto::CreateOrganizationRequest {
+    proto::CreateOrganizationRequest {
+        name: "Other".to_owned(),
+        slug: slug.to_owned(),
+        request_id: request_id.to_owned(),
+    }
+}
+
+async fn ask(who: &Who, slug: &str, request_id: &str) -> Result<proto::Organization, Status> {
+    let created = who.client.organizations().create_organization(asked(slug, request_id)).await?;
+    Ok(created.into_inner().organization.expect("it"))
+}
+
 async fn create(who: &Who, slug: &str) -> Result<proto::Organization, Status> {
-    let request =
-        proto::CreateOrganizationRequest { name: "Other".to_owned(), slug: slug.to_owned(), ..Default::default() };
-    Ok(who.client.organizations().create_organization(request).await?.into_inner().organization.expect("it"))
+    ask(who, slug, "").await
 }
 
 /// Where a slug leads somebody: the id, and whether it is a former one.
@@ -30,6 +42,22 @@ async fn leads(who: &Who, slug: &str) -> Result<(String, bool), Status> {
     let request = proto::GetOrganizationRequest { key: Some(Key::Slug(slug.to_owned())) };
     let found = who.client.organizations().get_organization(request).await?.into_inner();
     Ok((found.organization.expect("it").id, found.moved))
+}
+
+/// Has the only organization be called by this slug, and created by this request: the word was free then.
+async fn chosen_before(world: &World, asked: &proto::CreateOrganizationRequest) {
+    let key = IdempotencyKey::new(&Caller::Anonymous, "", "", asked).expect("a key");
+    let mut tx = world.store.begin().await.expect("a transaction");
+    for table in ["UPDATE slugs SET slug = $1", "UPDATE organizations SET slug = $1"] {
+        let rows = bursar_db::on!(&mut tx, c => {
+            sqlx::query(table).bind(&asked.slug).execute(c).await.expect("written").rows_affected()
+        });
+        assert_eq!(rows, 1, "{table}");
+    }
+    let hash = key.body_hash().as_slice();
+    let update = "UPDATE requests SET body_hash = $1";
+    bursar_db::on!(&mut tx, c => sqlx::query(update).bind(hash).execute(c).await.expect("written").rows_affected());
+    tx.commit().await.expect("committed");
 }
 
 fn slug(n: u64) -> String {
@@ -103,15 +131,34 @@ bursar_testkit::engines! {
         let world = World::start(db).await;
         let ada = world.who(1);
         let acme = create(&ada, "acme").await.expect("created");
-        let mut tx = world.store.begin().await.expect("a transaction");
-        for table in ["UPDATE slugs SET slug = 'grafana'", "UPDATE organizations SET slug = 'grafana'"] {
-            bursar_db::on!(&mut tx, c => sqlx::query(table).execute(c).await.expect("written").rows_affected());
-        }
-        tx.commit().await.expect("committed");
+        chosen_before(&world, &asked("grafana", "")).await;
         assert_eq!(leads(&ada, "grafana").await.expect("found"), (acme.id.clone(), false));
         let same = rename(&ada, &acme.id, "Grafana").await.expect("it has that one");
         assert_eq!(same.slug, "grafana");
         let other = refused(rename(&ada, &acme.id, "prometheus").await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(other.fields, ["slug"]);
+        // Also once it is a former one: away from it, and back.
+        rename(&ada, &acme.id, "acme-two").await.expect("away");
+        refused(create(&world.who(2), "grafana").await, Code::InvalidArgument, "INVALID_FIELDS");
+        let theirs = create(&world.who(2), "theirs").await.expect("created");
+        let taken = refused(rename(&world.who(2), &theirs.id, "grafana").await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(taken.fields, ["slug"], "it is another's");
+        assert_eq!(rename(&ada, &acme.id, "grafana").await.expect("back").slug, "grafana");
+        assert_eq!(leads(&ada, "grafana").await.expect("found"), (acme.id.clone(), false));
+        assert_eq!(leads(&ada, "acme-two").await.expect("found"), (acme.id, true));
+    }
+
+    /// Its answer was lost, and a program in which the word is reserved came up before it was asked for again.
+    async fn a_creation_is_told_again_though_its_slug_is_reserved_by_now(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = ask(&ada, "acme", "r1").await.expect("created");
+        chosen_before(&world, &asked("grafana", "")).await;
+        let again = ask(&ada, "grafana", "r1").await.expect("told again");
+        assert_eq!((again.id, again.slug.as_str()), (acme.id, "grafana"));
+        refused(ask(&ada, "prometheus", "r1").await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        let other = refused(ask(&ada, "prometheus", "r2").await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(other.fields, ["slug"]);
+        ask(&ada, "acme-two", "r2").await.expect("the refusal burned nothing");
     }
 }
