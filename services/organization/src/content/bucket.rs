@@ -10,6 +10,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
+use super::identity::Identity;
 use super::wire::Wire;
 
 /// How often and for how long a request is tried again. With what one try may take ([`Wire`]) it is over within a minute and a
@@ -34,13 +35,25 @@ const IDENTITY: [(&str, AzureConfigKey); 5] = [
     ("IDENTITY_ENDPOINT", AzureConfigKey::MsiEndpoint),
 ];
 
-/// The bucket, which need not be there.
-pub(super) fn open(cloud: Cloud, bucket: &str, settings: &Settings) -> anyhow::Result<Arc<dyn ObjectStore>> {
+/// The bucket, which need not be there; `told` says what a variable of the environment is.
+pub(super) fn open(
+    cloud: Cloud,
+    bucket: &str,
+    settings: &Settings,
+    told: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let wire = Wire::new()?;
     let store: Arc<dyn ObjectStore> = match cloud {
         Cloud::S3 => Arc::new(s3(bucket, &settings.s3, wire)?),
         Cloud::Google => Arc::new(google(bucket, &settings.gcs, wire)?),
-        Cloud::Azure => Arc::new(azure(bucket, &settings.azure, wire, |name| std::env::var(name).ok()).build()?),
+        Cloud::Azure => {
+            let mut builder = azure(bucket, &settings.azure, wire, told);
+            if settings.azure.access_key.is_none() {
+                let identity = Identity::new(Arc::clone(builder.clone().build()?.credentials()));
+                builder = builder.with_credentials(Arc::new(identity));
+            }
+            Arc::new(builder.build()?)
+        }
     };
     Ok(store)
 }
@@ -65,15 +78,16 @@ fn s3(bucket: &str, settings: &S3Settings, wire: Wire) -> object_store::Result<A
 
 /// By the key of a service account, or by the account that Google's metadata server tells.
 fn google(bucket: &str, settings: &GcsSettings, wire: Wire) -> object_store::Result<GoogleCloudStorage> {
-    let mut builder = GoogleCloudStorageBuilder::new()
+    let builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket)
         .with_base_url(settings.endpoint.as_deref().unwrap_or(GOOGLE).trim_end_matches('/'))
         .with_retry(PATIENCE)
         .with_http_connector(wire);
     if let Some(key) = &settings.service_account_key {
-        builder = builder.with_service_account_key(key.expose());
+        return builder.with_service_account_key(key.expose()).build();
     }
-    builder.build()
+    let identity = Identity::new(Arc::clone(builder.clone().build()?.credentials()));
+    builder.with_credentials(Arc::new(identity)).build()
 }
 
 /// By the account's key, or by the identity that Azure gives the program: `told` says what a variable of the environment is.

@@ -7,6 +7,7 @@
 //! and Google's own uploads and the blocks of Azure's do. No names of owners, no hashes, no rules here.
 
 mod bucket;
+mod identity;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bursar_runtime::{ContentUrl, Settings};
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload};
@@ -37,6 +38,8 @@ const MARK: &str = "mark";
 const MARKED: &[u8] = b"the content of a Bursar's libraries";
 /// How long the store may take to show that it is there.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take to do one thing, with everything that is tried again meanwhile: longer than a bucket is asked again for.
+const DONE_WITHIN: Duration = Duration::from_secs(90);
 
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,11 @@ pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
 impl Contents {
     /// The store that the settings name. Of a bucket nothing is known before [`Contents::begin`].
     pub(crate) fn open(settings: &Settings) -> anyhow::Result<Self> {
+        Self::open_where(settings, |name| std::env::var(name).ok())
+    }
+
+    /// The same where `told` says what a variable of the environment is.
+    fn open_where(settings: &Settings, told: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let url = settings.content_url.clone();
         let (store, layout): (Arc<dyn ObjectStore>, _) = match &url {
             ContentUrl::Folder(folder) => {
@@ -90,7 +98,8 @@ impl Contents {
                 (Arc::new(store), Layout::Folder(folder.clone()))
             }
             ContentUrl::Bucket { cloud, bucket, prefix } => {
-                let store = bucket::open(*cloud, bucket, settings).with_context(|| format!("content_url: {url}"))?;
+                let store =
+                    bucket::open(*cloud, bucket, settings, told).with_context(|| format!("content_url: {url}"))?;
                 (store, Layout::Bucket(Path::from(prefix.as_str())))
             }
         };
@@ -159,14 +168,21 @@ impl Contents {
                 found => Ok(found.map(drop)?),
             }
         };
-        tokio::time::timeout(SHOWN_WITHIN, looking).await.unwrap_or_else(|_| Err(late()))
+        within(SHOWN_WITHIN, looking).await
     }
 
     /// Writes a segment of an object.
     pub(crate) async fn write(&self, object: &str, segment: u32, bytes: Bytes) -> Result<(), ContentError> {
-        let payload = PutPayload::from_bytes(bytes);
-        self.store.put_opts(&self.place(object, segment), payload, PutOptions::default()).await?;
-        Ok(())
+        let place = self.place(object, segment);
+        let writing = async {
+            self.store.put_opts(&place, PutPayload::from_bytes(bytes), PutOptions::default()).await?;
+            Ok::<_, ContentError>(())
+        };
+        match self.layout {
+            // It goes on by itself: whoever left it alone would call it over too early.
+            Layout::Folder(_) => writing.await,
+            Layout::Bucket(_) => within(DONE_WITHIN, writing).await,
+        }
     }
 
     /// The bytes of a segment from `offset` on.
@@ -177,8 +193,14 @@ impl Contents {
         offset: u64,
     ) -> Result<BoxStream<'static, Result<Bytes, ContentError>>, ContentError> {
         let options = GetOptions { range: (offset > 0).then_some(GetRange::Offset(offset)), ..GetOptions::default() };
-        let found = self.store.get_opts(&self.place(object, segment), options).await?;
-        Ok(found.into_stream().map(|bytes| bytes.map_err(ContentError::from)).boxed())
+        let place = self.place(object, segment);
+        let found = within(DONE_WITHIN, async { Ok(self.store.get_opts(&place, options).await?) }).await?;
+        // What is broken off is asked for again on the way, which takes its time, too.
+        let bytes = stream::try_unfold(found.into_stream(), |mut found| async move {
+            let next = within(DONE_WITHIN, async { Ok(found.try_next().await?) }).await?;
+            Ok::<_, ContentError>(next.map(|bytes| (bytes, found)))
+        });
+        Ok(bytes.boxed())
     }
 
     /// Removes whatever there is of an object: its segments, and what a write that died left of one.
@@ -191,8 +213,11 @@ impl Contents {
             },
             Layout::Bucket(beginning) => {
                 let found = self.store.list(Some(&beginning.clone().join(object)));
-                let removed = self.store.delete_stream(found.map_ok(|segment| segment.location).boxed());
-                removed.map(|removed| forgive(removed.map(drop))).try_for_each(async |()| Ok(())).await
+                let mut removed = self.store.delete_stream(found.map_ok(|segment| segment.location).boxed());
+                while let Some(removed) = within(DONE_WITHIN, async { Ok(removed.next().await) }).await? {
+                    forgive(removed.map(drop))?;
+                }
+                Ok(())
             }
         }
     }
@@ -219,8 +244,10 @@ fn forgive(removed: object_store::Result<()>) -> Result<(), ContentError> {
 }
 
 /// By what a key, a bucket or a region is refused, by S3, by Google and by Azure; lists of what is there, and Azure's ways of
-/// removing it, fail without a kind of their own.
-const REFUSALS: [&str; 14] = [
+/// removing it, fail without a kind of their own, the latter for each object by a number alone.
+const REFUSALS: [&str; 16] = [
+    "(code: 401)",
+    "(code: 403)",
     "AccessDenied",
     "AccountIsDisabled",
     "AuthenticationFailed",
@@ -250,7 +277,13 @@ fn is_refusal(ContentError(error): &ContentError) -> bool {
     }
 }
 
-fn late() -> ContentError {
-    let within = format!("no answer within {} seconds", SHOWN_WITHIN.as_secs());
-    ContentError(object_store::Error::Generic { store: "bucket", source: within.into() })
+/// What the store answers, or that it took too long.
+async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, ContentError>>,
+) -> Result<T, ContentError> {
+    tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
+        let late = format!("no answer within {} seconds", patience.as_secs());
+        Err(ContentError(object_store::Error::Generic { store: "bucket", source: late.into() }))
+    })
 }

@@ -83,6 +83,57 @@ async fn a_bucket_that_keeps_silent_is_given_up() {
     }
 }
 
+/// The last of many waits no longer for who says who asks than the first: these are asked for one after another.
+#[tokio::test(start_paused = true)]
+async fn who_keeps_silent_of_who_asks_a_bucket_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let data = tempfile::tempdir().expect("a folder");
+    let server = format!("http://{}", silent.local_addr().expect("bound"));
+    let mut settings = in_a_bucket(data.path(), Cloud::Azure, "http://bucket.invalid");
+    settings.azure.access_key = None;
+    let told = |name: &str| (name == "IDENTITY_ENDPOINT").then(|| format!("{server}/token"));
+    let contents = Contents::open_where(&settings, told).expect("opened");
+    contents.begin().await.expect("teams go on without it");
+    assert_eq!(contents.describe(), "content: NOT REACHED");
+    // Longer than nobody is asked for that.
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let many = (0..30).map(|n| {
+        let contents = &contents;
+        async move {
+            match n % 3 {
+                0 => contents.write("a1", 0, Bytes::from_static(b"hello")).await,
+                1 => whole(contents, 0, 0).await.map(drop),
+                _ => contents.remove("a1").await,
+            }
+        }
+    });
+    let within = tokio::time::timeout(Duration::from_secs(30), futures::future::join_all(many));
+    for given_up in within.await.expect("given up, all of them") {
+        assert!(!is_missing(&given_up.expect_err("nothing was said")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_store_is_asked_is_given_up() {
+    let never = within(DONE_WITHIN, std::future::pending::<Result<(), ContentError>>());
+    let why = never.await.expect_err("nothing came");
+    assert!(why.to_string().contains("no answer within 90 seconds") && !is_refusal(&why), "{why}");
+}
+
+#[test]
+fn what_a_bucket_refuses_by_a_number_alone_is_a_refusal() {
+    let said = |text: &str| {
+        let text = format!("Bulk delete request failed for key bursar/v1/nothing/000000: {text}");
+        ContentError(object_store::Error::Generic { store: "MicrosoftAzure", source: text.into() })
+    };
+    for refusal in ["This request is not authorized (code: 403)", " (code: 401)"] {
+        assert!(is_refusal(&said(refusal)), "{refusal}");
+    }
+    for other in ["Server busy (code: 503)", "The request body is too large (code: 413)"] {
+        assert!(!is_refusal(&said(other)), "{other}");
+    }
+}
+
 #[test]
 fn what_keeps_content_shows_no_key() {
     let data = tempfile::tempdir().expect("a folder");
