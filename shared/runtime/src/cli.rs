@@ -103,6 +103,11 @@ pub struct Options {
           value_name = "BOOL", action = ArgAction::Set)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_plaintext_collector: Option<bool>,
+    /// The same for what links in letters lead to alone: where the network encrypts on the way to customers.
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", action = ArgAction::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_plaintext_links: Option<bool>,
     /// Let production mode keep stores on `SQLite`: for one replica on one disk.
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL", action = ArgAction::Set)]

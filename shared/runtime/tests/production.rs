@@ -177,6 +177,7 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ("BURSAR_MAIL__LINK_BASE_URL=https://[::1]:3000/app", &MAILING, "mail.link_base_url", ""),
     ("BURSAR_MAIL__LINK_BASE_URL=https://app.example.com", &MAILING, "mail.link_base_url", ""),
     ("BURSAR_MAIL__LINK_BASE_URL=http://app.acme.test", &MAILING, "mail.link_base_url", "--allow-plaintext"),
+    ("BURSAR_MAIL__LINK_BASE_URL=http://app.acme.test", &MAILING, "mail.link_base_url", "--allow-plaintext-links"),
     ("BURSAR_S3__ENDPOINT=http://minio.test:9000", &[PROGRAMS[0], SINGLES[1]], "s3.endpoint", "--allow-plaintext"),
     ("BURSAR_S3__ENDPOINT=minio.test", &[PROGRAMS[0], SINGLES[1]], "s3.endpoint", ""),
     ("BURSAR_S3__ACCESS_KEY_ID=", &[PROGRAMS[0], SINGLES[1]], "s3.access_key_id", ""),
@@ -307,7 +308,7 @@ fn an_allowance_for_probes_allows_no_plaintext_calls() {
 }
 
 #[test]
-fn an_allowance_for_a_store_or_a_collector_allows_nothing_else() {
+fn an_allowance_for_one_way_allows_nothing_else() {
     let dir = tempfile::tempdir().expect("a directory");
     let fit = fit_for_production(dir.path());
     let plain = format!(
@@ -318,9 +319,11 @@ fn an_allowance_for_a_store_or_a_collector_allows_nothing_else() {
         BURSAR_OTLP_ENDPOINT=http://collector.test:4317
         BURSAR_S3__ENDPOINT=http://minio.test:9000
         BURSAR_MAIL__SMTP_URL=smtp://mail.test:25
+        BURSAR_MAIL__LINK_BASE_URL=http://app.acme.test
         BURSAR_BILLING_URL=http://billing:7403"
     );
     let all = [
+        "mail.link_base_url",
         "listen_address",
         "operations_address",
         "organization_store",
@@ -335,6 +338,7 @@ fn an_allowance_for_a_store_or_a_collector_allows_nothing_else() {
         ("--allow-plaintext-store", "organization_store"),
         ("--allow-plaintext-collector", "otlp_endpoint"),
         ("--allow-plaintext-operations", "operations_address"),
+        ("--allow-plaintext-links", "mail.link_base_url"),
     ] {
         assert_eq!(refused(SINGLES[1], &format!("{plain}\n{allowance}")), without(lifts), "{allowance}");
     }

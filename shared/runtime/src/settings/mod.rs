@@ -123,7 +123,7 @@ pub struct Settings {
     /// Lets production mode sell through the sandbox, which takes no money from anybody.
     pub allow_sandbox_payments: bool,
     /// Lets production mode speak plaintext beyond loopback, on every port, to peers, to the bucket, to the mail
-    /// server, to PostgreSQL and to a collector: for networks that encrypt by themselves.
+    /// server, to PostgreSQL and to a collector, and by links in letters: for networks that encrypt by themselves.
     pub allow_plaintext: bool,
     /// Lets production mode speak plaintext beyond loopback on the operations port alone: for probes and scrapers.
     pub allow_plaintext_operations: bool,
@@ -131,6 +131,9 @@ pub struct Settings {
     pub allow_plaintext_store: bool,
     /// Lets production mode speak plaintext to a collector (`otlp_endpoint`) alone: where the network encrypts on the way to it.
     pub allow_plaintext_collector: bool,
+    /// Lets production mode write letters with links in plaintext (`mail.link_base_url`), and nothing else: where the network
+    /// encrypts on the way to customers.
+    pub allow_plaintext_links: bool,
     /// Lets production mode keep stores on SQLite: for one replica on one disk.
     pub allow_sqlite: bool,
     /// TLS of the gRPC ports.

@@ -32,6 +32,7 @@ impl Settings {
             ("allow_plaintext_operations", self.allow_plaintext_operations),
             ("allow_plaintext_store", self.allow_plaintext_store),
             ("allow_plaintext_collector", self.allow_plaintext_collector),
+            ("allow_plaintext_links", self.allow_plaintext_links),
             ("allow_sqlite", self.allow_sqlite),
         ];
         all.into_iter().filter_map(|(name, allowed)| allowed.then_some(name)).collect()
@@ -92,10 +93,10 @@ impl Settings {
                 "mail.link_base_url: {links} is on this machine or nobody's, where no customer can follow a link to; set \
                  where your product is"
             ));
-        } else if is_exposed(links) && !self.allow_plaintext {
+        } else if is_exposed(links) && !self.allow_plaintext && !self.allow_plaintext_links {
             problems.push(format!(
                 "mail.link_base_url: {links} would have customers send the tokens in links in plaintext, which production \
-                 mode refuses; use https://, or allow_plaintext where the network encrypts"
+                 mode refuses; use https://, or allow_plaintext_links where the network encrypts on the way to customers"
             ));
         }
     }

@@ -329,6 +329,7 @@ impl Settings {
             allow_plaintext_operations: false,
             allow_plaintext_store: false,
             allow_plaintext_collector: false,
+            allow_plaintext_links: false,
             allow_sqlite: false,
             tls: TlsSettings::default(),
             operations_tls: TlsSettings::default(),
