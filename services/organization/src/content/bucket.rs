@@ -21,8 +21,8 @@ const PATIENCE: RetryConfig = RetryConfig {
     retry_timeout: Duration::from_secs(30),
 };
 
-/// Where Google has buckets. Said always, since a key of a service account could name another server, which nobody would see in
-/// the settings.
+/// Where Google has buckets. Said always, whatever else a key or the environment could name, which nobody would see in the
+/// settings.
 const GOOGLE: &str = "https://storage.googleapis.com";
 
 /// By which variables Azure tells a program which identity it may take, and where it takes it: that of a pod, as AKS sets them,

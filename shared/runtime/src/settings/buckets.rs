@@ -76,6 +76,7 @@ struct ServiceAccountKey {
     private_key: Secret,
     #[serde(default)]
     disable_oauth: bool,
+    gcs_base_url: Option<serde::de::IgnoredAny>,
 }
 
 impl Settings {
@@ -122,7 +123,7 @@ impl Settings {
         if self.gcs.service_account_key.as_ref().is_some_and(|key| !is_service_account_key(key)) {
             problems.push(
                 "gcs.service_account_key: is not the key of a service account, JSON with client_email, private_key_id and \
-                 private_key (PEM)"
+                 private_key (PEM), and without a server of its own (gcs_base_url), which gcs.endpoint names"
                     .to_owned(),
             );
         }
@@ -143,7 +144,8 @@ impl Settings {
     }
 }
 
-/// A key that would have requests sent without a token counts as none: it is for servers that ask for nothing.
+/// A key that would have requests sent without a token counts as none: it is for servers that ask for nothing. So does one that
+/// names a server: that is said in the settings, where it is seen, or not at all.
 fn is_service_account_key(key: &Secret) -> bool {
     serde_json::from_str::<ServiceAccountKey>(key.expose()).is_ok_and(|key| {
         key.kind.is_none_or(|kind| kind == "service_account")
@@ -151,6 +153,7 @@ fn is_service_account_key(key: &Secret) -> bool {
             && !key.private_key_id.is_empty()
             && key.private_key.expose().contains("-----BEGIN")
             && !key.disable_oauth
+            && key.gcs_base_url.is_none()
     })
 }
 
