@@ -225,14 +225,14 @@ impl Drop for Process {
 
 /// One HTTP request to a port on loopback: the status code and the body.
 pub fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
-    ask("GET", port, path)
+    ask("GET", port, path, Duration::from_secs(5))
 }
 
-/// The same with another method, and no body.
-pub(crate) fn ask(method: &str, port: u16, path: &str) -> std::io::Result<(u16, String)> {
+/// The same with another method, and no body; the server may let wait for so long.
+pub(crate) fn ask(method: &str, port: u16, path: &str, patience: Duration) -> std::io::Result<(u16, String)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(patience))?;
     // In one piece, so that a server that reads once sees all of it.
     let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
     let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{length}Connection: close\r\n\r\n");

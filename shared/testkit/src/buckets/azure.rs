@@ -23,6 +23,8 @@ const MAY: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlac&se=2999-01-01T00%3A00%3A
 const PROGRAM: &str = "node_modules/azurite/dist/src/blob/main.js";
 /// How long it may take to start.
 const STARTED_WITHIN: Duration = Duration::from_mins(1);
+/// How long it may let wait for an answer: all tests of a program ask the same one.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// By what it says where it listens.
 const LISTENS: &str = "successfully listens on http://127.0.0.1:";
 
@@ -63,7 +65,7 @@ pub(super) async fn azurite() -> Option<SocketAddr> {
 pub(super) fn container(azurite: SocketAddr, beginning: &str) -> String {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let name = format!("{beginning}-{}", MADE.fetch_add(1, Ordering::Relaxed));
-    let made = ask("PUT", azurite.port(), &format!("/{ACCOUNT}/{name}?restype=container&{MAY}"));
+    let made = ask("PUT", azurite.port(), &format!("/{ACCOUNT}/{name}?restype=container&{MAY}"), ANSWERS_WITHIN);
     let (code, said) = made.expect("an answer");
     assert_eq!(code, 201, "{said}");
     name
@@ -72,7 +74,7 @@ pub(super) fn container(azurite: SocketAddr, beginning: &str) -> String {
 /// How many objects of content a container has.
 pub(super) fn objects(azurite: SocketAddr, container: &str, prefix: &str) -> usize {
     let list = format!("/{ACCOUNT}/{container}?restype=container&comp=list&prefix={prefix}/&{MAY}");
-    let (code, said) = ask("GET", azurite.port(), &list).expect("a list");
+    let (code, said) = ask("GET", azurite.port(), &list, ANSWERS_WITHIN).expect("a list");
     assert_eq!(code, 200, "{said}");
     let names = said.split("<Name>").skip(1).filter_map(|rest| rest.split_once("</Name>")?.0.strip_prefix(prefix));
     names.filter(|name| name.split('/').nth(1).is_some_and(|object| object.len() == OBJECT)).count()
