@@ -55,7 +55,7 @@ const KEEP_EVERY: Span = Span::MINUTE;
 /// How often it is looked whether a program has changed where an account's days begin that leaves those of its limits as they were.
 const FOLLOW_EVERY: Span = Span::from_mins(15);
 
-/// How often it is counted how many events are set aside.
+/// How often it is counted how many events are set aside, and how many subscriptions wait for somebody.
 const COUNT_EVERY: Span = Span::MINUTE;
 
 impl From<Error> for Failure {
@@ -161,41 +161,22 @@ fn follow(runner: &mut Runner, counting: Counting) {
 
 /// Renewing subscriptions: one replica at a time looks after everything that is due, and all of them begin months together.
 fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
-    let held = env
-        .meter
-        .u64_gauge("billing.renewals.held")
-        .with_unit("{subscription}")
-        .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
-        .build();
-    let late = env
-        .meter
-        .u64_gauge("billing.renewals.late")
-        .with_unit("{subscription}")
-        .with_description(
-            "Subscriptions whose provider says for a week neither that they are paid nor that they are not.",
-        )
-        .build();
     let (told, helping) = (Arc::new([0, 0].map(AtomicUsize::new)), subscriptions.clone());
     let (walk, left) = (Arc::new(renewals::Walk::default()), Arc::new(renewals::Left::default()));
+    count_waiting(runner, subscriptions.clone(), env);
     runner.every("billing.renewals", RENEW_EVERY, move || {
-        let (subscriptions, gauges, told) = (subscriptions.clone(), [held.clone(), late.clone()], Arc::clone(&told));
-        let walk = Arc::clone(&walk);
+        let (subscriptions, told, walk) = (subscriptions.clone(), Arc::clone(&told), Arc::clone(&walk));
         async move {
             let round = renewals::next_round(&subscriptions, &walk).await?;
             if round.goes_on {
                 return Ok(Next::Again);
             }
-            let waiting = [round.held, round.late];
-            let mut is_new = [false; 2];
-            for (((gauge, told), now), is_new) in gauges.iter().zip(&*told).zip(waiting).zip(&mut is_new) {
-                gauge.record(now as u64, &[]);
-                *is_new = told.swap(now, Ordering::Relaxed) != now && now > 0;
-            }
-            if is_new[0] {
+            let is_new = |told: &AtomicUsize, now: usize| told.swap(now, Ordering::Relaxed) != now && now > 0;
+            if is_new(&told[0], round.held) {
                 let held = round.held;
                 tracing::warn!(held, "subscriptions are more than one period behind: `renewals list` shows them");
             }
-            if is_new[1] {
+            if is_new(&told[1], round.late) {
                 let late = round.late;
                 tracing::error!(
                     late,
@@ -212,6 +193,34 @@ fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
         let (subscriptions, left) = (helping.clone(), Arc::clone(&left));
         async move {
             renewals::help(&subscriptions, &left).await?;
+            Ok(Next::Finished)
+        }
+    });
+}
+
+/// Counting the subscriptions that wait for somebody, in each replica: what only whoever did the last round has counted, the others
+/// would go on telling as it was when they did one.
+fn count_waiting(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
+    let held = env
+        .meter
+        .u64_gauge("billing.renewals.held")
+        .with_unit("{subscription}")
+        .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
+        .build();
+    let late = env
+        .meter
+        .u64_gauge("billing.renewals.late")
+        .with_unit("{subscription}")
+        .with_description(
+            "Subscriptions whose provider says for a week neither that they are paid nor that they are not.",
+        )
+        .build();
+    runner.here("billing.renewals.waiting", COUNT_EVERY, move || {
+        let (subscriptions, held, late) = (subscriptions.clone(), held.clone(), late.clone());
+        async move {
+            let waiting = renewals::waiting(&subscriptions).await?;
+            held.record(waiting.held as u64, &[]);
+            late.record(waiting.late as u64, &[]);
             Ok(Next::Finished)
         }
     });

@@ -49,6 +49,7 @@ use futures::{StreamExt as _, future, stream};
 
 pub(crate) use self::help::{Left, help};
 use self::waiting::held_of;
+pub(crate) use self::waiting::waiting;
 pub use self::waiting::{LateRenewal, late};
 pub(super) use self::waiting::{is_held, is_held_by};
 use super::cashier::note;

@@ -3,7 +3,7 @@
 use bursar_testkit::{at, engines, personal};
 use bursar_time::Span;
 
-use super::{late, round};
+use super::{late, round, waiting};
 use crate::domain::SubscriptionState;
 use crate::usecase::shop::Shop;
 
@@ -29,5 +29,33 @@ engines! {
         }
         let live = shop.subscriptions.get(personal(1)).await.unwrap();
         assert_eq!((live.state, live.failures), (SubscriptionState::Active, 0), "it ends by nothing of its own");
+    }
+
+    async fn what_waits_is_counted_by_every_replica_alike(db: TestDb) {
+        let mut shop = Shop::open(&db, "2026-01-01T00:00:00Z").await;
+        for n in [1, 2] {
+            shop.subscribe(personal(n), "business", "sandbox_ok", "").await.unwrap();
+        }
+        shop.fails();
+        for n in [1, 2] {
+            shop.saves(personal(n), &format!("cus_{n}:pm_{n}")).await;
+        }
+        shop.pays_with("").await;
+        let other = shop.clone();
+        let boundary = at("2026-02-01T00:00:00Z");
+        // What is about to be tried for the last time is not late yet.
+        for (days, count) in [(6, 0), (7, 0), (8, 2)] {
+            shop.set(&boundary.saturating_add(Span::from_days(days)).to_string());
+            round(&shop.subscriptions).await.unwrap();
+            // The other has done no round.
+            for it in [&shop, &other] {
+                let counted = waiting(&it.subscriptions).await.unwrap();
+                assert_eq!((counted.held, counted.late), (0, count), "after {days} days");
+            }
+        }
+        shop.stands(personal(2), bursar_members::Standing::Suspended).await;
+        for it in [&shop, &other] {
+            assert_eq!(waiting(&it.subscriptions).await.unwrap().late, 1, "who is suspended has time");
+        }
     }
 }

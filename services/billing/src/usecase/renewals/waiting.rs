@@ -6,7 +6,7 @@ use std::slice;
 
 use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, SubscriptionId};
-use bursar_time::{Clock, Timestamp};
+use bursar_time::{Clock, Span, Timestamp};
 
 use super::{PAGE, page, waits};
 use crate::domain::Subscription;
@@ -53,6 +53,53 @@ pub(in crate::usecase) async fn is_held_by(
         return Ok(false);
     }
     Ok(!held_of(tx, slice::from_ref(subscription), clock.now()).await?.is_empty())
+}
+
+/// Up to how many that wait are counted.
+const COUNTED: usize = 100_000;
+
+/// How long after its time a month is asked for at the latest, for all that is counted: nobody is called for what is about to be
+/// asked.
+const ASKED_WITHIN: Span = Span::from_mins(10);
+
+/// How many wait at present.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// That are held.
+    pub(crate) held: usize,
+    /// That are late.
+    pub(crate) late: usize,
+}
+
+/// How many subscriptions wait for an operator, as the store has it, and so the same in every replica, whichever does the rounds.
+/// What is due is read no further than to the first that is neither: the longest overdue come first.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn waiting(subscriptions: &SubscriptionUseCases) -> Result<Waiting, Error> {
+    let clock = &subscriptions.till.clock;
+    let now = clock.now();
+    let asked = now.saturating_sub(ASKED_WITHIN);
+    let (mut found, mut read, mut last) = (Waiting::default(), 0, None);
+    let mut tx = subscriptions.till.db.read().await?;
+    while read < COUNTED {
+        let (due, standings) = page(&mut tx, now, last.as_ref(), PAGE).await?;
+        // A test clock leaps as it likes, and means it.
+        let held = if clock.is_test() { BTreeSet::new() } else { held_of(&mut tx, &due, now).await? };
+        for it in due.iter().filter(|it| !waits(it, &standings)) {
+            if held.contains(&it.id) {
+                found.held += 1;
+            } else if it.is_late(asked) {
+                found.late += 1;
+            }
+        }
+        read += due.len();
+        last = due.into_iter().last();
+        if last.as_ref().is_none_or(|newest| !newest.is_late(now)) {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// A month of which nobody can say whether it is paid, in words.
