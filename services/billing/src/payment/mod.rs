@@ -138,6 +138,17 @@ pub(crate) struct ToPay<'a> {
     pub(crate) given_up: bool,
 }
 
+/// A payment whose money was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct AskedFor<'a> {
+    /// What it was prepared under.
+    pub(crate) reference: &'a str,
+    /// With what it was asked for: the provider's name for it; `None` where that is not known.
+    pub(crate) token: Option<&'a str>,
+    /// How much.
+    pub(crate) amount: Price,
+}
+
 /// What has to be known of a payment before its money is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Prepared {
@@ -256,20 +267,21 @@ impl Payments {
         }
     }
 
-    /// What has become of a payment that was asked for, where the provider can be asked that.
-    pub(crate) async fn look(&self, reference: &str, amount: Price) -> Result<Option<Settlement>, Trouble> {
+    /// What has become of a payment that was asked for, where the provider can be asked that. One that the provider does not know,
+    /// while it knows its customer, is canceled: nobody pays it.
+    pub(crate) async fn look(&self, asked: AskedFor<'_>) -> Result<Option<Settlement>, Trouble> {
         match self {
             Self::Sandbox => Ok(None),
-            Self::Stripe(stripe) => stripe.look(reference, amount).await.map(Some),
+            Self::Stripe(stripe) => stripe.look(asked).await.map(Some),
         }
     }
 
     /// Sees to it that nothing is taken any more of a payment that nobody wants, and says what had been taken before that; `None`
     /// where no provider can be asked.
-    pub(crate) async fn cancel(&self, reference: &str, amount: Price) -> Result<Option<Settlement>, Trouble> {
+    pub(crate) async fn cancel(&self, asked: AskedFor<'_>) -> Result<Option<Settlement>, Trouble> {
         match self {
             Self::Sandbox => Ok(None),
-            Self::Stripe(stripe) => stripe.cancel(reference, amount).await.map(Some),
+            Self::Stripe(stripe) => stripe.cancel(asked).await.map(Some),
         }
     }
 

@@ -10,7 +10,7 @@ use super::cashier::{Cashier, is_certain};
 use super::renewals::passes;
 use crate::domain::{Bought, News, Payment, PaymentState, Purpose, SavedMethod};
 use crate::error::Error;
-use crate::payment::{PaymentMethod, Prepared, Settlement, ToPay};
+use crate::payment::{AskedFor, PaymentMethod, Prepared, Settlement, ToPay};
 use crate::store::{methods, payments, subscriptions};
 
 /// The decline code of a saved method that cannot pay any more.
@@ -109,14 +109,29 @@ impl Cashier {
     /// Asks the provider what has become of a payment that is open, as what it tells by itself may be lost; and has it cancel one
     /// that was given up, which its customer could still finish.
     pub(super) async fn look_at(&self, payment: &Payment) -> Result<Option<Settlement>, Error> {
-        let Some(reference) = &payment.reference else { return Ok(None) };
         if payment.returned && payment.state == PaymentState::Canceled {
-            return Ok(self.till.payments.cancel(reference, payment.amount).await?);
+            return self.cancel_there(payment).await;
         }
+        let Some(reference) = &payment.reference else { return Ok(None) };
         if payment.is_open() && payment.state != PaymentState::Created {
-            return Ok(self.till.payments.look(reference, payment.amount).await?);
+            let token = self.asked_with(payment.id).await?;
+            let asked = AskedFor { reference, token: token.as_deref(), amount: payment.amount };
+            return Ok(self.till.payments.look(asked).await?);
         }
         Ok(None)
+    }
+
+    /// Has the provider cancel a payment that it has a name for, and learns from it what had been taken before.
+    pub(super) async fn cancel_there(&self, payment: &Payment) -> Result<Option<Settlement>, Error> {
+        let Some(reference) = &payment.reference else { return Ok(None) };
+        let token = self.asked_with(payment.id).await?;
+        let asked = AskedFor { reference, token: token.as_deref(), amount: payment.amount };
+        Ok(self.till.payments.cancel(asked).await?)
+    }
+
+    /// With what a payment was asked for.
+    async fn asked_with(&self, id: PaymentId) -> Result<Option<String>, DbError> {
+        payments::asked_with(&mut self.till.db.read().await?, id).await
     }
 
     /// Writes down what the provider calls a payment, before it takes any money. Of two who ask at once, the first one's stands.

@@ -9,10 +9,16 @@
 //! |---|---|---|
 //! | it has no name: no money was asked for | it is given up; whoever asks at this moment finds that, and takes nothing | the next attempt |
 //! | it has one | its provider cancels it, and says what had been taken before | canceled or declined: the next attempt; paid: it is delivered |
+//! | it has one that the provider does not know, though it knows its customer | nothing: it counts as canceled | the next attempt |
 //! | it has one, and the provider does not say | nothing | it is asked again, later |
+//!
+//! Until it is known that nothing had been taken, it is not given up: what had been is delivered, and does not go back. Whoever else
+//! hears that it is canceled before it is given up, or after whoever canceled it was lost, does not count that either
+//! ([`Cashier::give_up_replaced`]).
 //!
 //! So it goes, too, where somebody subscribes, or changes a subscription, by another request after the answer to one was lost.
 
+use bursar_db::Tx;
 use bursar_id::{PaymentId, ServiceAccountId};
 
 use super::cashier::{Beginning, Cashier, MOST_OPEN, PATIENCE};
@@ -75,8 +81,8 @@ impl Cashier {
     /// A payment of which nobody knew what has become, as it is once that is known; where nothing had been taken, nothing is any
     /// more.
     async fn resolved(&self, payment: &Payment) -> Result<Payment, Error> {
-        if let Some(reference) = self.give_up_unnamed(payment.id).await? {
-            let heard = self.till.payments.cancel(&reference, payment.amount).await?;
+        if let Some(named) = self.give_up_unnamed(payment.id).await? {
+            let heard = self.cancel_there(&named).await?;
             match heard {
                 // Declined by nobody: it uses up no attempt.
                 Some(Settlement { news: News::Canceled, .. }) => self.abandon(payment.id, heard.as_ref()).await?,
@@ -85,6 +91,23 @@ impl Cashier {
         }
         let mut tx = self.till.db.read().await?;
         payments::get(&mut tx, payment.id).await?.ok_or(Error::Failed)
+    }
+
+    /// A month's payment, locked, that its provider says is canceled: where another card is to pay, it was canceled for that, by
+    /// whoever is about to give it up ([`Cashier::as_of_now`]), or was stopped before. Given up it uses up no attempt, whoever hears of
+    /// it first. `false`: it is as it was.
+    pub(super) async fn give_up_replaced(
+        &self,
+        tx: &mut Tx,
+        payment: &mut Payment,
+        method: &PaymentMethod,
+    ) -> Result<bool, Error> {
+        let is_for_that = payment.state == PaymentState::Canceled && !self.till.payments.pays_at_once();
+        if !is_for_that || !self.has_another(tx, payment, method).await? {
+            return Ok(false);
+        }
+        self.give_up(tx, payment, None).await?;
+        Ok(true)
     }
 
     async fn method_for_the_job(&self, payment: &Payment) -> Result<PaymentMethod, Error> {
@@ -106,19 +129,23 @@ impl Cashier {
         if payment.state != PaymentState::Created || payment.returned || self.till.payments.pays_at_once() {
             return Ok(false);
         }
-        let mut tx = self.till.db.read().await?;
-        let Ok(present) = self.token(&mut tx, payment, method).await? else { return Ok(false) };
-        let before = match payments::asked_with(&mut tx, payment.id).await? {
+        self.has_another(&mut self.till.db.read().await?, payment, method).await
+    }
+
+    /// Whether by this method another card would pay a payment now than it was asked for with, or would have been.
+    async fn has_another(&self, tx: &mut Tx, payment: &Payment, method: &PaymentMethod) -> Result<bool, Error> {
+        let Ok(present) = self.token(tx, payment, method).await? else { return Ok(false) };
+        let before = match payments::asked_with(tx, payment.id).await? {
             Some(asked) => Ok(asked),
-            None => self.token(&mut tx, payment, &PaymentMethod::from_stored(&payment.method)).await?,
+            None => self.token(tx, payment, &PaymentMethod::from_stored(&payment.method)).await?,
         };
         // What is paid by invoice is asked of nobody.
         Ok(before.as_deref() != Ok(INVOICE) && before.as_deref() != Ok(present.as_str()))
     }
 
-    /// Gives up a payment that has no name at its provider: no money was asked for, and none will be. `Some`: it has this one, and
-    /// is as it was.
-    async fn give_up_unnamed(&self, id: PaymentId) -> Result<Option<String>, Error> {
+    /// Gives up a payment that has no name at its provider: no money was asked for, and none will be. `Some`: it has one, and is
+    /// as it was.
+    async fn give_up_unnamed(&self, id: PaymentId) -> Result<Option<Payment>, Error> {
         let mut tx = self.till.db.begin().await?;
         let mut payment = payments::lock(&mut tx, id).await?.ok_or(Error::NotFound("payment"))?;
         if payment.state != PaymentState::Created || payment.returned {
@@ -126,7 +153,7 @@ impl Cashier {
             return Ok(None);
         }
         if payment.reference.is_some() {
-            return Ok(payment.reference);
+            return Ok(Some(payment));
         }
         let unasked = Settlement { reference: None, news: News::Canceled };
         self.give_up(&mut tx, &mut payment, Some(&unasked)).await?;

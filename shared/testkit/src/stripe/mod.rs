@@ -218,6 +218,11 @@ impl FakeStripe {
         self.state().detach(method);
     }
 
+    /// An object is not there any more.
+    pub fn loses(&self, id: &str) {
+        self.state().objects.remove(id);
+    }
+
     /// The bank of a customer sends back what was given back last.
     pub fn refund_fails(&self, intent: &str) {
         self.state().fail_refund(intent);

@@ -6,8 +6,8 @@
 //!   a payment is confirmed off session, and a bank that wants to see the customer declines it
 //!   (`authentication_required`); with its customer it waits for them (3-D Secure). What nobody wants any more is canceled,
 //!   so that neither whoever asked for it at that moment nor its customer can finish it.
-//! - **Declines** ([`refusals`]). What is wrong with one payment or its card is one, whatever Stripe's word for it. What is the
-//!   deployment's fault, such as a key of another account, is trouble: it is tried again, and nobody loses anything by it.
+//! - **Declines** ([`refusals`]). Only what is certain to be wrong with a payment or its card is one. What may be the deployment's
+//!   fault, such as a key of another account, is trouble: it is tried again, and nobody's plan ends by it.
 //! - **Saving a card.** The customer enters it on a page of Stripe's (checkout in setup mode); what comes of it is told by a
 //!   webhook. Each payment method has a customer of its own at Stripe, so its name here is both: `cus_…:pm_…`. Removing it
 //!   removes both there.
@@ -27,11 +27,10 @@ use std::time::Duration;
 use bursar_money::{Currency, Price};
 use bursar_secret::Secret;
 
-use super::{Action, Prepared, Settlement, Setup, ToPay, ToSave, Trouble};
+use super::{Action, AskedFor, Prepared, Settlement, Setup, ToPay, ToSave, Trouble};
 use crate::domain::{Card, News};
 use form::Form;
 pub(super) use least::least;
-use refusals::Oddities;
 use shapes::{Intent, Made, Method, Refunds, Refusal, Session};
 use wire::{Said, Wire, segment};
 
@@ -66,14 +65,13 @@ pub(crate) struct Account {
 pub(crate) struct Stripe {
     wire: Wire,
     return_url: String,
-    oddities: Oddities,
 }
 
 impl Stripe {
     /// Connects nowhere yet.
     pub(crate) fn new(account: Account) -> anyhow::Result<Self> {
         let wire = Wire::new(&account.url, account.key, account.timeout)?;
-        Ok(Self { wire, return_url: account.return_url, oddities: Oddities::default() })
+        Ok(Self { wire, return_url: account.return_url })
     }
 
     /// Makes the payment intent, which takes nothing.
@@ -100,20 +98,21 @@ impl Stripe {
         let made: Said<Made> = self.wire.post("/v1/payment_intents", form, None).await?;
         Ok(match made {
             Ok(made) => Prepared::Reference(segment(&made.id)?.to_owned()),
-            Err(refusal) => Prepared::Ended(self.unpaid(to_pay, None, refusal).await?),
+            Err(refusal) => Prepared::Ended(self.unpaid(to_pay.token, None, refusal).await?),
         })
     }
 
     /// Takes the money, or says what became of that.
     pub(super) async fn pay(&self, to_pay: &ToPay<'_>, reference: &str) -> Result<Settlement, Trouble> {
         if to_pay.given_up {
-            return self.cancel(reference, to_pay.amount).await;
+            let (token, amount) = (Some(to_pay.token), to_pay.amount);
+            return self.cancel(AskedFor { reference, token, amount }).await;
         }
         let path = format!("/v1/payment_intents/{}", segment(reference)?);
         let intent: Intent = match self.wire.get(&path).await? {
             Ok(intent) => intent,
             // What Stripe does not know, nobody pays, nor will ever.
-            Err(refusal) => return self.unpaid(to_pay, Some(reference), refusal).await,
+            Err(refusal) => return self.unpaid(to_pay.token, Some(reference), refusal).await,
         };
         if intent.status != "requires_confirmation" {
             return settled(&intent, to_pay.amount);
@@ -126,50 +125,53 @@ impl Stripe {
         let confirm = format!("{path}/confirm");
         // Under no key: an intent is confirmed once.
         match self.wire.post::<Intent>(&confirm, form, None).await? {
-            Ok(intent) => {
-                self.oddities.forget();
-                settled(&intent, to_pay.amount)
-            }
+            Ok(intent) => settled(&intent, to_pay.amount),
             // Somebody else was faster, or the answer to that was lost: what is so now, the intent says.
             Err(refusal) if refusal.code.as_deref() == Some("payment_intent_unexpected_state") => {
                 let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
                 settled(&intent, to_pay.amount)
             }
-            Err(refusal) => self.unpaid(to_pay, Some(reference), refusal).await,
+            Err(refusal) => self.unpaid(to_pay.token, Some(reference), refusal).await,
         }
     }
 
     /// Has nothing taken any more, and says what had been: whoever confirms it at this moment, one of the two is refused. While the
     /// money is on its way nobody can say, so it is asked again.
-    pub(super) async fn cancel(&self, reference: &str, amount: Price) -> Result<Settlement, Trouble> {
-        let ended = self.canceled(reference, amount).await?;
+    pub(super) async fn cancel(&self, asked: AskedFor<'_>) -> Result<Settlement, Trouble> {
+        let ended = self.canceled(asked).await?;
         if matches!(ended.news, News::Pending | News::RequiresAction) {
             return Err(Trouble::Silent("the money is on its way"));
         }
         Ok(ended)
     }
 
-    async fn canceled(&self, reference: &str, amount: Price) -> Result<Settlement, Trouble> {
-        let path = format!("/v1/payment_intents/{}", segment(reference)?);
-        let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
+    async fn canceled(&self, asked: AskedFor<'_>) -> Result<Settlement, Trouble> {
+        let path = format!("/v1/payment_intents/{}", segment(asked.reference)?);
+        let intent: Intent = match self.wire.get(&path).await? {
+            Ok(intent) => intent,
+            Err(refusal) => return self.unknown(asked, refusal).await,
+        };
         if !matches!(intent.status.as_str(), "requires_confirmation" | "requires_action") {
-            return settled(&intent, amount);
+            return settled(&intent, asked.amount);
         }
         // Under no key: an intent is canceled once.
         match self.wire.post::<Intent>(&format!("{path}/cancel"), Form::default(), None).await? {
-            Ok(intent) => settled(&intent, amount),
+            Ok(intent) => settled(&intent, asked.amount),
             // It was paid, or canceled, since it was looked at: what is so now, the intent says.
             Err(refusal) if refusal.code.as_deref() == Some("payment_intent_unexpected_state") => {
-                self.look(reference, amount).await
+                self.look(asked).await
             }
-            Err(refusal) => Err(refused(refusal)),
+            Err(refusal) => self.unknown(asked, refusal).await,
         }
     }
 
     /// What has become of the money that was asked for.
-    pub(super) async fn look(&self, reference: &str, amount: Price) -> Result<Settlement, Trouble> {
-        let path = format!("/v1/payment_intents/{}", segment(reference)?);
-        settled(&self.wire.get(&path).await?.map_err(refused)?, amount)
+    pub(super) async fn look(&self, asked: AskedFor<'_>) -> Result<Settlement, Trouble> {
+        let path = format!("/v1/payment_intents/{}", segment(asked.reference)?);
+        match self.wire.get::<Intent>(&path).await? {
+            Ok(intent) => settled(&intent, asked.amount),
+            Err(refusal) => self.unknown(asked, refusal).await,
+        }
     }
 
     /// Where the customer has to go, and with what.

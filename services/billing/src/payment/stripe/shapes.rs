@@ -92,8 +92,6 @@ pub(super) struct Refusal {
     pub(super) kind: String,
     pub(super) code: Option<String>,
     pub(super) decline_code: Option<String>,
-    /// Which field of the request it is about, where it is about one.
-    pub(super) param: Option<String>,
 }
 
 /// What is wrong, beside an error of the card, with a payment's own amount or card: no other account, key or version would have
@@ -116,39 +114,6 @@ const OF_THE_PAYMENT: [&str; 15] = [
     "payment_method_unexpected_state",
 ];
 
-/// What is wrong with who asks, or with how: whatever is asked for would be refused so. Words that begin with what stands in
-/// [`BEGIN_OF_US`] are, too.
-const OF_US: [&str; 17] = [
-    "account_invalid",
-    "api_key_expired",
-    "feature_not_enabled",
-    "idempotency_key_in_use",
-    "livemode_mismatch",
-    "lock_timeout",
-    "not_allowed_on_standard_account",
-    "permission_denied",
-    "platform_account_required",
-    "platform_api_key_expired",
-    "rate_limit",
-    "secret_key_required",
-    "sensitive_data_access_expired",
-    "testmode_charges_only",
-    "tls_version_unsupported",
-    "unsupported_api_version",
-    "url_invalid",
-];
-/// Of fields that are written the same for everybody.
-const BEGIN_OF_US: [&str; 2] = ["parameter_", "parameters_"];
-/// Kinds of errors that are of no payment.
-const KINDS_OF_US: [&str; 6] = [
-    "api_connection_error",
-    "api_error",
-    "authentication_error",
-    "idempotency_error",
-    "permission_error",
-    "rate_limit_error",
-];
-
 /// The longest word for a decline that is kept.
 const WORD: usize = 64;
 
@@ -161,30 +126,17 @@ impl Refusal {
         word(words.into_iter().flatten().find(|it| !it.is_empty()))
     }
 
-    /// Whether it is certain that this payment will not be paid with this card.
+    /// Whether it is certain that this payment will not be paid with this card: its bank has said so, or Stripe in its place, in
+    /// whatever word, or it is wrong with the payment's amount or the card. Whatever else is refused may be the deployment's fault: a
+    /// key, a version of the API, a field.
     pub(super) fn is_decline(&self) -> bool {
-        self.is_of_bank() || self.code.as_deref().is_some_and(|code| OF_THE_PAYMENT.contains(&code))
-    }
-
-    /// Whether a card's bank has said no, or Stripe in its place, in whatever word: the payment came as far as that.
-    pub(super) fn is_of_bank(&self) -> bool {
-        self.kind == "card_error" || self.decline_code.as_deref().is_some_and(|it| !it.is_empty())
-    }
-
-    /// Whether it is about who asks, or how: the deployment's fault, by which everybody's payments would be refused.
-    pub(super) fn is_of_us(&self) -> bool {
-        let code = self.code.as_deref().unwrap_or_default();
-        KINDS_OF_US.contains(&&*self.kind) || OF_US.contains(&code) || BEGIN_OF_US.iter().any(|it| code.starts_with(it))
+        let is_of_bank = self.kind == "card_error" || self.decline_code.as_deref().is_some_and(|it| !it.is_empty());
+        is_of_bank || self.code.as_deref().is_some_and(|code| OF_THE_PAYMENT.contains(&code))
     }
 
     /// Whether something is not there, be it removed or never of this account.
     pub(super) fn is_missing(&self) -> bool {
         self.code.as_deref() == Some("resource_missing")
-    }
-
-    /// Whether it may be about the card's object: it is not there, or may not be used any more.
-    pub(super) fn is_of_method(&self) -> bool {
-        self.is_missing() || (self.param.as_deref() == Some("payment_method") && !self.is_of_us())
     }
 }
 
@@ -203,7 +155,7 @@ mod tests {
     fn a_decline_has_the_banks_word_or_stripes() {
         let said = |code: Option<&str>, decline: Option<&str>| {
             let text = |it: Option<&str>| it.map(str::to_owned);
-            Refusal { kind: String::new(), code: text(code), decline_code: text(decline), param: None }.word()
+            Refusal { kind: String::new(), code: text(code), decline_code: text(decline) }.word()
         };
         let long = "x".repeat(65);
         let cases: [(Option<&str>, Option<&str>, &str); 6] = [
@@ -218,47 +170,42 @@ mod tests {
             assert_eq!(said(code, decline), expected);
         }
         for (kind, expected) in [("api_error", "api_error"), ("card_error", "card_declined"), ("", "card_declined")] {
-            let refusal = refused(kind, "", "");
+            let refusal = refused(kind, "");
             assert_eq!(refusal.word(), expected, "{kind}");
         }
     }
 
-    fn refused(kind: &str, code: &str, param: &str) -> Refusal {
+    fn refused(kind: &str, code: &str) -> Refusal {
         let text = |it: &str| Some(it.to_owned());
-        Refusal { kind: kind.to_owned(), code: text(code), decline_code: None, param: text(param) }
+        Refusal { kind: kind.to_owned(), code: text(code), decline_code: None }
     }
 
     #[test]
-    fn a_refusal_is_of_the_payment_of_its_card_of_who_asks_or_in_a_word_on_no_list() {
+    fn a_decline_is_what_is_wrong_with_the_payment_or_its_card_and_nothing_else() {
         let invalid = "invalid_request_error";
-        // A decline, about the card's object, the deployment's fault; in no list where it is none of them.
+        // A decline, or about something that is not there; of whatever is neither nobody knows whose fault it is.
         let cases = [
-            ("card_error", "", "", (true, false, false)),
-            ("card_error", "a_word_of_tomorrow", "", (true, false, false)),
-            (invalid, "amount_too_small", "amount", (true, false, false)),
-            (invalid, "amount_too_large", "amount", (true, false, false)),
-            (invalid, "payment_method_unexpected_state", "", (true, false, false)),
-            (invalid, "resource_missing", "customer", (false, true, false)),
-            (invalid, "resource_missing", "payment_method", (false, true, false)),
-            (invalid, "", "payment_method", (false, true, false)),
-            (invalid, "parameter_unknown", "payment_method", (false, false, true)),
-            (invalid, "parameter_missing", "amount", (false, false, true)),
-            (invalid, "parameters_exclusive", "", (false, false, true)),
-            (invalid, "testmode_charges_only", "", (false, false, true)),
-            (invalid, "api_key_expired", "payment_method", (false, false, true)),
-            ("rate_limit_error", "", "", (false, false, true)),
-            ("api_error", "", "", (false, false, true)),
-            (invalid, "a_word_of_tomorrow", "", (false, false, false)),
-            ("an_error_of_tomorrow", "", "", (false, false, false)),
-            (invalid, "", "", (false, false, false)),
-            ("", "", "", (false, false, false)),
+            ("card_error", "", (true, false)),
+            ("card_error", "a_word_of_tomorrow", (true, false)),
+            (invalid, "amount_too_small", (true, false)),
+            (invalid, "amount_too_large", (true, false)),
+            (invalid, "payment_method_unexpected_state", (true, false)),
+            (invalid, "resource_missing", (false, true)),
+            (invalid, "parameter_unknown", (false, false)),
+            (invalid, "parameter_missing", (false, false)),
+            (invalid, "testmode_charges_only", (false, false)),
+            ("rate_limit_error", "", (false, false)),
+            ("api_error", "", (false, false)),
+            (invalid, "a_word_of_tomorrow", (false, false)),
+            ("an_error_of_tomorrow", "", (false, false)),
+            (invalid, "", (false, false)),
+            ("", "", (false, false)),
         ];
-        for (kind, code, param, expected) in cases {
-            let it = refused(kind, code, param);
-            assert_eq!((it.is_decline(), it.is_of_method(), it.is_of_us()), expected, "{kind} {code} {param}");
+        for (kind, code, expected) in cases {
+            let it = refused(kind, code);
+            assert_eq!((it.is_decline(), it.is_missing()), expected, "{kind} {code}");
         }
-        let of_bank = Refusal { decline_code: Some("a_word_of_tomorrow".to_owned()), ..refused(invalid, "", "") };
-        assert!(of_bank.is_decline() && of_bank.is_of_bank());
-        assert!(!refused(invalid, "amount_too_small", "amount").is_of_bank(), "nobody's bank was asked");
+        let of_bank = Refusal { decline_code: Some("a_word_of_tomorrow".to_owned()), ..refused(invalid, "") };
+        assert!(of_bank.is_decline());
     }
 }
