@@ -58,6 +58,7 @@ use super::subscriptions::{SubscriptionUseCases, changed};
 use super::years;
 use crate::domain::{Payment, PaymentState, Refusal, Subscription};
 use crate::error::Error;
+use crate::payment::PaymentMethod;
 use crate::store::{contracts as agreed, due, payments, subscriptions};
 
 /// How many subscriptions are read at a time.
@@ -358,8 +359,24 @@ async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Resu
         Planned::Made(planned) => return Ok(Step::Made(planned)),
         Planned::Overtaken => return Ok(Step::Taken),
     }
-    let payment = subscriptions.cashier.dues(from).await?;
+    let dues = subscriptions.cashier.dues(from).await;
+    let payment = or_in_grace(subscriptions, from, dues).await?;
     go_on(subscriptions, from, &payment).await
+}
+
+/// What is known of a due month, or that nobody says, and nobody knows for how long: where the plan has it so, its allowance is
+/// granted meanwhile.
+async fn or_in_grace<T>(
+    subscriptions: &SubscriptionUseCases,
+    from: &Subscription,
+    known: Result<T, Error>,
+) -> Result<T, Error> {
+    if known.is_err() && from.next_terms().grant_in_grace {
+        let mut tx = subscriptions.till.db.begin().await?;
+        Box::pin(subscriptions.cashier.grant_in_grace(&mut tx, from)).await?;
+        tx.commit().await?;
+    }
+    known
 }
 
 /// Whether an owner may become active again to whom nothing is sold now.
@@ -370,25 +387,23 @@ pub(super) fn passes(refusal: &Refusal) -> bool {
 /// Asks for a month's payment, if nothing is known of it, and does what follows.
 async fn go_on(subscriptions: &SubscriptionUseCases, from: &Subscription, payment: &Payment) -> Result<Step, Error> {
     let cashier = &subscriptions.cashier;
-    let heard = match cashier.ask(payment).await {
-        // It is open still, and nobody knows for how long.
-        Err(error) if from.next_terms().grant_in_grace => {
-            let mut tx = subscriptions.till.db.begin().await?;
-            Box::pin(cashier.grant_in_grace(&mut tx, from)).await?;
-            tx.commit().await?;
-            return Err(error);
-        }
-        heard => heard?,
-    };
+    let heard = or_in_grace(subscriptions, from, cashier.ask(payment).await).await?;
     let mut said = payment.clone();
     note(&mut said, heard.as_ref());
     if said.state != PaymentState::Paid {
         let mut tx = subscriptions.till.db.begin().await?;
-        let payment = cashier.heard(&mut tx, payment.id, heard.as_ref()).await?;
+        let mut payment = cashier.heard(&mut tx, payment.id, heard.as_ref()).await?;
+        let method = PaymentMethod::from_stored(from.next_method());
+        if !payment.returned && Box::pin(cashier.give_up_replaced(&mut tx, &mut payment, &method)).await? {
+            // Another card is to pay: that uses up no attempt, and the next round begins the next.
+            tx.commit().await?;
+            cashier.jobs.wake();
+            return Ok(Step::Waits);
+        }
         match payment.state {
             // Nobody was asked: its owner may not buy now.
             PaymentState::Created => return Ok(Step::Waits),
-            // Given up as another card is to pay: that uses up no attempt, and the next round begins the next.
+            // Somebody else has given it up for that.
             _ if payment.returned => return Ok(Step::Waits),
             PaymentState::Pending | PaymentState::RequiresAction | PaymentState::Declined | PaymentState::Canceled => {
                 return not_paid(subscriptions, tx, from, &payment).await;

@@ -2,7 +2,7 @@
 
 use bursar_id::ServiceAccountId;
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::stripe::{Card, FakeStripe, Mishap};
+use bursar_testkit::stripe::{Astray, Card, FakeStripe, Mishap};
 use bursar_testkit::{TestDb, credits, engines, personal};
 
 use crate::domain::{AutoTopUp, News, Payment, PaymentState, ProductId, SettingsChange, SubscriptionState};
@@ -10,10 +10,12 @@ use crate::error::Error;
 use crate::store::{methods, payments, settings};
 use crate::usecase::asking::tests::{Till, enters};
 use crate::usecase::cashier::Due;
-use crate::usecase::shelf::{now, payment, round};
+use crate::usecase::renewals;
+use crate::usecase::shelf::{LENIENT, now, payment, round};
 use crate::usecase::shop::Shop;
 
 const BEGUN: &str = "2026-01-15T12:00:00Z";
+const BEFORE: &str = "2026-02-15T11:30:00Z";
 const NEXT: &str = "2026-02-15T12:00:00Z";
 
 /// What a month costs, in cents.
@@ -140,6 +142,29 @@ engines! {
         assert_eq!((till.fake.takings(), till.shop.available(till.owner).await), (2_000, credits("300")));
     }
 
+    async fn what_its_provider_does_not_know_is_paid_with_another_card(db: TestDb) {
+        let till = Till::open(&db).await;
+        let first = begin(&till, 1).await;
+        is_lost(&till, &first, &[None, None, DOWN, DOWN]).await;
+        let [(intent, _)] = &till.intents(&first)[..] else { panic!("one intent") };
+        till.fake.loses(intent);
+        till.another_card().await;
+        // Where the key may be of another account, nobody knows whether it was paid.
+        till.fake.is_astray(Some(Astray::Account));
+        let silent = till.begins(1, &till.owner.to_string()).await;
+        assert!(matches!(silent, Err(Error::Provider)), "{silent:?}");
+        assert_eq!(payment(&till.shop, first.id).await.state, PaymentState::Created);
+        till.fake.is_astray(None);
+        let next = begin(&till, 1).await;
+        assert_eq!(next.attempt, 2);
+        let given_up = payment(&till.shop, first.id).await;
+        assert_eq!((given_up.state, given_up.returned), (PaymentState::Canceled, true));
+        paid(&till, &next).await;
+        till.cashier.look_after(Due { payment: first.id }).await.unwrap();
+        assert_eq!((till.fake.takings(), till.shop.available(till.owner).await), (2_000, credits("300")));
+        till.shop.assert_sound(till.owner).await;
+    }
+
     async fn who_asks_with_a_card_that_is_replaced_at_that_moment_takes_nothing(db: TestDb) {
         let till = Till::open(&db).await;
         // Nobody has asked yet, and the card that it was begun with is another one than pays now.
@@ -223,6 +248,67 @@ engines! {
             assert_eq!(shop.count("payments").await, 3, "one that was given up, and one for each month");
             assert_begun(&shop, &fake).await;
         }
+    }
+
+    async fn a_month_that_is_canceled_for_another_card_is_not_counted_whoever_hears_of_it_first(db: TestDb) {
+        // Whoever has it canceled is lost before it is given up; or somebody else hears of that before.
+        for is_heard in [false, true] {
+            let store = db.another().await;
+            let (shop, fake) = due(&store).await;
+            month_is_lost(&shop, &fake, [DOWN, DOWN]).await;
+            let lost = last(&shop).await;
+            let card = enters(&shop, (&fake, &shop.subscriptions.till.payments), personal(1)).await;
+            let cashier = &shop.subscriptions.cashier;
+            let canceled = cashier.cancel_there(&lost).await.unwrap();
+            assert_eq!(canceled.as_ref().map(|it| &it.news), Some(&News::Canceled));
+            if is_heard {
+                let heard = cashier.hear(lost.id, canceled.as_ref()).await.unwrap();
+                assert_eq!((heard.state, heard.returned), (PaymentState::Canceled, false));
+                assert_eq!(round(&shop).await, (0, 0, 0));
+                assert_eq!(now(&shop, personal(1)).await.failures, 0);
+            }
+            assert_eq!(round(&shop).await, (1, 0, 0));
+            let given_up = payment(&shop, lost.id).await;
+            assert_eq!((given_up.state, given_up.returned), (PaymentState::Canceled, true));
+            assert_eq!(paid_with(&fake, last(&shop).await.reference.as_deref().unwrap()), card.token);
+            assert_begun(&shop, &fake).await;
+        }
+    }
+
+    async fn a_month_that_is_canceled_while_its_card_is_the_same_counts(db: TestDb) {
+        let (shop, fake) = due(&db).await;
+        month_is_lost(&shop, &fake, [DOWN, DOWN]).await;
+        shop.subscriptions.cashier.cancel_there(&last(&shop).await).await.unwrap();
+        assert_eq!(round(&shop).await, (1, 0, 0));
+        let it = now(&shop, personal(1)).await;
+        assert_eq!((it.state, it.failures), (SubscriptionState::PastDue, 1));
+    }
+
+    async fn a_month_whose_card_is_replaced_is_granted_in_grace_while_its_provider_is_away(db: TestDb) {
+        let (mut shop, fake) = (Shop::selling(&db, BEGUN, LENIENT).await, FakeStripe::start().await);
+        let owner = personal(1);
+        shop.subscribe(owner, "lenient", "sandbox_ok", "").await.unwrap();
+        shop.pays_at(&fake, [owner].into_iter()).await;
+        // Ahead nobody hears what has become of it.
+        shop.set(BEFORE);
+        fake.fails([None, None, DOWN, DOWN]);
+        renewals::ahead::pay(&shop.subscriptions).await.unwrap();
+        fake.recovers();
+        assert!(last(&shop).await.reference.is_some());
+        enters(&shop, (&fake, &shop.subscriptions.till.payments), owner).await;
+        shop.set(NEXT);
+        fake.fails([DOWN; 40]);
+        for _ in 0..2 {
+            assert_eq!(round(&shop).await, (0, 1, 0));
+            assert_eq!(shop.available(owner).await, credits("1300"));
+        }
+        assert_eq!(now(&shop, owner).await.failures, 0);
+        fake.recovers();
+        assert_eq!(round(&shop).await, (1, 0, 0));
+        let it = now(&shop, owner).await;
+        assert_eq!((it.state, it.failures, it.month.number), (SubscriptionState::Active, 0, 1));
+        assert_eq!((fake.takings(), shop.available(owner).await), (9_000, credits("1300")));
+        shop.assert_sound(owner).await;
     }
 
     async fn a_month_that_had_been_taken_with_a_card_is_not_taken_with_the_one_in_its_place(db: TestDb) {
