@@ -186,9 +186,9 @@ impl Work for Founder {
     type Payload = Founding;
 
     async fn run(&self, _lease: &Lease, founding: Founding) -> Result<Next, Failure> {
-        match self.0.found(founding.organization).await {
+        match self.0.finish(founding).await {
             // Where billing has refused for good it is removed.
-            Ok(_) | Err(Error::Refused(_)) => Ok(Next::Finished),
+            Ok(()) | Err(Error::Refused(_)) => Ok(Next::Finished),
             Err(Error::Billing(status)) => {
                 // Some of what it may say waits for a person, who reads this.
                 let reason = reason_of(&status).unwrap_or_else(|| "without a reason".to_owned());

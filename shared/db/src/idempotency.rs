@@ -23,6 +23,8 @@ const CLAIM: &str = "INSERT INTO requests (scope, request_id, method, body_hash,
      VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (scope, request_id) DO NOTHING";
 const FIND: &str = "SELECT method, body_hash, response FROM requests WHERE scope = $1 AND request_id = $2";
 const SETTLE: &str = "UPDATE requests SET response = $3 WHERE scope = $1 AND request_id = $2 AND response IS NULL";
+const AMEND: &str = "UPDATE requests SET response = $4 \
+     WHERE scope = $1 AND request_id = $2 AND created_at = $3 AND response IS NOT NULL";
 const FORGET: &str = "DELETE FROM requests WHERE scope = $1 AND request_id = $2";
 const FORGET_ALL_OF: &str = "DELETE FROM requests \
      WHERE response IS NOT NULL AND (scope = $1 OR (scope >= $2 AND scope < $3))";
@@ -87,6 +89,22 @@ pub async fn settle(tx: &mut Tx, scope: &str, request_id: &str, response: &[u8])
     exactly_one(on!(tx, c => sqlx::query(SETTLE)
         .bind(scope).bind(request_id).bind(response)
         .execute(c).await?.rows_affected()))
+}
+
+/// Puts another answer in the place of one that was committed before, of what was claimed at this time: what it began has come to
+/// nothing, and a repetition is told so instead of beginning it anew. Says whether the answer was kept still; one under the
+/// same id of another time is another request's.
+pub async fn amend(
+    tx: &mut Tx,
+    scope: &str,
+    request_id: &str,
+    claimed_at: Timestamp,
+    response: &[u8],
+) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query(AMEND)
+        .bind(scope).bind(request_id).bind(claimed_at).bind(response)
+        .execute(c).await?.rows_affected())
+        == 1)
 }
 
 /// Forgets the answer of a request that came to nothing after all: the same id is a new request.

@@ -6,7 +6,7 @@
     reason = "tests fail by panicking, their helpers too"
 )]
 
-use bursar_db::idempotency::{Claim, KEEP, claim, forget, forget_some_in, prune, settle};
+use bursar_db::idempotency::{Claim, KEEP, amend, claim, forget, forget_some_in, prune, settle};
 use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
 use bursar_testkit::TestDb;
 use bursar_time::{BELIEVED_AHEAD, Span, Timestamp};
@@ -87,6 +87,25 @@ bursar_testkit::engines! {
         drop(tx);
         let mut tx = db.begin().await.expect("begins");
         assert_eq!(ask(&mut tx, "s", "id", "M", b"1").await.expect("claims"), Claim::New);
+    }
+
+    async fn an_answer_is_amended_by_who_knows_when_it_was_claimed_and_no_other_is(at: TestDb) {
+        let db = store(&at).await;
+        let (now, other) = (at_micros(1), at_micros(2));
+        for id in ["id", "other"] {
+            let mut tx = db.begin().await.expect("begins");
+            assert_eq!(claim(&mut tx, "s", id, "M", b"1", now).await.expect("claims"), Claim::New);
+            assert!(!amend(&mut tx, "s", id, now, b"early").await.expect("asked"), "there is no answer yet");
+            settle(&mut tx, "s", id, b"answer").await.expect("settles");
+            tx.commit().await.expect("commits");
+        }
+        let mut tx = db.begin().await.expect("begins");
+        assert!(!amend(&mut tx, "s", "other", other, b"amended").await.expect("asked"), "it is another request's");
+        assert!(!amend(&mut tx, "t", "id", now, b"amended").await.expect("asked"), "it is somebody else's");
+        assert!(amend(&mut tx, "s", "id", now, b"amended").await.expect("amended"));
+        for (id, answer) in [("id", b"amended".to_vec()), ("other", b"answer".to_vec())] {
+            assert_eq!(claim(&mut tx, "s", id, "M", b"1", other).await.expect("claims"), Claim::Replay(answer));
+        }
     }
 
     async fn an_id_belongs_to_one_scope_method_and_body(at: TestDb) {

@@ -129,6 +129,10 @@ pub trait Stored {
     type Message: Message + Default;
     /// The outcome as it is kept.
     fn to_message(&self) -> Self::Message;
+    /// The same as it lies in the store.
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_message().encode_to_vec()
+    }
 }
 
 /// An outcome that says nothing but that it came about.

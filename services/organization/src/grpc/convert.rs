@@ -59,7 +59,7 @@ mod stored {
     use bursar_rpc::Stored;
 
     use super::{FoundOrganization, InvitationView, Item, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
-    use crate::usecase::{Created, Revealed};
+    use crate::usecase::{CallingOff, Created, Revealed};
 
     /// What the plan allows is for who may see billing: a repetition is told of it as it may be then.
     impl Stored for OrganizationOfUser {
@@ -75,6 +75,15 @@ mod stored {
         type Message = proto::Organization;
         fn to_message(&self) -> proto::Organization {
             proto::Organization { name: String::new(), slug: String::new(), ..self.0.to_message() }
+        }
+    }
+
+    /// That a creation is to be called off is kept in the words of an answer that no deletion has: it is pending.
+    impl Stored for CallingOff {
+        type Message = proto::Organization;
+        fn to_message(&self) -> proto::Organization {
+            let state = proto::OrganizationState::Pending.into();
+            proto::Organization { id: self.organization.to_string(), state, ..Default::default() }
         }
     }
 

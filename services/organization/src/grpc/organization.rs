@@ -21,6 +21,8 @@ use bursar_rpc::{Answer, Asked, Call, Caller, PageRequest, Problem, UserCaller, 
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, avatar, convert, export, operating, policy};
+use crate::Error;
+use crate::domain::Refusal;
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
 use crate::store::organizations::OrganizationOfUser;
@@ -254,8 +256,12 @@ impl Handlers {
             before @ Answer::Replay(_) => (before.message()?, true),
         };
         let id = convert::organization_id(&organization.id)?;
+        // Nothing else is kept so of a creation.
+        if organization.state() == OrganizationState::Deleted {
+            return Err(Error::from(Refusal::CreationCalledOff).into());
+        }
         if organization.state() == OrganizationState::Pending {
-            organization.state = convert::standing(self.0.founded(id).await?).into();
+            organization.state = convert::standing(self.0.founded(id, caller.user).await?).into();
         }
         if is_told_again {
             // Also where an earlier program has kept what it was called.

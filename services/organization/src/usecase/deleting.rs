@@ -11,7 +11,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
 use super::access::is_personal;
-use super::calling_off::CalledOff;
+use super::calling_off::{CalledOff, CallingOff};
 use super::organizations::seen;
 use super::purging::{PURGE, Purge};
 use super::{Organization, events};
@@ -43,6 +43,10 @@ impl Organization {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.delete(&mut m, id, asked, found_waiting).await;
         let answer = self.0.mutations.end(m, done).await?;
+        // Said once, however often it is repeated, and whatever becomes of the organization: this request ends no plan.
+        if (CallingOff { organization: id }).is_kept(&answer) {
+            return Err(Refusal::OrganizationFounded.into());
+        }
         // Without a grace the purge is due now.
         self.0.jobs.wake();
         Ok(answer)
@@ -58,12 +62,13 @@ impl Organization {
         let caller = asked.user()?;
         m.about(&id);
         self.admit_move(m, caller, id).await?;
-        let Some(deletion) = m.open(asked).await? else { return Ok(Done::Replay) };
-        let row = self.enter_to_move(m.tx(), caller, id).await?;
+        let opened = m.open(asked).await?;
         // Its owner wanted to be rid of what had no plan, and has not asked for the end of the plan.
         if found_waiting {
             return Err(Refusal::OrganizationFounded.into());
         }
+        let Some(deletion) = opened else { return Ok(Done::Replay) };
+        let row = self.enter_to_move(m.tx(), caller, id).await?;
         let now = m.now();
         let grace = self.policy(m.tx(), id).await?.deletion_grace.span();
         let deleted = row.life.standing.delete(now, grace)?;

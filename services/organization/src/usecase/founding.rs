@@ -6,11 +6,12 @@
 //! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
 //! 3. it is ACTIVE and told by event; or, where billing refuses for good and it has no plan of its own, it is removed: its slug
 //!    and its request id are free again, it does not count as created that day, and nothing moves there any more, however late
-//!    a call of step 2 arrives
+//!    a call of step 2 arrives. Where its owner has called it off, the request id is not free: whoever repeats the call that
+//!    creates it, perhaps a client that has not heard of the deletion, is told so, and creates nothing
 //!
 //! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
 //! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves
-//! nothing but a job to do. Whoever calls the creation off asks billing otherwise, and does the same with the answer
+//! nothing but a job to do. Who comes when it is removed asks billing once more, for the reason. Whoever calls the creation off asks billing otherwise, and does the same with the answer
 //! (`calling_off.rs`).
 //!
 //! | billing answers to step 2 | what becomes of the creation |
@@ -40,17 +41,18 @@ use std::time::Duration;
 
 use bursar_db::audit::{self, AuditRow, Outcome};
 use bursar_db::idempotency;
-use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_id::{AuditId, OrganizationId, OwnerId, Role, UserId};
 use bursar_jobs::Kind;
 use bursar_members::OrganizationCreation;
 use bursar_proto::billing::v1::MoveSubscriptionRequest;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
 use bursar_rpc::problem::{metadata_of, reason_of};
-use bursar_rpc::{Begun, UserCaller, persist, retry};
+use bursar_rpc::{Begun, Stored as _, UserCaller, persist, retry};
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use tonic::{Request, Status};
 
+use super::organizations::Created;
 use super::rationing::{creations, give_back};
 use super::{Organization, events};
 use crate::Error;
@@ -69,10 +71,39 @@ const UNFINISHED: Span = Span::from_secs(10);
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// Which organization to finish.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Founding {
     /// The organization.
     pub organization: OrganizationId,
+    /// Who has called it off, if somebody has. A program of before does not read it, and finishes it as any other.
+    #[serde(default)]
+    pub called_off: Option<Ending>,
+}
+
+/// Who has called a creation off, and how: what the audit log is told by whoever removes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ending {
+    id: AuditId,
+    at: Timestamp,
+    actor: String,
+    on_behalf_of: Option<String>,
+    method: String,
+    request_id: Option<String>,
+}
+
+impl Ending {
+    /// When its owner wanted it.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// What there is to be told in the end. The row is the same, whoever tells it: it is kept once.
+    pub(super) fn row(&self, organization: OrganizationId) -> AuditRow {
+        let Self { id, at, actor, on_behalf_of, method, request_id } = self.clone();
+        let (owner, target) = (Some(OwnerId::Organization(organization)), Some(organization.to_string()));
+        let (outcome, reason) = (Outcome::Done, None);
+        AuditRow { id, at, owner, actor, on_behalf_of, method, target, outcome, reason, request_id }
+    }
 }
 
 impl Organization {
@@ -104,8 +135,28 @@ impl Organization {
             scope: begun.scope,
         };
         foundings::insert(tx, &row).await?;
-        let (founding, unique) = (Founding { organization }, organization.to_string());
+        let (founding, unique) = (Founding { organization, called_off: None }, organization.to_string());
         self.0.jobs.enqueue(tx, FOUNDING, &founding, now.saturating_add(UNFINISHED), Some(&unique)).await?;
+        Ok(())
+    }
+
+    /// Who begins to call a creation off now, by the same words.
+    pub(super) fn ending(&self, begun: Begun, now: Timestamp) -> Ending {
+        let Begun { actor, on_behalf_of, method, request_id, .. } = begun;
+        let request_id = request_id.map(|id| id.as_str().to_owned());
+        Ending { id: self.new_id(now), at: now, actor, on_behalf_of, method: method.to_owned(), request_id }
+    }
+
+    /// Has the creation called off, in the transaction that remembers that its owner wants it, if nobody else does it before.
+    pub(super) async fn have_called_off(
+        &self,
+        tx: &mut bursar_db::Tx,
+        organization: OrganizationId,
+        ending: &Ending,
+    ) -> Result<(), Error> {
+        let (unique, due) = (format!("{organization}/called-off"), ending.at.saturating_add(UNFINISHED));
+        let founding = Founding { organization, called_off: Some(ending.clone()) };
+        self.0.jobs.enqueue(tx, FOUNDING, &founding, due, Some(&unique)).await?;
         Ok(())
     }
 
@@ -114,9 +165,9 @@ impl Organization {
     ///
     /// # Errors
     /// [`Error::Refused`]: billing has refused for good, and the organization is no more.
-    pub async fn founded(&self, organization: OrganizationId) -> Result<Standing, Error> {
+    pub async fn founded(&self, organization: OrganizationId, creator: UserId) -> Result<Standing, Error> {
         let founded = persist(&self.0.entropy, ANSWER, || async move {
-            match self.found(organization).await {
+            match self.found(organization, creator).await {
                 Err(Error::Billing(status)) => {
                     tracing::warn!(%organization, code = ?status.code(), "billing does not move a plan at the moment");
                     None
@@ -127,32 +178,83 @@ impl Organization {
         founded.await.unwrap_or(Ok(Standing::Pending))
     }
 
-    /// Asks billing for the plan that a pending organization waits for, and finishes or removes it by the answer.
+    /// Asks billing for the plan that a pending organization of this person's waits for, and finishes or removes it by the
+    /// answer.
     ///
     /// # Errors
     /// [`Error::Refused`]: billing has refused for good, for this reason, and the organization is removed; who comes later is told
-    /// [`Refusal::PlanRequired`]. [`Error::Billing`]: nothing is decided.
-    pub async fn found(&self, organization: OrganizationId) -> Result<Standing, Error> {
+    /// the same. [`Error::Billing`]: nothing is decided, or not why.
+    async fn found(&self, organization: OrganizationId, creator: UserId) -> Result<Standing, Error> {
         let mut tx = self.0.db.read().await?;
         let founding = foundings::find(&mut tx, organization).await?;
         let standing = standings::find(&mut tx, organization).await?;
         drop(tx);
-        let Some(founding) = founding else {
-            // Somebody else has finished it, or removed it.
-            return standing.ok_or_else(|| Refusal::PlanRequired.into());
-        };
-        let (from_owner, to_owner) = (founding.creator.to_string(), organization.to_string());
-        let message = MoveSubscriptionRequest { from_owner, to_owner, ..Default::default() };
+        if let (None, Some(standing)) = (&founding, standing) {
+            // Somebody else has finished it.
+            return Ok(standing);
+        }
+        let (from_owner, to_owner) = (creator.to_string(), organization.to_string());
+        let answered = self.ask_billing(MoveSubscriptionRequest { from_owner, to_owner, ..Default::default() }).await;
+        if founding.is_some() {
+            return self.settle(organization, answered, None).await;
+        }
+        // Somebody else has removed it, by an answer which billing gives again to whoever asks the same.
+        let Err(status) = answered else { return Err(Error::Internal("a plan has moved to what was removed")) };
+        match for_good(&status) {
+            Some(Verdict::NoPlan(refusal)) => Err(refusal.into()),
+            Some(Verdict::HasItsOwn) | None => Err(Error::Billing(Box::new(status))),
+        }
+    }
+
+    /// Finishes an organization that nobody else has, as its owner wanted last; where it is removed, tells who wanted that.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: billing has refused for good, and the organization is removed. [`Error::Billing`]: nothing is decided.
+    pub async fn finish(&self, Founding { organization, called_off }: Founding) -> Result<(), Error> {
+        let mut tx = self.0.db.read().await?;
+        let founding = foundings::find(&mut tx, organization).await?;
+        let standing = standings::find(&mut tx, organization).await?;
+        drop(tx);
+        match (founding, called_off) {
+            (Some(founding), None) => self.found(organization, founding.creator).await.map(drop),
+            (Some(founding), Some(ending)) => {
+                self.end_creation(organization, founding.creator, Some(&ending)).await.map(drop)
+            }
+            // Whoever has removed it may have known nothing of that.
+            (None, Some(ending)) if standing.is_none() => {
+                let mut tx = self.0.db.begin().await?;
+                audit::record(&mut tx, &ending.row(organization)).await?;
+                Ok(tx.commit().await?)
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Asks billing to move no plan to a pending organization of this person's any more, and removes or finishes it by the
+    /// answer; with who wants it removed, unless the job tells that.
+    ///
+    /// # Errors
+    /// As [`Organization::finish`].
+    pub(super) async fn end_creation(
+        &self,
+        organization: OrganizationId,
+        creator: UserId,
+        ending: Option<&Ending>,
+    ) -> Result<Standing, Error> {
+        let (to_owner, called_off_for) = (organization.to_string(), creator.to_string());
+        let message = MoveSubscriptionRequest { to_owner, called_off_for, ..Default::default() };
         let answered = self.ask_billing(message).await;
-        self.settle(organization, answered, None).await
+        let row = ending.map(|ending| ending.row(organization));
+        self.settle(organization, answered, row.as_ref()).await
     }
 
     /// Finishes or removes a pending organization by what billing has answered; with the audit row of who wants it removed, if
     /// somebody does.
     ///
     /// # Errors
-    /// As [`Organization::found`].
-    pub(super) async fn settle(
+    /// [`Error::Refused`]: billing has refused for good, for this reason, and the organization is removed. [`Error::Billing`]:
+    /// nothing is decided.
+    async fn settle(
         &self,
         organization: OrganizationId,
         answered: Result<(), Status>,
@@ -173,7 +275,7 @@ impl Organization {
     }
 
     /// Asks billing to move a plan to an organization, or to move none there any more.
-    pub(super) async fn ask_billing(&self, message: MoveSubscriptionRequest) -> Result<(), Status> {
+    async fn ask_billing(&self, message: MoveSubscriptionRequest) -> Result<(), Status> {
         let moved = retry(&self.0.entropy, || {
             let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
             let request = Request::new(message.clone());
@@ -212,13 +314,19 @@ impl Organization {
             audit::record(&mut tx, by).await?;
         }
         let Some(founding) = foundings::take(&mut tx, id).await? else { return Ok(tx.commit().await?) };
-        let made = row.ok_or(Error::Internal("a pending organization has no row"))?.created_at;
+        let row = row.ok_or(Error::Internal("a pending organization has no row"))?;
+        let made = row.created_at;
         // It was counted when it was made. Before its slug is freed: another creation of the same person's waits for the slug
         // with the count locked.
         give_back(&mut tx, &creations(founding.creator), made, self.now()).await?;
         foundings::erase(&mut tx, id).await?;
         if let (Some(scope), Some(request_id)) = (&founding.scope, &founding.request_id) {
-            idempotency::forget(&mut tx, scope, request_id).await?;
+            if why == Refusal::CreationCalledOff {
+                let answer = Created(row.never_was(self.now())).to_bytes();
+                idempotency::amend(&mut tx, scope, request_id, made, &answer).await?;
+            } else {
+                idempotency::forget(&mut tx, scope, request_id).await?;
+            }
         }
         tx.commit().await?;
         tracing::info!(organization = %id, %why, "a pending organization was removed: no plan moves there");

@@ -51,6 +51,7 @@ use bursar_time::{Clock, Timestamp};
 
 pub use audit::AuditWanted;
 pub use avatars::{AvatarError, Change as AvatarChange, Easel, Upload};
+pub use calling_off::CallingOff;
 pub use deleting::Deletion;
 pub(crate) use events::as_told;
 pub use feeds::Feeds;

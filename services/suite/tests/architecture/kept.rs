@@ -25,7 +25,7 @@ const OF_BILLING: [(&str, &str, &str); 11] = [
 ];
 
 /// The others, and why nothing in them has to be erased before.
-const OF_OTHERS: [(&str, &str, &str); 17] = [
+const OF_OTHERS: [(&str, &str, &str); 18] = [
     ("identity/src/grpc/convert.rs", "Me", "without the address, and it ends with the account"),
     ("identity/src/grpc/convert.rs", "Found", "the id alone, and since when somebody is suspended"),
     ("identity/src/grpc/convert.rs", "UserToken", "when it expires"),
@@ -34,6 +34,7 @@ const OF_OTHERS: [(&str, &str, &str); 17] = [
     ("identity/src/grpc/convert.rs", "Tokens", "nothing"),
     ("organization/src/grpc/convert.rs", "OrganizationOfUser", "in its context, and it ends with that"),
     ("organization/src/grpc/convert.rs", "Created", "in no context: without what it is called"),
+    ("organization/src/grpc/convert.rs", "CallingOff", "which one it is, and that it waits"),
     ("organization/src/grpc/convert.rs", "FoundOrganization", "in its context, and it ends with that"),
     ("organization/src/grpc/convert.rs", "MemberRow", "without address and name"),
     ("organization/src/grpc/convert.rs", "InvitationView", "without the address"),
