@@ -126,9 +126,10 @@ impl Organization {
     }
 }
 
-/// The organization, unless it is gone or being erased: then what waits to be mailed is forgotten, too.
+/// The organization, unless it is gone or being erased: then what waits to be mailed is forgotten, too. It is locked, so that a
+/// purge which begins meanwhile finds what is queued.
 async fn to_be_told(tx: &mut Tx, id: OrganizationId) -> Result<Option<OrganizationRow>, DbError> {
-    let organization = organizations::by_id(tx, id).await?;
+    let organization = organizations::by_id_locked(tx, id).await?;
     Ok(organization.filter(|organization| !organization.life.standing.is_erased()))
 }
 

@@ -110,7 +110,7 @@ impl Organization {
         let since = (standing == Standing::Leaving).then(|| person.departing_since.unwrap_or(now));
         users::set_departure(m.tx(), user, *departure, since).await?;
         if standing != Standing::Staying {
-            keep_to_forget(m.tx(), &self.0.jobs, user, email, now).await?;
+            keep_to_forget(m.tx(), &self.0.jobs, (user, *departure), email, now).await?;
         }
         Ok(Done::New(Owned { count, first }, Vec::new()))
     }

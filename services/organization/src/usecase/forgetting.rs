@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Organization;
 use super::rationing::{to_address, to_address_by};
 use crate::Error;
-use crate::domain::departure::Standing;
+use crate::domain::departure::{Departure, Standing};
 use crate::store::{invitations, mail_counts, organizations, users};
 
 /// Erasing one address.
@@ -33,6 +33,26 @@ pub struct Forgetting {
     pub user: UserId,
     /// The address; empty: nobody has named one.
     pub email: String,
+    /// By which departure: its incarnation and its number. A program of before names none.
+    #[serde(default)]
+    pub departure: Option<(u64, u64)>,
+}
+
+impl Forgetting {
+    fn new(user: UserId, email: &str, Departure { incarnation, number }: Departure) -> Self {
+        Self { user, email: email.to_owned(), departure: Some((incarnation, number)) }
+    }
+
+    /// Each departure has one of its own: who has stayed may leave by another address later.
+    fn key(&self) -> String {
+        let (incarnation, number) = self.departure.unwrap_or_default();
+        format!("{}/{incarnation}/{number}", self.user)
+    }
+
+    /// Whether another departure than this is known to have followed it, so that nobody has left by this one.
+    fn is_over(&self, last: Departure) -> bool {
+        self.departure.is_some_and(|(incarnation, number)| Departure { incarnation, number } < last)
+    }
 }
 
 /// How far an address was erased.
@@ -46,26 +66,27 @@ pub enum Forgotten {
     Nothing,
 }
 
-/// Has an address erased that somebody about to leave has, if any: when they have gone, and for one person once, however often it is
-/// named.
+/// Has an address erased that somebody about to leave has, if any: when they have gone by this departure, and for one departure once,
+/// however often it is named.
 pub(super) async fn keep_to_forget(
     tx: &mut Tx,
     jobs: &Jobs,
-    user: UserId,
+    (user, departure): (UserId, Departure),
     email: &str,
     now: Timestamp,
 ) -> Result<(), DbError> {
     if email.is_empty() {
         return Ok(());
     }
-    let kept = Forgetting { user, email: email.to_owned() };
-    jobs.enqueue(tx, FORGETTING, &kept, now.saturating_add(UNHEARD), Some(&user.to_string())).await
+    let kept = Forgetting::new(user, email, departure);
+    jobs.enqueue(tx, FORGETTING, &kept, now.saturating_add(UNHEARD), Some(&kept.key())).await
 }
 
-/// Has what is kept of somebody who has gone erased now. Where nothing is kept there is nothing to do, either.
+/// Has what is kept of somebody who has gone erased now, by the last departure that is known. Where nothing is kept there is
+/// nothing to do, either.
 pub(super) async fn hurry(tx: &mut Tx, jobs: &Jobs, user: UserId, now: Timestamp) -> Result<(), DbError> {
-    let nothing = Forgetting { user, email: String::new() };
-    jobs.enqueue(tx, FORGETTING, &nothing, now, Some(&user.to_string())).await
+    let nothing = Forgetting::new(user, "", users::person(tx, user).await?.last_departure()?);
+    jobs.enqueue(tx, FORGETTING, &nothing, now, Some(&nothing.key())).await
 }
 
 impl Organization {
@@ -73,13 +94,18 @@ impl Organization {
     /// accepted are taken back; what waits to be mailed there is forgotten, and how much was mailed.
     ///
     /// What was kept for repetitions names who is invited by id alone.
-    pub async fn forget_address(&self, Forgetting { user, email }: Forgetting) -> Result<Forgotten, Error> {
-        if email.is_empty() {
+    pub async fn forget_address(&self, forgetting: Forgetting) -> Result<Forgotten, Error> {
+        if forgetting.email.is_empty() {
             return Ok(Forgotten::All);
         }
-        let email_key = bursar_email::fold(&email);
+        let (user, email_key) = (forgetting.user, bursar_email::fold(&forgetting.email));
         let mut tx = self.0.db.read().await?;
-        let standing = users::person(&mut tx, user).await?.standing();
+        let person = users::person(&mut tx, user).await?;
+        // Whoever has stayed, and leaves by another address, may have left this one to somebody else.
+        if forgetting.is_over(person.last_departure()?) {
+            return Ok(Forgotten::All);
+        }
+        let standing = person.standing();
         let inviting = invitations::naming_address(&mut tx, user, &email_key, INVITING).await?;
         drop(tx);
         match standing {

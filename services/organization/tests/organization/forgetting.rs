@@ -116,6 +116,25 @@ bursar_testkit::engines! {
         accept(&world.who(4), &token).await.expect("joined");
     }
 
+    /// Who has stayed, and leaves later by another address: the first one may be somebody else's by then.
+    async fn who_leaves_at_the_second_attempt_takes_the_address_of_that_one_along_and_no_other(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let (before, after) = (world.who_as(4, "zoe@example.com"), world.who_as(4, "zoe@example.org"));
+        invite(&ada, &acme, &before.email, Role::Member).await.expect("invited");
+        invite(&ada, &umbra, &after.email, Role::Member).await.expect("invited");
+        confirm(&world, &before, 1).await.expect("confirmed");
+        world.identity_tells(Payload::UserStaying(UserStaying { user_id: before.user.to_string(), number: 1 })).await;
+        until("it is known", async || confirm(&world, &before, 1).await.is_err()).await;
+        confirm(&world, &after, 2).await.expect("confirmed");
+        is_gone(&world, &after).await;
+        until("the address is erased", async || invitations(&ada, &umbra).await == [(String::new(), Revoked)]).await;
+        world.advance(Span::from_mins(3));
+        until("nothing is kept", async || jobs(&world, "organization.forget_address").await == 0).await;
+        assert_eq!(invitations(&world.who(1), &acme).await, [(before.email.clone(), Pending)], "it is not touched");
+    }
+
     async fn what_somebody_else_accepted_at_the_address_stays(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);

@@ -61,7 +61,8 @@ impl Organization {
             Looked::Before(answer) => return Ok(answer),
         };
         let uploaded = self.receive_and_give(&upload, asked, chunks).await;
-        if uploaded.is_ok() {
+        // A twin may have given its own meanwhile, by which this one is answered.
+        if matches!(uploaded, Ok(Answer::New(_))) {
             upload.writer.given().await;
         } else {
             upload.writer.end().await;

@@ -3,6 +3,8 @@
 //! nothing, so what it held is given back when that has ended: no more are at work than there are places, and nothing is
 //! removed while it is still being written.
 
+use std::convert::Infallible;
+
 use bursar_db::Asker;
 use bursar_time::Span;
 use bytes::Bytes;
@@ -90,16 +92,20 @@ impl Organization {
 
     /// Writes a segment. However long that takes, its room stays reserved, and it is not removed meanwhile.
     async fn write_segment(&self, object: &str, segment: u32, bytes: Bytes) -> Result<(), ContentError> {
-        let mut writing = Box::pin(self.0.contents.write(object, segment, bytes));
+        // Both at once: a store of rows that takes its time must not keep the bytes waiting, nor the other way round.
+        tokio::select! {
+            written = self.0.contents.write(object, segment, bytes) => written,
+            never = self.renew_on_and_on(object) => match never {},
+        }
+    }
+
+    /// Says again and again that an upload is under way.
+    async fn renew_on_and_on(&self, object: &str) -> Infallible {
         loop {
-            tokio::select! {
-                written = &mut writing => return written,
-                () = self.0.clock.sleep(RENEW_EVERY) => {
-                    // One that has lapsed is refused by whoever goes on with it.
-                    if let Err(error) = self.renew(object).await {
-                        tracing::warn!(%error, "an upload under way cannot say so");
-                    }
-                }
+            self.0.clock.sleep(RENEW_EVERY).await;
+            // One that has lapsed is refused by whoever goes on with it.
+            if let Err(error) = self.renew(object).await {
+                tracing::warn!(%error, "an upload under way cannot say so");
             }
         }
     }
