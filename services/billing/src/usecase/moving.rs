@@ -39,7 +39,9 @@
 //!
 //! Without room nothing moves although there is a plan, and nobody can make room in what nobody can use yet; the next organization
 //! that the person creates has an account of its own. What was written until then is undone, and the refusal is committed by
-//! itself. Metadata `final` tells whoever asks that it stands: a program of before has the same reasons, and remembered nothing.
+//! itself, if both accounts are as they were when it was tried: where somebody has booked anything there meanwhile, nothing is
+//! answered for good. Metadata `final` tells whoever asks that it stands: a program of before has the same reasons, and
+//! remembered nothing.
 //!
 //! A move is called off by organization, when its creator does not want the organization any more, and that is one request with
 //! the move itself: of the two whichever comes first is the answer to both. So what was called off never moves, and of what has
@@ -48,6 +50,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bursar_db::Tx;
 use bursar_id::{Id, LotId, OrganizationId, OwnerId, PaymentId, RequestId, UserId};
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
@@ -63,8 +66,8 @@ use super::rollovers;
 use super::subscriptions::{SubscriptionUseCases, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, Entitlements, GrantCommand, Lot, Month, Note, Origin, Outcome, Payment, ProductId, Refusal,
-    Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
+    Actor, Command, Entitlements, GrantCommand, LedgerHead, Lot, Month, Note, Origin, Outcome, Payment, ProductId,
+    Refusal, Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -84,6 +87,18 @@ pub(crate) struct Move {
     /// It gets it no more, if it has not before.
     pub(crate) is_called_off: bool,
 }
+
+impl Move {
+    /// Both owners, in their order.
+    fn owners(self) -> [OwnerId; 2] {
+        let mut both = [OwnerId::User(self.from), OwnerId::Organization(self.to)];
+        both.sort_unstable();
+        both
+    }
+}
+
+/// Where the ledgers of those end who have an account.
+type Heads = BTreeMap<OwnerId, LedgerHead>;
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,23 +160,30 @@ impl SubscriptionUseCases {
         // What was canceled there and is over ends, and is not in the way. Where that fails, it is found due.
         self.bring_up_to_date(OwnerId::Organization(to)).await;
         if is_called_off {
-            return self.refuse_to_move(asked, Moved::CalledOff).await;
+            return self.refuse_to_move(asked, Moved::CalledOff, None).await;
         }
         let mut m = self.mutations.begin(asked).await?;
+        let heads = heads(m.tx(), *asked.command()?).await?;
         let done = self.carry_over(&mut m, asked).await;
         let full = done.as_ref().err().and_then(Full::of);
         let moved = self.mutations.end(m, done).await;
         match full {
             // Nothing of it is written.
-            Some(full) => self.refuse_to_move(asked, Moved::NoRoom(full)).await,
+            Some(full) => self.refuse_to_move(asked, Moved::NoRoom(full), Some(heads)).await,
             None => moved,
         }
     }
 
-    /// Has nothing move any more, for this reason; unless something has, or it was refused before.
-    async fn refuse_to_move(&self, asked: &Asked<Move>, why: Moved) -> Result<Answer<Moved>, Error> {
+    /// Has nothing move any more, for this reason; unless something has, or it was refused before, or what the reason was found in
+    /// has changed since.
+    async fn refuse_to_move(
+        &self,
+        asked: &Asked<Move>,
+        why: Moved,
+        found_in: Option<Heads>,
+    ) -> Result<Answer<Moved>, Error> {
         let mut m = self.mutations.begin(asked).await?;
-        let done = stop(&mut m, asked, why).await;
+        let done = stop(&mut m, asked, why, found_in).await;
         self.mutations.end(m, done).await
     }
 
@@ -406,17 +428,44 @@ async fn is_first(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId) -> Result<
     Ok(true)
 }
 
-/// Refuses for good what nothing was answered to before.
-async fn stop(m: &mut Mutation, asked: &Asked<Move>, why: Moved) -> Result<Done<Moved, Payload>, Error> {
-    let to = OwnerId::Organization(asked.command()?.to);
+/// The ends of both ledgers as they are, without a lock.
+async fn heads(tx: &mut Tx, moving: Move) -> Result<Heads, Error> {
+    let mut heads = Heads::new();
+    for owner in moving.owners() {
+        heads.extend(accounts::find(tx, owner).await?.map(|account| (owner, account.head)));
+    }
+    Ok(heads)
+}
+
+/// Refuses for good what nothing was answered to before, if both ledgers end where they did when the reason was found.
+async fn stop(
+    m: &mut Mutation,
+    asked: &Asked<Move>,
+    why: Moved,
+    found_in: Option<Heads>,
+) -> Result<Done<Moved, Payload>, Error> {
+    let moving = *asked.command()?;
+    let to = OwnerId::Organization(moving.to);
     if !is_first(m, asked, to).await? {
         return Ok(Done::Replay);
     }
+    let now = m.now();
     let why = match subscriptions::live(m.tx(), to).await? {
-        // Paid for or not: it is ended with the organization, and nobody would end it if that never was.
-        Some(own) => Moved::AlreadySubscribed(own.plan),
+        // Called off, paid for or not: it is ended with the organization, and nobody would end it if that never was.
+        Some(own) if why == Moved::CalledOff || own.is_paid_for(now) => Moved::AlreadySubscribed(own.plan),
+        Some(_unpaid) => return Err(Refusal::RenewalDue.into()),
         None => why,
     };
+    if let Some(heads) = found_in {
+        let mut locked = Heads::new();
+        for owner in moving.owners() {
+            let accounts = accounts::lock(m.tx(), &[owner]).await?;
+            locked.extend(accounts.into_iter().map(|(owner, account)| (owner, account.head)));
+        }
+        if locked != heads {
+            return Err(Error::Unavailable);
+        }
+    }
     refuse(m, asked, to, why).await
 }
 

@@ -6,7 +6,7 @@ use bursar_rpc::{Answer, Asked, Call};
 use bursar_testkit::{engines, id, organization, personal};
 use bursar_time::Span;
 
-use super::{Full, Move, Moved};
+use super::{Full, Heads, Move, Moved, heads};
 use crate::domain::{ProductId, Refusal, Rules, SubscriptionState};
 use crate::error::Error;
 use crate::store::accounts;
@@ -17,7 +17,11 @@ use crate::usecase::shop::{Shop, manager};
 const BEGIN: &str = "2026-01-15T00:00:00Z";
 
 /// Asks to move a person's subscription, or to have it move no more.
-async fn ask(shop: &Shop, (from, to): (UserId, OrganizationId), is_called_off: bool) -> Result<Answer<Moved>, Error> {
+async fn ask(shop: &Shop, both: (UserId, OrganizationId), is_called_off: bool) -> Result<Answer<Moved>, Error> {
+    shop.subscriptions.move_subscription(&asked(both, is_called_off)).await
+}
+
+fn asked((from, to): (UserId, OrganizationId), is_called_off: bool) -> Asked<Move> {
     let (from_owner, to_owner) = (OwnerId::User(from), OwnerId::Organization(to));
     let body = pb::MoveSubscriptionRequest {
         from_owner: from_owner.to_string(),
@@ -25,8 +29,12 @@ async fn ask(shop: &Shop, (from, to): (UserId, OrganizationId), is_called_off: b
         ..Default::default()
     };
     let call = Call::new(manager(from_owner), "bursar.billing.v1.SubscriptionService/MoveSubscription");
-    let asked = Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to, is_called_off }));
-    shop.subscriptions.move_subscription(&asked).await
+    Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to, is_called_off }))
+}
+
+/// Where both ledgers end now.
+async fn seen(shop: &Shop, asked: &Asked<Move>) -> Heads {
+    heads(&mut shop.db.read().await.unwrap(), *asked.command().unwrap()).await.unwrap()
 }
 
 /// A person on Business.
@@ -67,6 +75,24 @@ engines! {
         }
     }
 
+    /// Between the attempt that found no room and its refusal: what was found is looked at again before it is said for good.
+    async fn a_refusal_for_want_of_room_is_kept_only_of_accounts_that_are_as_they_were(db: TestDb) {
+        let shop = subscribed(&db).await;
+        let (team, asked) = (organization(1), asked((id(1), id(1)), false));
+        let mut tx = shop.db.begin().await.unwrap();
+        accounts::open(&mut tx, &[team], shop.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let no_room = || Moved::NoRoom(Full::Lots);
+        let found_in = seen(&shop, &asked).await;
+        shop.fills(team, 1).await;
+        let changed = shop.subscriptions.refuse_to_move(&asked, no_room(), Some(found_in)).await;
+        assert!(matches!(changed, Err(Error::Unavailable)), "{changed:?}");
+        assert_eq!(shop.count("refused_moves").await, 0, "it is asked again");
+        let found_in = seen(&shop, &asked).await;
+        let refused = shop.subscriptions.refuse_to_move(&asked, no_room(), Some(found_in)).await.unwrap();
+        assert_eq!(refused, Answer::New(no_room()));
+    }
+
     async fn what_was_called_off_never_moves_and_what_has_moved_is_not_called_off(db: TestDb) {
         let shop = subscribed(&db).await;
         assert_eq!(ask(&shop, (id(1), id(1)), true).await.unwrap(), Answer::New(Moved::CalledOff));
@@ -90,6 +116,10 @@ engines! {
         shop.set("2026-02-15T00:00:00Z");
         shop.subscriptions.bring_up_to_date(team).await;
         assert_eq!(now(&shop, team).await.state, SubscriptionState::PastDue);
+        // Nothing is said for good to who wants to move another one there: it is paid for soon, or ends.
+        let full = Moved::NoRoom(Full::Lots);
+        let due = shop.subscriptions.refuse_to_move(&asked((id(1), id(1)), false), full, None).await;
+        assert!(matches!(due, Err(Error::Refused(Refusal::RenewalDue))), "{due:?}");
         let its_own = Answer::New(Moved::AlreadySubscribed(ProductId::parse("business").unwrap()));
         assert_eq!(ask(&shop, (id(1), id(1)), true).await.unwrap(), its_own);
     }
