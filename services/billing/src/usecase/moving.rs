@@ -24,7 +24,7 @@
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too, and so is that it waits, is not paid or is not needed:
 //! organization then removes what it had made, or opens it without, so nothing may move there by a call that was on its way. It
-//! stands for as long as there can be one ([`refused_moves`]).
+//! stands for as long as there can be one ([`crate::store::refused_moves`]).
 //!
 //! | what is found | what is answered | for good |
 //! |---|---|---|
@@ -50,12 +50,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bursar_db::Tx;
 use bursar_id::{Id, LotId, OrganizationId, OwnerId, PaymentId, RequestId, UserId};
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Kept, Mutation};
+use bursar_rpc::{Answer, Asked, Done, Mutation};
 
+use self::refusing::{heads, is_first, refuse};
 use super::access;
 use super::allowances;
 use super::asking::payer;
@@ -66,13 +66,15 @@ use super::rollovers;
 use super::subscriptions::{SubscriptionUseCases, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, Entitlements, GrantCommand, LedgerHead, Lot, Month, Note, Origin, Outcome, Payment, ProductId,
-    Refusal, Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
+    Actor, Command, Entitlements, GrantCommand, Lot, Month, Note, Origin, Outcome, Payment, ProductId, Refusal,
+    Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::PaymentMethod;
-use crate::store::{accounts, contracts, methods, payments, refused_moves, subscriptions, years};
+use crate::store::{accounts, contracts, methods, payments, subscriptions, years};
+
+mod refusing;
 
 /// How many changes of what is paid for are followed. Each has a lot of its own, and an account has no more of these.
 const MOST_CHANGES: i64 = 1_000;
@@ -96,9 +98,6 @@ impl Move {
         both
     }
 }
-
-/// Where the ledgers of those end who have an account.
-type Heads = BTreeMap<OwnerId, LedgerHead>;
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,19 +171,6 @@ impl SubscriptionUseCases {
             Some(full) => self.refuse_to_move(asked, Moved::NoRoom(full), Some(heads)).await,
             None => moved,
         }
-    }
-
-    /// Has nothing move any more, for this reason; unless something has, or it was refused before, or what the reason was found in
-    /// has changed since.
-    async fn refuse_to_move(
-        &self,
-        asked: &Asked<Move>,
-        why: Moved,
-        found_in: Option<Heads>,
-    ) -> Result<Answer<Moved>, Error> {
-        let mut m = self.mutations.begin(asked).await?;
-        let done = stop(&mut m, asked, why, found_in).await;
-        self.mutations.end(m, done).await
     }
 
     async fn carry_over(&self, m: &mut Mutation, asked: &Asked<Move>) -> Result<Done<Moved, Payload>, Error> {
@@ -411,80 +397,6 @@ impl SubscriptionUseCases {
         let id = RequestId::parse(format!("moved:{}", lot.id)).map_err(|_| Error::Failed)?;
         Ok(Request::new(Some(RequestName::new(&actor, id)), self.entropy.bytes(), command))
     }
-}
-
-/// Whether nothing was answered before about this organization.
-async fn is_first(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId) -> Result<bool, Error> {
-    m.admit(to);
-    if m.open(asked).await?.is_none() {
-        return Ok(false);
-    }
-    if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
-        && let Some(kept) = kept(m, to, request).await?
-    {
-        m.recall(asked, kept)?;
-        return Ok(false);
-    }
-    Ok(true)
-}
-
-/// The ends of both ledgers as they are, without a lock.
-async fn heads(tx: &mut Tx, moving: Move) -> Result<Heads, Error> {
-    let mut heads = Heads::new();
-    for owner in moving.owners() {
-        heads.extend(accounts::find(tx, owner).await?.map(|account| (owner, account.head)));
-    }
-    Ok(heads)
-}
-
-/// Refuses for good what nothing was answered to before, if both ledgers end where they did when the reason was found.
-async fn stop(
-    m: &mut Mutation,
-    asked: &Asked<Move>,
-    why: Moved,
-    found_in: Option<Heads>,
-) -> Result<Done<Moved, Payload>, Error> {
-    let moving = *asked.command()?;
-    let to = OwnerId::Organization(moving.to);
-    if !is_first(m, asked, to).await? {
-        return Ok(Done::Replay);
-    }
-    let now = m.now();
-    let why = match subscriptions::live(m.tx(), to).await? {
-        // Called off, paid for or not: it is ended with the organization, and nobody would end it if that never was.
-        Some(own) if why == Moved::CalledOff || own.is_paid_for(now) => Moved::AlreadySubscribed(own.plan),
-        Some(_unpaid) => return Err(Refusal::RenewalDue.into()),
-        None => why,
-    };
-    if let Some(heads) = found_in {
-        let mut locked = Heads::new();
-        for owner in moving.owners() {
-            let accounts = accounts::lock(m.tx(), &[owner]).await?;
-            locked.extend(accounts.into_iter().map(|(owner, account)| (owner, account.head)));
-        }
-        if locked != heads {
-            return Err(Error::Unavailable);
-        }
-    }
-    refuse(m, asked, to, why).await
-}
-
-/// What was answered when this was asked before, whatever it was.
-async fn kept(m: &mut Mutation, to: OwnerId, request: [u8; 16]) -> Result<Option<Kept>, Error> {
-    match subscriptions::kept(m.tx(), to, request).await? {
-        Some(kept) => Ok(Some(kept)),
-        None => Ok(refused_moves::kept(m.tx(), to, request).await?),
-    }
-}
-
-/// There is nothing to move, and nothing moves there any more.
-async fn refuse(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId, why: Moved) -> Result<Done<Moved, Payload>, Error> {
-    let now = m.now();
-    if let Some(kept) = asked.keep(&why) {
-        refused_moves::insert(m.tx(), to, &kept, now).await?;
-    }
-    m.refuse_for_good();
-    Ok(Done::New(why, Vec::new()))
 }
 
 /// What grants the rest of a lot to the subscription's new owner, as it was agreed, with its part of what was paid, and begins

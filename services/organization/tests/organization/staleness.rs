@@ -20,12 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
+use crate::accounts::Accounts;
 use crate::audit_rows::Stage;
 use crate::closed;
 use crate::contents::{download, start, upload};
 use crate::departing::every_way;
 use crate::library::{create as create_item, item};
-use crate::world::{Accounts, Who, World, accept, get, invite, until};
+use crate::world::{Who, World, accept, get, invite, until};
 
 /// A service that is ready, once it has heard both that it follows: their last words serve from now on.
 pub(crate) async fn hearing(ready: ReadyProbe) -> ReadyProbe {

@@ -13,10 +13,9 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{MembershipChanged, PlanFeatures, SubscriptionChanged, WatchRequest};
 use bursar_proto::event_type;
-use bursar_proto::identity::v1 as identity;
-use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
+use bursar_proto::identity::v1::service_account_service_server::ServiceAccountServiceServer;
 use bursar_proto::organization::v1 as proto;
-use bursar_rpc::convert::{to_role, to_timestamp};
+use bursar_rpc::convert::to_role;
 use bursar_rpc::{Limits, ServiceRole, StackDeps, Suspended, Transport, stack};
 use bursar_runtime::{Cloud, Each, Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
@@ -24,9 +23,10 @@ use bursar_testkit::{Bucket, Client, Issuer, Mailbox, TestDb, clock, id, sqlite}
 use bursar_time::{Clock, Span};
 use prost_types::FieldMask;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
 
+use crate::accounts::Accounts;
 use crate::billing::Billing;
 use crate::staleness::hearing;
 use crate::usage::Usage;
@@ -449,55 +449,5 @@ fn deps(issuer: &Issuer, clock: &Clock) -> StackDeps {
         meter: env.meter,
         limits: Limits::default(),
         suspended: Suspended::default(),
-    }
-}
-
-/// The part of identity that gives organization its token.
-pub(crate) struct Accounts {
-    pub(crate) issuer: Arc<Issuer>,
-    pub(crate) clock: Clock,
-}
-
-#[tonic::async_trait]
-impl ServiceAccountService for Accounts {
-    async fn issue_service_token(
-        &self,
-        request: Request<identity::IssueServiceTokenRequest>,
-    ) -> Result<Response<identity::IssueServiceTokenResponse>, Status> {
-        let expected = bursar_id::ServiceAccountId::ORGANIZATION.to_string();
-        assert_eq!(request.into_inner().client_id, expected);
-        let now = self.clock.now();
-        Ok(Response::new(identity::IssueServiceTokenResponse {
-            access_token: self.issuer.service(ServiceRole::Organization, now),
-            expires_at: Some(to_timestamp(now.saturating_add(Span::from_mins(5)))),
-        }))
-    }
-
-    async fn create_service_account(
-        &self,
-        _: Request<identity::CreateServiceAccountRequest>,
-    ) -> Result<Response<identity::CreateServiceAccountResponse>, Status> {
-        Err(Status::unimplemented("not here"))
-    }
-
-    async fn list_service_accounts(
-        &self,
-        _: Request<identity::ListServiceAccountsRequest>,
-    ) -> Result<Response<identity::ListServiceAccountsResponse>, Status> {
-        Err(Status::unimplemented("not here"))
-    }
-
-    async fn rotate_service_account_secret(
-        &self,
-        _: Request<identity::RotateServiceAccountSecretRequest>,
-    ) -> Result<Response<identity::RotateServiceAccountSecretResponse>, Status> {
-        Err(Status::unimplemented("not here"))
-    }
-
-    async fn disable_service_account(
-        &self,
-        _: Request<identity::DisableServiceAccountRequest>,
-    ) -> Result<Response<identity::DisableServiceAccountResponse>, Status> {
-        Err(Status::unimplemented("not here"))
     }
 }

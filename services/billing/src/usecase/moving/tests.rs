@@ -6,7 +6,8 @@ use bursar_rpc::{Answer, Asked, Call};
 use bursar_testkit::{engines, id, organization, personal};
 use bursar_time::Span;
 
-use super::{Full, Heads, Move, Moved, heads};
+use super::refusing::{Heads, heads};
+use super::{Full, Move, Moved};
 use crate::domain::{ProductId, Refusal, Rules, SubscriptionState};
 use crate::error::Error;
 use crate::store::accounts;
