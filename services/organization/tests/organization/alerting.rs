@@ -1,7 +1,10 @@
 //! What billing tells of limits and allowances is mailed to those who manage an organization's billing, and to nobody else.
 
+use bursar_db::DbError;
 use bursar_id::{LimitId, Role, UserId};
 use bursar_members::{AdminBilling, BalanceVisibility, CreditUnit, Policy};
+use bursar_organization::domain::standing::{Deletion, Standing};
+use bursar_organization::store::{organizations, standings};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_proto::organization::v1 as proto;
@@ -139,6 +142,32 @@ bursar_testkit::engines! {
         all_mailed(&world, &acme, 7).await;
         assert_eq!(told_of_top_up(&world, &[&ada], "standard").len(), 19, "as many as are told a day");
         assert_eq!(told_of_top_up(&world, &[&ada], "starter"), [&*ada.email]);
+    }
+
+    /// What a purge forgets is what is queued when it begins: an alert waits for it.
+    async fn no_alert_is_queued_behind_the_back_of_a_purge_that_begins(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let (organization, now) = (acme.parse().expect("an id"), world.clock.now());
+        let deletion = Deletion { at: now, purge_at: now };
+        let purging = async {
+            let mut tx = world.store.begin().await?;
+            organizations::by_id_locked(&mut tx, organization).await?;
+            standings::set(&mut tx, organization, Standing::Deleted(deletion)).await?;
+            standings::begin_purge(&mut tx, organization, Standing::Purging(deletion)).await?;
+            Ok::<_, DbError>(tx)
+        };
+        let tx = purging.await.expect("it begins");
+        world.billing_tells(alert(&world, &acme, &"", "5")).await;
+        world.billing_tells(alert(&world, &umbra, &"", "6")).await;
+        // Time enough to slip through, for whoever does not wait.
+        let slips = async { while told(&world, &[&ada], "6").is_empty() { tokio::task::yield_now().await } };
+        let slipped = tokio::time::timeout(std::time::Duration::from_millis(200), slips).await;
+        tx.commit().await.expect("it has begun");
+        assert!(slipped.is_err(), "what is told is told in its order, and the first waits");
+        until("the other one is told", async || !told(&world, &[&ada], "6").is_empty()).await;
+        assert_eq!(told(&world, &[&ada], "5"), Vec::<String>::new());
     }
 
     async fn an_alert_is_mailed_to_who_manages_billing(db: TestDb) {
