@@ -321,7 +321,8 @@ impl Organization {
         give_back(&mut tx, &creations(founding.creator), made, self.now()).await?;
         foundings::erase(&mut tx, id).await?;
         if let (Some(scope), Some(request_id)) = (&founding.scope, &founding.request_id) {
-            if why == Refusal::CreationCalledOff {
+            // Also where billing had another reason before: its owner is told that it is deleted.
+            if by.is_some() || why == Refusal::CreationCalledOff {
                 let answer = Created(row.never_was(self.now())).to_bytes();
                 idempotency::amend(&mut tx, scope, request_id, made, &answer).await?;
             } else {
