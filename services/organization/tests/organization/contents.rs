@@ -76,7 +76,12 @@ pub(crate) fn files(world: &World) -> usize {
 /// So much later that whatever is nobody's is removed.
 pub(crate) async fn collected(world: &World, left: usize) {
     world.advance(Span::DAY);
-    until("what is nobody's is removed", async || files(world) == left).await;
+    until("what is nobody's is removed", async || {
+        // What ends only now is nobody's from now on.
+        world.advance(Span::HOUR);
+        files(world) == left
+    })
+    .await;
 }
 
 /// Bytes that repeat nowhere, so that a segment in another's place shows.

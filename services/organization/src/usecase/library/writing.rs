@@ -3,8 +3,6 @@
 //! nothing, so what it held is given back when that has ended: no more are at work than there are places, and nothing is
 //! removed while it is still being written.
 
-use std::convert::Infallible;
-
 use bursar_db::Asker;
 use bursar_time::Span;
 use bytes::Bytes;
@@ -16,7 +14,8 @@ use crate::Error;
 use crate::content::{ContentError, Place};
 use crate::store::objects;
 
-/// How long an upload counts as under way without a sign of life.
+/// How long an upload counts as under way without a sign of life: for longer than a segment may take in a bucket, so whoever writes
+/// one gives none meanwhile. A folder that hangs for longer has its room back before its bytes are written, and a list of it shows them.
 pub(super) const LEASE: Span = Span::from_mins(5);
 /// How often it gives one.
 pub(super) const RENEW_EVERY: Span = Span::from_secs(30);
@@ -83,31 +82,11 @@ impl Organization {
                 // Whoever has left before it was begun needs it no more.
                 Word::Write { told, .. } if told.is_closed() => {}
                 Word::Write { segment, bytes, told } => {
-                    let _ = told.send(self.write_segment(object, segment, bytes).await);
+                    let _ = told.send(self.0.contents.write(object, segment, bytes).await);
                 }
             }
         }
         given
-    }
-
-    /// Writes a segment. However long that takes, its room stays reserved, and it is not removed meanwhile.
-    async fn write_segment(&self, object: &str, segment: u32, bytes: Bytes) -> Result<(), ContentError> {
-        // Both at once: a store of rows that takes its time must not keep the bytes waiting, nor the other way round.
-        tokio::select! {
-            written = self.0.contents.write(object, segment, bytes) => written,
-            never = self.renew_on_and_on(object) => match never {},
-        }
-    }
-
-    /// Says again and again that an upload is under way.
-    async fn renew_on_and_on(&self, object: &str) -> Infallible {
-        loop {
-            self.0.clock.sleep(RENEW_EVERY).await;
-            // One that has lapsed is refused by whoever goes on with it.
-            if let Err(error) = self.renew(object).await {
-                tracing::warn!(%error, "an upload under way cannot say so");
-            }
-        }
     }
 
     /// Says that an upload is under way; false if it has lapsed.
