@@ -188,7 +188,7 @@ bursar_testkit::engines! {
         world.billing.set_deaf(true);
         refused(delete_as(&ada, &pending, "d1").await, Code::Unavailable, "PEER_UNAVAILABLE");
         world.billing.set_deaf(false);
-        let (_, rows) = auditing(&world.store, async {
+        let ((), rows) = auditing(&world.store, async {
             until("it is removed", async || {
                 world.advance(Span::from_secs(11));
                 get(&world.who(1), &pending.id).await.is_err()
