@@ -485,22 +485,3 @@ async fn a_token_that_is_over_has_expired_also_where_its_key_is_not_known() {
         }
     }
 }
-
-#[tokio::test]
-async fn what_is_not_declared_does_not_exist() {
-    use tonic::codegen::http::uri::PathAndQuery;
-    let ours = Issuer::ours();
-    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
-        for path in ["/bursar.testing.v1.ClockService/Nonsense", "/elsewhere.v1.Service/Method"] {
-            let mut client = tonic::client::Grpc::new(transport.clone());
-            client.ready().await.expect("ready");
-            let codec = tonic_prost::ProstCodec::<GetRequest, GetRequest>::default();
-            let status = client
-                .unary(with(GetRequest::default(), &[]), PathAndQuery::from_static(path), codec)
-                .await
-                .expect_err("refused");
-            assert_eq!(status.code(), Code::Unimplemented, "{way}: {path}");
-            assert_eq!(reason_of(&status).as_deref(), Some("NO_SUCH_RPC"), "{way}: {path}");
-        }
-    }
-}

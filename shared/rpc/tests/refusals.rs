@@ -7,6 +7,7 @@ mod common;
 
 use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
 use bursar_proto::identity::v1::{ListContextsRequest, ListContextsResponse};
+use bursar_proto::testing::v1::GetRequest;
 use bursar_rpc::problem::reason_of;
 use bursar_rpc::{Limits, MAX_MESSAGE, Transport, stack};
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -179,4 +180,23 @@ async fn routes_beside_the_stack_give_reasons_too() {
     let limits = Limits::default();
     let bare = network(common::listen(stack(Probe::who().bare(), deps(Issuer::ours().keys(), limits))).await);
     send(bare, LIST, Vec::new()).await.expect("the stack's own routes answer as before");
+}
+
+#[tokio::test]
+async fn what_is_not_declared_does_not_exist() {
+    use tonic::codegen::http::uri::PathAndQuery;
+    let ours = Issuer::ours();
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        for path in ["/bursar.testing.v1.ClockService/Nonsense", "/elsewhere.v1.Service/Method"] {
+            let mut client = tonic::client::Grpc::new(transport.clone());
+            client.ready().await.expect("ready");
+            let codec = tonic_prost::ProstCodec::<GetRequest, GetRequest>::default();
+            let status = client
+                .unary(with(GetRequest::default(), &[]), PathAndQuery::from_static(path), codec)
+                .await
+                .expect_err("refused");
+            assert_eq!(status.code(), Code::Unimplemented, "{way}: {path}");
+            assert_eq!(reason_of(&status).as_deref(), Some("NO_SUCH_RPC"), "{way}: {path}");
+        }
+    }
 }

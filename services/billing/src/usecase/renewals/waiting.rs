@@ -89,7 +89,7 @@ pub(crate) async fn waiting(subscriptions: &SubscriptionUseCases) -> Result<Wait
         for it in due.iter().filter(|it| !waits(it, &standings)) {
             if held.contains(&it.id) {
                 found.held += 1;
-            } else if it.is_late(asked) {
+            } else if it.is_late(asked) && !it.is_next_paid() {
                 found.late += 1;
             }
         }
@@ -126,7 +126,9 @@ pub async fn late(db: &Db, now: Timestamp, most: usize) -> Result<Vec<LateRenewa
     loop {
         let (due, standings) = page(&mut tx, now, last.as_ref(), PAGE).await?;
         let held = held_of(&mut tx, &due, now).await?;
-        let is_late = |it: &&Subscription| it.is_late(now) && !held.contains(&it.id) && !waits(it, &standings);
+        // What is paid with its year waits for room, and for nobody's word.
+        let may_be = |it: &Subscription| !it.is_next_paid() && !held.contains(&it.id) && !waits(it, &standings);
+        let is_late = |it: &&Subscription| it.is_late(now) && may_be(it);
         for it in due.iter().filter(is_late) {
             found.push(LateRenewal {
                 owner: it.owner,

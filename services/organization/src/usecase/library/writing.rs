@@ -1,7 +1,7 @@
 //! The work of an upload, done by a task of its own: it has the upload's place and the room that is reserved, and not whoever
 //! waits for it. A call that is given up ends nothing that is under way in the object store, which may take its time or say
 //! nothing, so what it held is given back when that has ended: no more are at work than there are places, and nothing is
-//! removed while it is still being written.
+//! removed from a bucket while it is still being written there.
 
 use bursar_db::Asker;
 use bursar_time::Span;
