@@ -40,7 +40,7 @@ const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose
 const TRIED_POSTGRES: &str = "SELECT thing FROM payments WHERE thing = ANY ($1::bytea[])";
 const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
      reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
-     moved = $15, months = $16, aside = $17, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
+     moved = $15, months = $16, aside = $17, asked_with = CASE WHEN $2 IN ('CREATED', 'CANCELED') THEN asked_with END WHERE id = $1";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
 const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL AND state = 'CREATED'";

@@ -184,6 +184,8 @@ engines! {
             let world = &desk.world;
             let (ana, card) = subscriber(&desk, 1).await;
             desk.fake.becomes(&card, how);
+            // So that these are the latest.
+            world.passes(Span::SECOND);
             is_unavailable(ana.purchase_pack(buy(ana.owner).under("r1")).await);
             is_unavailable(ana.set_seats(set_seats(ana.owner, 30)).await);
             let states = async || payments(&ana, ana.owner).await.iter().map(pb::Payment::state).collect::<Vec<_>>();
