@@ -9,7 +9,7 @@
 //!    a call of step 2 arrives. Where its owner has called it off, the request id is not free: whoever repeats the call that
 //!    creates it, perhaps a client that has not heard of the deletion, is told so, and creates nothing
 //!
-//! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
+//! The call that creates it, a repetition of that call and the job all do the same (`Organization::found`): under the lock on
 //! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves
 //! nothing but a job to do. Who comes when it is removed asks billing once more, for the reason. Whoever calls the creation off asks billing otherwise, and does the same with the answer
 //! (`calling_off.rs`).
