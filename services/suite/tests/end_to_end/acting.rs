@@ -56,7 +56,9 @@ pub(crate) async fn only_a_service_acts_for_a_user_in_every_service(world: World
                     outcome.unwrap_or_else(|status| panic!("{case} at {rpc}: {status:?}"));
                 }
             } else {
-                refused(outcome, Code::Unauthenticated, "TOKEN_INVALID");
+                // Whoever signed it, one that is over is to be replaced.
+                let is_over = *case == "an expired stranger's";
+                refused(outcome, Code::Unauthenticated, if is_over { "TOKEN_EXPIRED" } else { "TOKEN_INVALID" });
             }
         }
     }
