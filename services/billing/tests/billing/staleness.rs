@@ -81,10 +81,13 @@ impl World {
     /// Organization is heard no more, for so long that nobody goes by what it told.
     async fn falls_silent(&self) {
         self.teams.fall_silent();
+        let mut looks = 0;
         until("the feed is stale", async || {
-            // Again and again: one more sign of life may have been on its way.
+            // Again and again, and ten times in a row: one more sign of life may have been on its way.
             self.env.monotonic.advance(self.settings.max_staleness + Duration::from_secs(1));
-            self.shows("organization heard") && self.shows("stale above 300 s")
+            let is_stale = self.shows("organization heard") && self.shows("stale above 300 s");
+            looks = if is_stale { looks + 1 } else { 0 };
+            looks == 10
         })
         .await;
     }
