@@ -11,14 +11,11 @@ const KEEP_ENDED: Span = Span::from_days(30);
 /// How long a place from where somebody signed in is remembered.
 pub const KEEP_PLACES: Span = Span::from_days(90);
 
-/// What deletes the first of what a column says is over, up to the age of the last of so many: by that column's index alone,
-/// whatever the planner makes of a limit that it does not know.
-macro_rules! over {
+/// The first of what a column says is over, up to the age of the last of so many: by that column's index alone, whatever the
+/// planner makes of a limit that it does not know.
+macro_rules! first {
     ($table:literal, $column:literal, $is_over:literal) => {
         concat!(
-            "DELETE FROM ",
-            $table,
-            " WHERE ",
             $column,
             $is_over,
             " AND ",
@@ -37,11 +34,25 @@ macro_rules! over {
     };
 }
 
+/// What deletes these.
+macro_rules! over {
+    ($table:literal, $column:literal, $is_over:literal) => {
+        concat!("DELETE FROM ", $table, " WHERE ", first!($table, $column, $is_over))
+    };
+}
+
 /// The same on PostgreSQL, of what nobody else holds at the moment: whoever deletes many rows waits for none of them, since whoever
 /// holds one may want another (of a refresh two throttles are held, and then a session). What was changed meanwhile and is not
 /// over any more stays.
 macro_rules! over_free {
     ($table:literal, $key:literal, $column:literal, $is_over:literal) => {
+        free!($table, $key, first!($table, $column, $is_over))
+    };
+}
+
+/// What deletes on PostgreSQL which of these rows nobody else holds.
+macro_rules! free {
+    ($table:literal, $key:literal, $($which:tt)+) => {
         concat!(
             "DELETE FROM ",
             $table,
@@ -52,40 +63,38 @@ macro_rules! over_free {
             " FROM ",
             $table,
             " WHERE ",
-            $column,
-            $is_over,
-            " AND ",
-            $column,
-            " <= (SELECT MAX(first.ends) FROM (SELECT ",
-            $column,
-            " AS ends FROM ",
-            $table,
-            " WHERE ",
-            $column,
-            $is_over,
-            " ORDER BY ",
-            $column,
-            " LIMIT $2) AS first) FOR UPDATE SKIP LOCKED))"
+            $($which)+,
+            " FOR UPDATE SKIP LOCKED))"
         )
+    };
+}
+
+/// Which sessions a clock that was ahead wrote. No session that may be believed ends after one that may not be, unless that has its
+/// greatest age then: it is looked for among those that end last. Whoever is ahead also ends after that.
+macro_rules! sessions_ahead {
+    () => {
+        "last_used_at > $1 AND expires_at >= (SELECT MIN(first.ends) FROM (SELECT expires_at AS ends FROM sessions \
+         WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2) AS first)"
     };
 }
 
 /// What deletes some of the tokens of these sessions, however many there are. On PostgreSQL the sessions are locked first, but for
 /// those that somebody else holds: who prolongs one meanwhile keeps its tokens, the rotated ones too, by which a reuse is known.
 macro_rules! tokens_of {
-    (sqlite, $sessions:literal) => {
+    (sqlite, $($which:tt)+) => {
         concat!(
-            "DELETE FROM refresh_tokens WHERE digest IN (SELECT digest FROM refresh_tokens WHERE session_id IN (",
-            $sessions,
+            "DELETE FROM refresh_tokens WHERE digest IN (SELECT digest FROM refresh_tokens \
+             WHERE session_id IN (SELECT id FROM sessions WHERE ",
+            $($which)+,
             ") LIMIT $2)"
         )
     };
     // As arrays: no plan, whatever it is made on, reads all tokens to join them.
-    (postgres, $sessions:literal) => {
+    (postgres, $($which:tt)+) => {
         concat!(
             "DELETE FROM refresh_tokens WHERE digest = ANY(ARRAY(SELECT digest FROM refresh_tokens \
-             WHERE session_id = ANY(ARRAY(",
-            $sessions,
+             WHERE session_id = ANY(ARRAY(SELECT id FROM sessions WHERE ",
+            $($which)+,
             " FOR UPDATE SKIP LOCKED)) LIMIT $2))"
         )
     };
@@ -93,36 +102,21 @@ macro_rules! tokens_of {
 
 pub(super) const REFRESH_TOKENS: &str = over!("refresh_tokens", "expires_at", " <= $1");
 pub(super) const SESSIONS: &str = over!("sessions", "expires_at", " <= $1");
-/// No session that may be believed ends after one that may not be, unless that has its greatest age then: it is looked for among
-/// those that end last. Whoever is ahead also ends after that.
-pub(super) const SESSIONS_AHEAD: &str = "DELETE FROM sessions WHERE last_used_at > $1 AND expires_at >= \
-    (SELECT MIN(first.ends) FROM (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 \
-    ORDER BY expires_at DESC LIMIT $2) AS first)";
+pub(super) const SESSIONS_AHEAD: &str = concat!("DELETE FROM sessions WHERE ", sessions_ahead!());
 pub(super) const ENDED_SESSIONS: &str = over!("sessions", "ended_at", " <= $1");
 pub(super) const REFRESH_TOKENS_POSTGRES: &str = over_free!("refresh_tokens", "digest", "expires_at", " <= $1");
 pub(super) const SESSIONS_POSTGRES: &str = over_free!("sessions", "id", "expires_at", " <= $1");
-pub(super) const SESSIONS_AHEAD_POSTGRES: &str = "DELETE FROM sessions WHERE id = ANY(ARRAY(SELECT id FROM sessions \
-    WHERE last_used_at > $1 AND expires_at >= (SELECT MIN(first.ends) FROM (SELECT expires_at AS ends FROM sessions \
-    WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2) AS first) FOR UPDATE SKIP LOCKED))";
+pub(super) const SESSIONS_AHEAD_POSTGRES: &str = free!("sessions", "id", sessions_ahead!());
 pub(super) const ENDED_SESSIONS_POSTGRES: &str = over_free!("sessions", "id", "ended_at", " <= $1");
-pub(super) const TOKENS_OF_SESSIONS_SQLITE: &str =
-    tokens_of!(sqlite, "SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2");
+pub(super) const TOKENS_OF_SESSIONS_SQLITE: &str = tokens_of!(sqlite, "expires_at <= $1 ORDER BY expires_at LIMIT $2");
 pub(super) const TOKENS_OF_SESSIONS_POSTGRES: &str =
-    tokens_of!(postgres, "SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2");
-pub(super) const TOKENS_OF_SESSIONS_AHEAD_SQLITE: &str = tokens_of!(
-    sqlite,
-    "SELECT id FROM sessions WHERE last_used_at > $1 AND expires_at >= (SELECT MIN(first.ends) FROM \
-     (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2) AS first)"
-);
-pub(super) const TOKENS_OF_SESSIONS_AHEAD_POSTGRES: &str = tokens_of!(
-    postgres,
-    "SELECT id FROM sessions WHERE last_used_at > $1 AND expires_at >= (SELECT MIN(first.ends) FROM \
-     (SELECT expires_at AS ends FROM sessions WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2) AS first)"
-);
+    tokens_of!(postgres, "expires_at <= $1 ORDER BY expires_at LIMIT $2");
+pub(super) const TOKENS_OF_SESSIONS_AHEAD_SQLITE: &str = tokens_of!(sqlite, sessions_ahead!());
+pub(super) const TOKENS_OF_SESSIONS_AHEAD_POSTGRES: &str = tokens_of!(postgres, sessions_ahead!());
 pub(super) const TOKENS_OF_ENDED_SESSIONS_SQLITE: &str =
-    tokens_of!(sqlite, "SELECT id FROM sessions WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2");
+    tokens_of!(sqlite, "ended_at <= $1 ORDER BY ended_at LIMIT $2");
 pub(super) const TOKENS_OF_ENDED_SESSIONS_POSTGRES: &str =
-    tokens_of!(postgres, "SELECT id FROM sessions WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2");
+    tokens_of!(postgres, "ended_at <= $1 ORDER BY ended_at LIMIT $2");
 pub(super) const VERIFICATIONS: &str = over!("email_verifications", "expires_at", " <= $1");
 pub(super) const VERIFICATIONS_AHEAD: &str = over!("email_verifications", "expires_at", " > $1");
 pub(super) const THROTTLES: &str = over!("throttles", "drained_at", " <= $1");

@@ -61,12 +61,7 @@ impl Organization {
             Looked::Before(answer) => return Ok(answer),
         };
         let uploaded = self.receive_and_give(&upload, asked, chunks).await;
-        // A twin may have given its own meanwhile, by which this one is answered.
-        if matches!(uploaded, Ok(Answer::New(_))) {
-            upload.writer.given().await;
-        } else {
-            upload.writer.end().await;
-        }
+        upload.writer.end().await;
         uploaded
     }
 
@@ -347,17 +342,15 @@ mod tests {
             let organization = crate::at_rest(&settings).await.expect("opened");
             let owner = OwnerId::User(id::<bursar_id::kinds::User>(1));
             let start = UploadStart { item: id(2), media_type: None, size: 5, sha256: [0; 32], member: None };
-            for is_told in [true, false] {
-                let upload = organization.begin_upload(owner, &start).await.expect("there is a place");
-                upload.writer.write(0, Bytes::from_static(b"bytes")).await.expect("written");
-                let mut tx = organization.0.db.begin().await.expect("begins");
-                assert!(objects::adopt(&mut tx, &upload.object, organization.now()).await.expect("adopted"));
-                tx.commit().await.expect("committed");
-                // Whoever was cut off tells nothing.
-                if is_told { upload.writer.given().await } else { upload.writer.end().await }
-                let mut tx = organization.0.db.begin().await.expect("begins");
-                assert!(objects::share(&mut tx, &upload.object).await.expect("looked for"), "it is somebody's");
-            }
+            let upload = organization.begin_upload(owner, &start).await.expect("there is a place");
+            upload.writer.write(0, Bytes::from_static(b"bytes")).await.expect("written");
+            let mut tx = organization.0.db.begin().await.expect("begins");
+            assert!(objects::adopt(&mut tx, &upload.object, organization.now()).await.expect("adopted"));
+            tx.commit().await.expect("committed");
+            upload.writer.end().await;
+            let mut tx = organization.0.db.begin().await.expect("begins");
+            assert!(objects::share(&mut tx, &upload.object).await.expect("looked for"), "it is somebody's");
+            tx.rollback().await.expect("undone");
             let upload = organization.begin_upload(owner, &start).await.expect("there is a place");
             assert_eq!(reserved(&organization, owner).await, 5);
             upload.writer.end().await;

@@ -20,12 +20,11 @@ pub(super) const LEASE: Span = Span::from_mins(5);
 /// How often it gives one.
 pub(super) const RENEW_EVERY: Span = Span::from_secs(30);
 
-/// What the task is told.
-enum Word {
-    /// To write a segment, and whom to tell of it.
-    Write { segment: u32, bytes: Bytes, told: oneshot::Sender<Result<(), ContentError>> },
-    /// That the object is somebody's content by now.
-    Given,
+/// A segment that is to be written, and whom to tell of it.
+struct Word {
+    segment: u32,
+    bytes: Bytes,
+    told: oneshot::Sender<Result<(), ContentError>>,
 }
 
 /// Has an object written by its task, which goes on when this is dropped: until what was begun has ended.
@@ -40,9 +39,8 @@ impl Writer {
         let (words, said) = mpsc::channel(1);
         let (organization, object) = (organization.clone(), object.to_owned());
         let task = tokio::spawn(Asker::current().scope(async move {
-            if !organization.write_as_said(&object, said).await {
-                organization.abandon(&object).await;
-            }
+            organization.write_as_said(&object, said).await;
+            organization.abandon(&object).await;
             drop(place);
         }));
         Self { words, task }
@@ -52,18 +50,11 @@ impl Writer {
     pub(super) async fn write(&self, segment: u32, bytes: Bytes) -> Result<(), Error> {
         const ENDED: Error = Error::Internal("what writes an upload ended too early");
         let (told, written) = oneshot::channel();
-        self.words.send(Word::Write { segment, bytes, told }).await.map_err(|_| ENDED)?;
+        self.words.send(Word { segment, bytes, told }).await.map_err(|_| ENDED)?;
         Ok(written.await.map_err(|_| ENDED)??)
     }
 
-    /// Ends it, when the object is somebody's content.
-    pub(super) async fn given(self) {
-        // Whoever has ended knows.
-        let _ = self.words.send(Word::Given).await;
-        self.end().await;
-    }
-
-    /// Ends it, and gives back what it held.
+    /// Ends it, and gives back what it held: the place, and the room unless the object is somebody's content by now.
     pub(super) async fn end(self) {
         drop(self.words);
         if self.task.await.is_err() {
@@ -73,20 +64,14 @@ impl Writer {
 }
 
 impl Organization {
-    /// Writes what is said of an object until nothing is said any more; whether it was given away.
-    async fn write_as_said(&self, object: &str, mut said: mpsc::Receiver<Word>) -> bool {
-        let mut given = false;
-        while let Some(word) = said.recv().await {
-            match word {
-                Word::Given => given = true,
-                // Whoever has left before it was begun needs it no more.
-                Word::Write { told, .. } if told.is_closed() => {}
-                Word::Write { segment, bytes, told } => {
-                    let _ = told.send(self.0.contents.write(object, segment, bytes).await);
-                }
+    /// Writes what is said of an object until nothing is said any more.
+    async fn write_as_said(&self, object: &str, mut said: mpsc::Receiver<Word>) {
+        while let Some(Word { segment, bytes, told }) = said.recv().await {
+            // Whoever has left before it was begun needs it no more.
+            if !told.is_closed() {
+                let _ = told.send(self.0.contents.write(object, segment, bytes).await);
             }
         }
-        given
     }
 
     /// Says that an upload is under way; false if it has lapsed.
@@ -98,7 +83,8 @@ impl Organization {
         Ok(renewed)
     }
 
-    /// Gives the room of a failed upload back at once; if that fails, too, or the clock is not believed, it lapses.
+    /// Gives the room of an upload back at once, unless its object is somebody's content; if that fails, or the clock is not
+    /// believed, it lapses.
     async fn abandon(&self, object: &str) {
         let abandoned = async {
             let now = self.believed()?;
